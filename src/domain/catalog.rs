@@ -1,0 +1,211 @@
+//! All resources as of one revision, and who holds whom: the fold of the journal.
+//!
+//! Cloning is cheap (the maps share what didn't change), so every revision can be published whole.
+
+use std::{sync::Arc, time::Duration};
+
+use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
+
+use super::{
+    access_point::AccessPoint,
+    event::{Change, Event},
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName},
+    network_rule::NetworkRule,
+    policy::Policy,
+    request::{Fingerprint, RequestId, RequestMark},
+    time::UnixNanos,
+};
+
+/// All resources as of one revision.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    revision: u64,
+    access_points: RedBlackTreeMapSync<AccessPointName, Arc<AccessPoint>>,
+    policies: RedBlackTreeMapSync<PolicyName, Arc<Policy>>,
+    network_rules: RedBlackTreeMapSync<NetworkRuleName, Arc<NetworkRule>>,
+    /// Which access points hold a policy. A policy that none holds has no entry.
+    policy_holders: RedBlackTreeMapSync<PolicyName, Holders<AccessPointName>>,
+    /// Which policies hold a network rule. A rule that none holds has no entry.
+    rule_holders: RedBlackTreeMapSync<NetworkRuleName, Holders<PolicyName>>,
+    requests: HashTrieMapSync<RequestKey, Answered>,
+    /// The same requests, oldest first.
+    request_ages: QueueSync<(UnixNanos, RequestKey)>,
+}
+
+/// The names of those who hold a resource, in order.
+pub type Holders<N> = RedBlackTreeSetSync<N>;
+
+/// How long a request id is remembered.
+pub const REQUEST_MEMORY: Duration = Duration::from_hours(24);
+
+/// The scope of a request id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RequestKey {
+    actor: Arc<str>,
+    account: Id,
+    method: Arc<str>,
+    id: RequestId,
+}
+
+/// What a remembered request led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The event that it led to.
+    pub sequence: u64,
+    /// What it asked.
+    pub fingerprint: Fingerprint,
+    /// When it was decided.
+    pub time: UnixNanos,
+}
+
+impl Catalog {
+    /// The sequence number of the last event in it; 0 if it is empty.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The access point of that name.
+    pub fn access_point(&self, name: &AccessPointName) -> Option<&Arc<AccessPoint>> {
+        self.access_points.get(name)
+    }
+
+    /// The policy of that name.
+    pub fn policy(&self, name: &PolicyName) -> Option<&Arc<Policy>> {
+        self.policies.get(name)
+    }
+
+    /// The network rule of that name.
+    pub fn network_rule(&self, name: &NetworkRuleName) -> Option<&Arc<NetworkRule>> {
+        self.network_rules.get(name)
+    }
+
+    /// The access points that hold a policy; `None` if none does.
+    pub fn holders_of_policy(&self, name: &PolicyName) -> Option<&Holders<AccessPointName>> {
+        self.policy_holders.get(name)
+    }
+
+    /// The policies that hold a network rule; `None` if none does.
+    pub fn holders_of_rule(&self, name: &NetworkRuleName) -> Option<&Holders<PolicyName>> {
+        self.rule_holders.get(name)
+    }
+
+    /// What a request of that id led to, if it is still remembered at `time`.
+    pub fn answered(
+        &self,
+        time: UnixNanos,
+        actor: &Arc<str>,
+        account: &Id,
+        mark: &RequestMark,
+    ) -> Option<Answered> {
+        let key = RequestKey::new(actor, account, mark);
+        let answered = self.requests.get(&key)?;
+        (time.since(answered.time) < REQUEST_MEMORY).then_some(*answered)
+    }
+
+    /// Takes in the next event. Total: what an event says is what is.
+    pub fn evolve(&mut self, event: &Event) {
+        self.revision = event.sequence;
+        self.remember(event);
+        match &event.change {
+            Change::AccessPointCreated(access_point) => self.put_access_point(access_point),
+            Change::AccessPointDeleted(gone) => self.remove_access_point(&gone.name),
+            Change::PolicyCreated(policy) => self.put_policy(policy),
+            Change::PolicyDeleted(gone) => self.remove_policy(&gone.name),
+            Change::NetworkRuleCreated(rule) => {
+                self.network_rules.insert_mut(rule.name.clone(), Arc::clone(rule));
+            }
+            Change::NetworkRuleDeleted(gone) => {
+                self.network_rules.remove_mut(&gone.name);
+            }
+        }
+    }
+
+    fn put_access_point(&mut self, access_point: &Arc<AccessPoint>) {
+        self.remove_access_point(&access_point.name);
+        for policy in held_policies(access_point) {
+            let holders = self.policy_holders.get(&policy).cloned().unwrap_or_default();
+            self.policy_holders.insert_mut(policy, holders.insert(access_point.name.clone()));
+        }
+        self.access_points.insert_mut(access_point.name.clone(), Arc::clone(access_point));
+    }
+
+    fn remove_access_point(&mut self, name: &AccessPointName) {
+        let Some(access_point) = self.access_points.get(name).cloned() else { return };
+        for policy in held_policies(&access_point) {
+            let holders =
+                self.policy_holders.get(&policy).cloned().unwrap_or_default().remove(name);
+            if holders.is_empty() {
+                self.policy_holders.remove_mut(&policy);
+            } else {
+                self.policy_holders.insert_mut(policy, holders);
+            }
+        }
+        self.access_points.remove_mut(name);
+    }
+
+    fn put_policy(&mut self, policy: &Arc<Policy>) {
+        self.remove_policy(&policy.name);
+        for rule in held_rules(policy) {
+            let holders = self.rule_holders.get(&rule).cloned().unwrap_or_default();
+            self.rule_holders.insert_mut(rule, holders.insert(policy.name.clone()));
+        }
+        self.policies.insert_mut(policy.name.clone(), Arc::clone(policy));
+    }
+
+    fn remove_policy(&mut self, name: &PolicyName) {
+        let Some(policy) = self.policies.get(name).cloned() else { return };
+        for rule in held_rules(&policy) {
+            let holders = self.rule_holders.get(&rule).cloned().unwrap_or_default().remove(name);
+            if holders.is_empty() {
+                self.rule_holders.remove_mut(&rule);
+            } else {
+                self.rule_holders.insert_mut(rule, holders);
+            }
+        }
+        self.policies.remove_mut(name);
+    }
+
+    fn remember(&mut self, event: &Event) {
+        while let Some((time, key)) = self.request_ages.peek()
+            && event.time.since(*time) >= REQUEST_MEMORY
+        {
+            // A later request may have taken the id over; that one stays.
+            if self.requests.get(key).is_some_and(|answered| answered.time == *time) {
+                self.requests.remove_mut(&key.clone());
+            }
+            self.request_ages.dequeue_mut();
+        }
+        let Some(mark) = &event.request else { return };
+        let key = RequestKey::new(&event.actor, event.change.account(), mark);
+        let answered =
+            Answered { sequence: event.sequence, fingerprint: mark.fingerprint, time: event.time };
+        self.requests.insert_mut(key.clone(), answered);
+        self.request_ages.enqueue_mut((event.time, key));
+    }
+}
+
+impl RequestKey {
+    fn new(actor: &Arc<str>, account: &Id, mark: &RequestMark) -> Self {
+        Self {
+            actor: Arc::clone(actor),
+            account: account.clone(),
+            method: Arc::clone(&mark.method),
+            id: mark.id.clone(),
+        }
+    }
+}
+
+fn held_policies(access_point: &AccessPoint) -> impl Iterator<Item = PolicyName> {
+    access_point
+        .policies
+        .iter()
+        .map(|id| PolicyName { location: access_point.name.location.clone(), id: id.clone() })
+}
+
+fn held_rules(policy: &Policy) -> impl Iterator<Item = NetworkRuleName> {
+    policy
+        .terms
+        .rules()
+        .iter()
+        .map(|id| NetworkRuleName { location: policy.name.location.clone(), id: id.clone() })
+}

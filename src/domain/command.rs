@@ -1,0 +1,92 @@
+//! What callers want changed. Imperative; judged by [`super::decide`].
+
+use std::sync::Arc;
+
+use super::{
+    access_point::{Authentication, PolicyIds},
+    name::{AccessPointName, NetworkRuleName, PolicyName},
+    network::NetworkKind,
+    network_rule::Addresses,
+    policy::Terms,
+    request::RequestMark,
+    resource::{Description, Uid},
+    time::UnixNanos,
+};
+
+/// A command with everything that judging it needs and that isn't state.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The name of the caller.
+    pub actor: Arc<str>,
+    /// The time at which it is judged.
+    pub time: UnixNanos,
+    /// The uid that a created resource gets.
+    pub uid: Uid,
+    /// How it may be repeated.
+    pub mark: Option<RequestMark>,
+    /// What is wanted.
+    pub command: Command,
+}
+
+/// One change that is wanted.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Create an access point.
+    CreateAccessPoint(NewAccessPoint),
+    /// Delete an access point.
+    DeleteAccessPoint(Target<AccessPointName>),
+    /// Create a policy.
+    CreatePolicy(NewPolicy),
+    /// Delete a policy.
+    DeletePolicy(Target<PolicyName>),
+    /// Create a network rule.
+    CreateNetworkRule(NewNetworkRule),
+    /// Delete a network rule.
+    DeleteNetworkRule(Target<NetworkRuleName>),
+}
+
+/// An access point to create.
+#[derive(Clone, Debug)]
+pub struct NewAccessPoint {
+    /// Its name.
+    pub name: AccessPointName,
+    /// Its description.
+    pub description: Description,
+    /// How it authenticates.
+    pub authentication: Authentication,
+    /// Its policies.
+    pub policies: PolicyIds,
+}
+
+/// A policy to create.
+#[derive(Clone, Debug)]
+pub struct NewPolicy {
+    /// Its name.
+    pub name: PolicyName,
+    /// Its description.
+    pub description: Description,
+    /// What it grants.
+    pub terms: Terms,
+}
+
+/// A network rule to create.
+#[derive(Clone, Debug)]
+pub struct NewNetworkRule {
+    /// Its name.
+    pub name: NetworkRuleName,
+    /// Its description.
+    pub description: Description,
+    /// The kind of network.
+    pub kind: NetworkKind,
+    /// The addresses in it.
+    pub addresses: Addresses,
+}
+
+/// What exists and is to be changed.
+#[derive(Clone, Debug)]
+pub struct Target<N> {
+    /// Its name.
+    pub name: N,
+    /// The state that the caller saw, if it says so.
+    pub etag: Option<Box<str>>,
+}

@@ -1,0 +1,68 @@
+//! What happened. Past tense, facts, never renamed; each has the full state after it.
+
+use std::sync::Arc;
+
+use super::{
+    access_point::AccessPoint,
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName},
+    network_rule::NetworkRule,
+    policy::Policy,
+    request::RequestMark,
+    resource::Uid,
+    time::UnixNanos,
+};
+
+/// One entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the journal, from 1 and dense: the revision of what it changes.
+    pub sequence: u64,
+    /// When it was decided.
+    pub time: UnixNanos,
+    /// The caller that asked for it.
+    pub actor: Arc<str>,
+    /// The request that it answers, if that may be repeated.
+    pub request: Option<RequestMark>,
+    /// What happened.
+    pub change: Change,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An access point was created.
+    AccessPointCreated(Arc<AccessPoint>),
+    /// An access point was deleted.
+    AccessPointDeleted(Gone<AccessPointName>),
+    /// A policy was created.
+    PolicyCreated(Arc<Policy>),
+    /// A policy was deleted.
+    PolicyDeleted(Gone<PolicyName>),
+    /// A network rule was created.
+    NetworkRuleCreated(Arc<NetworkRule>),
+    /// A network rule was deleted.
+    NetworkRuleDeleted(Gone<NetworkRuleName>),
+}
+
+/// What is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone<N> {
+    /// Its name.
+    pub name: N,
+    /// Its uid.
+    pub uid: Uid,
+}
+
+impl Change {
+    /// The account that it happened in.
+    pub fn account(&self) -> &Id {
+        match self {
+            Self::AccessPointCreated(access_point) => &access_point.name.location.account,
+            Self::AccessPointDeleted(gone) => &gone.name.location.account,
+            Self::PolicyCreated(policy) => &policy.name.location.account,
+            Self::PolicyDeleted(gone) => &gone.name.location.account,
+            Self::NetworkRuleCreated(rule) => &rule.name.location.account,
+            Self::NetworkRuleDeleted(gone) => &gone.name.location.account,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What the product is about: names, resources, commands and the events they become, and the
+//! decision. Pure and synchronous.
+//!
+//! It knows no clock, no disk, no wire and no task: time, randomness and ids come in as arguments,
+//! and nothing in here can fail except by rejecting what it is given.
+
+mod distinct;
+pub mod name;
+pub mod network;
+pub mod pattern;
+pub mod request;
+pub mod rules;
+pub mod time;
+
+pub mod access_point;
+pub mod network_rule;
+pub mod policy;
+pub mod resource;
+
+pub mod catalog;
+pub mod command;
+pub mod decide;
+pub mod event;
+
+pub mod check;
+pub mod decision;
+pub mod patterns;
+pub mod ranges;
+pub mod rulebook;
+mod slots;
