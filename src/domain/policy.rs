@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_agree_are_accepted_and_distinct() {
+    fn terms_that_agree_are_accepted_and_folded() {
         use Template::{CryptoServiceKeyUser, SecretUser};
         let folded =
             terms("shared", &[SecretUser, SecretUser], &["secret/a", "secret/a"], Some(40))
