@@ -1,2 +1,10 @@
 //! x
+pub mod clock;
 pub mod domain;
+pub mod entropy;
+pub mod projection;
+pub mod store;
+pub mod api {
+    pub mod codec {}
+    pub mod audit_entry {}
+}

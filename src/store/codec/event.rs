@@ -1,0 +1,122 @@
+//! Events as they are stored.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use crate::domain::{
+    event::{Change, Event, Gone},
+    name::{AccessPointName, InvalidName, NetworkRuleName, PolicyName},
+    request::{Fingerprint, RequestId, RequestMark},
+    resource::Uid,
+};
+
+use super::{
+    At, DecodeError, access_point, decode_time, decode_uid, encode_time, meaningless, missing,
+    network_rule, pb, policy,
+};
+use pb::event::Change as StoredChange;
+
+/// Turns an event into the bytes that are stored.
+pub fn encode(event: &Event) -> Vec<u8> {
+    let Event { sequence, time, actor, request, change } = event;
+    let stored = pb::Event {
+        sequence: *sequence,
+        time: Some(encode_time(*time)),
+        actor: actor.to_string(),
+        request: request.as_ref().map(encode_mark),
+        change: Some(encode_change(change)),
+    };
+    stored.encode_to_vec()
+}
+
+fn encode_mark(mark: &RequestMark) -> pb::RequestMark {
+    let RequestMark { id, method, fingerprint } = mark;
+    pb::RequestMark {
+        id: id.as_str().to_owned(),
+        method: method.to_string(),
+        fingerprint: fingerprint.0.to_vec(),
+    }
+}
+
+fn encode_change(change: &Change) -> StoredChange {
+    match change {
+        Change::AccessPointCreated(created) => {
+            StoredChange::AccessPointCreated(access_point::encode(created))
+        }
+        Change::AccessPointDeleted(gone) => {
+            StoredChange::AccessPointDeleted(encode_gone(&gone.name.to_string(), gone.uid))
+        }
+        Change::PolicyCreated(created) => StoredChange::PolicyCreated(policy::encode(created)),
+        Change::PolicyDeleted(gone) => {
+            StoredChange::PolicyDeleted(encode_gone(&gone.name.to_string(), gone.uid))
+        }
+        Change::NetworkRuleCreated(created) => {
+            StoredChange::NetworkRuleCreated(network_rule::encode(created))
+        }
+        Change::NetworkRuleDeleted(gone) => {
+            StoredChange::NetworkRuleDeleted(encode_gone(&gone.name.to_string(), gone.uid))
+        }
+    }
+}
+
+fn encode_gone(name: &str, uid: Uid) -> pb::Deletion {
+    pb::Deletion { name: name.to_owned(), uid: uid.0.as_bytes().to_vec() }
+}
+
+/// Turns stored bytes into the event that they were made from.
+pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let pb::Event { sequence, time, actor, request, change } = pb::Event::decode(bytes)?;
+    let time = decode_time("time", time)?;
+    let change = change.ok_or_else(|| missing("change"))?;
+    Ok(Event {
+        sequence,
+        time,
+        actor: actor.into(),
+        request: request.map(decode_mark).transpose()?,
+        change: decode_change(At { sequence, time }, change)?,
+    })
+}
+
+fn decode_mark(mark: pb::RequestMark) -> Result<RequestMark, DecodeError> {
+    let pb::RequestMark { id, method, fingerprint } = mark;
+    let fingerprint: [u8; 32] =
+        fingerprint.as_slice().try_into().map_err(|error| meaningless("fingerprint", error))?;
+    Ok(RequestMark {
+        id: RequestId::parse(&id).map_err(|error| meaningless("request.id", error))?,
+        method: method.into(),
+        fingerprint: Fingerprint(fingerprint),
+    })
+}
+
+fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
+    Ok(match change {
+        StoredChange::AccessPointCreated(stored) => {
+            Change::AccessPointCreated(Arc::new(access_point::decode(at, stored)?))
+        }
+        StoredChange::AccessPointDeleted(gone) => {
+            Change::AccessPointDeleted(decode_gone(&gone, AccessPointName::parse)?)
+        }
+        StoredChange::PolicyCreated(stored) => {
+            Change::PolicyCreated(Arc::new(policy::decode(at, stored)?))
+        }
+        StoredChange::PolicyDeleted(gone) => {
+            Change::PolicyDeleted(decode_gone(&gone, PolicyName::parse)?)
+        }
+        StoredChange::NetworkRuleCreated(stored) => {
+            Change::NetworkRuleCreated(Arc::new(network_rule::decode(at, stored)?))
+        }
+        StoredChange::NetworkRuleDeleted(gone) => {
+            Change::NetworkRuleDeleted(decode_gone(&gone, NetworkRuleName::parse)?)
+        }
+    })
+}
+
+fn decode_gone<N>(
+    gone: &pb::Deletion,
+    parse: fn(&str) -> Result<N, InvalidName>,
+) -> Result<Gone<N>, DecodeError> {
+    let pb::Deletion { name, uid } = gone;
+    let name = parse(name).map_err(|error| meaningless("name", error))?;
+    Ok(Gone { name, uid: decode_uid(uid)? })
+}

@@ -1,0 +1,289 @@
+//! The data directory: whose it is, which format it has, and that one process uses it at a time.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The format that this version writes. Others are refused by name.
+const FORMAT_VERSION: u32 = 1;
+const FORMAT_FILE: &str = "FORMAT";
+const LOCK_FILE: &str = "LOCK";
+
+/// An open data directory. The lock on it ends when this is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    identity: Identity,
+    /// Held, never read.
+    _lock: File,
+}
+
+/// What a data directory is called by others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Tells this server from others.
+    pub node_id: Uuid,
+    /// Tells this audit log from every other.
+    pub log_id: Uuid,
+    /// The name that the audit log's checkpoints bear.
+    pub origin: String,
+}
+
+/// Why a data directory can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process uses it.
+    #[error("data directory `{path}` is in use by process {holder}; stop that one first")]
+    InUse {
+        /// The directory.
+        path: String,
+        /// The process, as far as it is known.
+        holder: String,
+    },
+    /// Others than its owner can read or write it.
+    #[error("`{path}` has mode {mode:03o}, which lets others in; run `chmod -R go= '{directory}'`")]
+    TooOpen {
+        /// The directory or file.
+        path: String,
+        /// Its permission bits.
+        mode: u32,
+        /// The data directory.
+        directory: String,
+    },
+    /// It was written by another version.
+    #[error(
+        "data directory `{path}` has format {found}; this version reads format {FORMAT_VERSION}"
+    )]
+    UnknownFormat {
+        /// The directory.
+        path: String,
+        /// What it says of itself.
+        found: String,
+    },
+    /// It isn't a data directory.
+    #[error(
+        "`{path}` has no `{FORMAT_FILE}` file but is not empty; name an empty or new directory"
+    )]
+    NotADataDir {
+        /// The directory.
+        path: String,
+    },
+    /// Its description can't be read.
+    #[error("`{path}` is damaged: {detail}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The file system refused.
+    #[error("can't open data directory `{path}`: {source}")]
+    Io {
+        /// The directory.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct FormatFile {
+    version: u32,
+    node_id: Uuid,
+    log_id: Uuid,
+    origin: String,
+}
+
+impl DataDir {
+    /// Opens a data directory, or makes one with the identity given.
+    pub fn open(path: &Path, new: &Identity) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.display().to_string(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        refuse_if_open_to_others(path)?;
+        let lock = lock(path)?;
+        let identity = match read_format(path)? {
+            Some(identity) => identity,
+            None => write_format(path, new)?,
+        };
+        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What others call it by.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+fn refuse_if_open_to_others(directory: &Path) -> Result<(), DataDirError> {
+    let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
+    let mut pending = vec![directory.to_owned()];
+    while let Some(path) = pending.pop() {
+        let metadata = fs::symlink_metadata(&path).map_err(failed)?;
+        let mode = metadata.mode() & 0o777;
+        if mode & 0o077 != 0 && !metadata.is_symlink() {
+            return Err(DataDirError::TooOpen {
+                path: path.display().to_string(),
+                mode,
+                directory: directory.display().to_string(),
+            });
+        }
+        if metadata.is_dir() {
+            for entry in fs::read_dir(&path).map_err(failed)? {
+                pending.push(entry.map_err(failed)?.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lock(directory: &Path) -> Result<File, DataDirError> {
+    let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(directory.join(LOCK_FILE)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(failed)?;
+            let holder = if holder.is_empty() { "(unknown)" } else { holder.trim() };
+            return Err(DataDirError::InUse {
+                path: directory.display().to_string(),
+                holder: holder.to_owned(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    file.set_len(0).map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+fn read_format(directory: &Path) -> Result<Option<Identity>, DataDirError> {
+    let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
+    let path = directory.join(FORMAT_FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return if holds_anything_else(directory).map_err(failed)? {
+                Err(DataDirError::NotADataDir { path: directory.display().to_string() })
+            } else {
+                Ok(None)
+            };
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let damaged =
+        |detail: String| DataDirError::Damaged { path: path.display().to_string(), detail };
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
+    let version = table.get("version").ok_or_else(|| damaged("it has no `version`".to_owned()))?;
+    if version.as_integer() != Some(i64::from(FORMAT_VERSION)) {
+        let (path, found) = (directory.display().to_string(), version.to_string());
+        return Err(DataDirError::UnknownFormat { path, found });
+    }
+    let format: FormatFile = table.try_into().map_err(|error| damaged(error.to_string()))?;
+    let FormatFile { version: _, node_id, log_id, origin } = format;
+    Ok(Some(Identity { node_id, log_id, origin }))
+}
+
+fn holds_anything_else(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if name != LOCK_FILE && name != NEW_FORMAT_FILE {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const NEW_FORMAT_FILE: &str = "FORMAT.new";
+
+fn write_format(directory: &Path, new: &Identity) -> Result<Identity, DataDirError> {
+    let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
+    let Identity { node_id, log_id, origin } = new.clone();
+    let format = FormatFile { version: FORMAT_VERSION, node_id, log_id, origin };
+    let text = toml::to_string(&format).map_err(|error| failed(io::Error::other(error)))?;
+    let new_path = directory.join(NEW_FORMAT_FILE);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(&new_path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(new_path, directory.join(FORMAT_FILE)).map_err(failed)?;
+    sync_directory(directory).map_err(failed)?;
+    Ok(new.clone())
+}
+
+/// Puts the names in a directory on disk.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn identity(number: u128) -> Identity {
+        let id = Uuid::from_u128(number);
+        Identity { node_id: id, log_id: id, origin: "aap.test/\"quoted\"".to_owned() }
+    }
+
+    #[test]
+    fn a_data_directory_keeps_the_identity_it_was_made_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let made = DataDir::open(&path, &identity(1)).unwrap().identity().clone();
+        let opened = DataDir::open(&path, &identity(2)).unwrap().identity().clone();
+        assert_eq!((&made, &opened), (&identity(1), &identity(1)));
+    }
+
+    #[test]
+    fn a_second_process_is_refused_with_the_first_ones_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let _first = DataDir::open(&path, &identity(1)).unwrap();
+        let error = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
+        assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        drop(DataDir::open(&path, &identity(1)).unwrap());
+        fs::set_permissions(path.join("FORMAT"), fs::Permissions::from_mode(0o640)).unwrap();
+        let error = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
+        assert!(error.contains("FORMAT` has mode 640"), "{error}");
+    }
+
+    #[test]
+    fn another_format_and_another_directory_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        drop(DataDir::open(&path, &identity(1)).unwrap());
+        let text = fs::read_to_string(path.join("FORMAT")).unwrap();
+        fs::write(path.join("FORMAT"), text.replace("version = 1", "version = 2")).unwrap();
+        let error = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
+        assert!(error.ends_with("has format 2; this version reads format 1"), "{error}");
+
+        fs::remove_file(path.join("FORMAT")).unwrap();
+        fs::write(path.join("other"), "x").unwrap();
+        fs::set_permissions(path.join("other"), fs::Permissions::from_mode(0o600)).unwrap();
+        let error = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
+        assert!(error.contains("no `FORMAT` file but is not empty"), "{error}");
+    }
+}

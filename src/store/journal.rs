@@ -1,0 +1,58 @@
+//! What a journal must be able to do. Narrow on purpose: another engine may take sled's place.
+
+use crate::domain::event::Event;
+
+/// An append-only sequence of events, dense from 1.
+pub trait Journal: Send {
+    /// The sequence number of the last event; 0 if there is none.
+    fn last(&self) -> u64;
+
+    /// Appends events, all or none. They are on disk when this returns.
+    ///
+    /// After an error nothing more may be appended: whether the events are there is unknown until
+    /// the journal is opened anew.
+    fn append(&mut self, expected_last: u64, events: &[Event]) -> Result<(), AppendError>;
+
+    /// Reads at most `limit` events from a sequence number on, verified.
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError>;
+}
+
+/// Why events could not be appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else appended.
+    #[error("the journal ends at {actual}, not at {expected}")]
+    NotTheEnd {
+        /// Where the writer thought that it ends.
+        expected: u64,
+        /// Where it ends.
+        actual: u64,
+    },
+    /// An event is too large to be stored in parts.
+    #[error("event {sequence} is too large")]
+    TooLarge {
+        /// Which one.
+        sequence: u64,
+    },
+    /// The engine failed.
+    #[error("can't write the journal: {0}")]
+    Engine(String),
+}
+
+/// Why events could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// What is stored isn't what was written.
+    #[error("journal event {sequence}, part {part}, is damaged: {detail}")]
+    Damaged {
+        /// Which event.
+        sequence: u64,
+        /// Which of its parts.
+        part: u16,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The engine failed.
+    #[error("can't read the journal: {0}")]
+    Engine(String),
+}

@@ -1,0 +1,14 @@
+//! The journal on disk. The only code that knows sled and the stored messages.
+//!
+//! The way of a change: [`writer`] (judges it, in the one thread that may) → [`codec`] (bytes) →
+//! [`parts`] (keys and values) → [`sled_journal`] (disk) → published.
+
+pub mod codec;
+pub mod data_dir;
+pub mod head;
+pub mod journal;
+pub mod parts;
+pub mod pb;
+pub mod sled_journal;
+pub mod space;
+pub mod writer;

@@ -1,0 +1,216 @@
+//! The journal in sled.
+//!
+//! sled's `flush` does not put data on the disk for good on Linux; it survives a killed process and
+//! not a lost machine. So this keeps a handle of its own on sled's file and syncs that.
+
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use crate::domain::event::Event;
+
+use super::{
+    codec,
+    data_dir::sync_directory,
+    head::Head,
+    journal::{AppendError, Journal, ReadError},
+    parts,
+};
+
+/// sled's page cache. Its default of 1 GiB is no bound on a small machine.
+const CACHE_BYTES: u64 = 64 * 1_024 * 1_024;
+const TREE: &str = "journal";
+
+/// The journal in sled.
+#[derive(Debug)]
+pub struct SledJournal {
+    database: sled::Db,
+    tree: sled::Tree,
+    /// sled's own file, opened again to sync it.
+    file: File,
+    blobs: PathBuf,
+    head: Head,
+    last: u64,
+}
+
+/// Why the journal can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The engine failed, or its files are damaged beyond its own repair.
+    #[error("can't open the journal in `{path}`: {detail}; restore it from a backup")]
+    Engine {
+        /// Where it is.
+        path: String,
+        /// What the engine says.
+        detail: String,
+    },
+    /// It ends before what was acknowledged.
+    #[error(
+        "the journal in `{path}` ends at event {last}, but event {acknowledged} was acknowledged; \
+         its end is damaged: restore it from a backup"
+    )]
+    EndMissing {
+        /// Where it is.
+        path: String,
+        /// The last event there is.
+        last: u64,
+        /// The last event there was.
+        acknowledged: u64,
+    },
+    /// The file system refused.
+    #[error("can't open the journal in `{path}`: {source}")]
+    Io {
+        /// Where it is.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl SledJournal {
+    /// Opens or creates the journal in a directory.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let path = directory.display().to_string();
+        let failed = |source| OpenError::Io { path: path.clone(), source };
+        let engine = |detail: String| OpenError::Engine { path: path.clone(), detail };
+        let database = open_database(directory).map_err(engine)?;
+        let tree = database.open_tree(TREE).map_err(|error| engine(error.to_string()))?;
+        database.flush().map_err(|error| engine(error.to_string()))?;
+        let file = File::open(directory.join("db")).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        close_to_others(directory).map_err(failed)?;
+        let (head, acknowledged) = Head::open(&directory.join("head")).map_err(failed)?;
+        sync_directory(directory).map_err(failed)?;
+        let last = last_sequence(&tree).map_err(engine)?;
+        if last < acknowledged {
+            return Err(OpenError::EndMissing { path, last, acknowledged });
+        }
+        let blobs = directory.join("blobs");
+        Ok(Self { database, tree, file, blobs, head, last })
+    }
+
+    fn write(&mut self, expected_last: u64, events: &[Event]) -> Result<(), AppendError> {
+        let failed = |detail: String| AppendError::Engine(detail);
+        let mut batch = sled::Batch::default();
+        for event in events {
+            let bytes = codec::encode(event);
+            let sequence = event.sequence;
+            let parts = parts::cut(sequence, &bytes).ok_or(AppendError::TooLarge { sequence })?;
+            for (key, value) in parts {
+                batch.insert(&key, value);
+            }
+        }
+        self.tree.apply_batch(batch).map_err(|error| failed(error.to_string()))?;
+        self.database.flush().map_err(|error| failed(error.to_string()))?;
+        self.file.sync_data().map_err(|error| failed(error.to_string()))?;
+        let last = events.last().map_or(expected_last, |event| event.sequence);
+        self.head.advance(last).map_err(|error| failed(error.to_string()))?;
+        self.last = last;
+        Ok(())
+    }
+
+    /// How many values sled has moved out of its file. Anything but 0 is not safe on disk.
+    pub fn blob_count(&self) -> io::Result<usize> {
+        match fs::read_dir(&self.blobs) {
+            Ok(entries) => Ok(entries.count()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Journal for SledJournal {
+    fn last(&self) -> u64 {
+        self.last
+    }
+
+    fn append(&mut self, expected_last: u64, events: &[Event]) -> Result<(), AppendError> {
+        if expected_last != self.last {
+            return Err(AppendError::NotTheEnd { expected: expected_last, actual: self.last });
+        }
+        self.write(expected_last, events)
+    }
+
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError> {
+        let mut events = Vec::new();
+        let mut expected = from;
+        while events.len() < limit && expected <= self.last {
+            events.push(self.read_one(expected)?);
+            expected += 1;
+        }
+        Ok(events)
+    }
+}
+
+impl SledJournal {
+    fn read_one(&self, sequence: u64) -> Result<Event, ReadError> {
+        let mut bytes = Vec::new();
+        let mut number = 0;
+        loop {
+            let damaged = |detail: String| ReadError::Damaged { sequence, part: number, detail };
+            let value = self
+                .tree
+                .get(parts::key(sequence, number))
+                .map_err(|error| damaged(error.to_string()))?
+                .ok_or_else(|| damaged("it is missing".to_owned()))?;
+            let part = parts::read_value(sequence, number, &value)
+                .map_err(|error| damaged(error.to_string()))?;
+            bytes.extend_from_slice(part.body);
+            number += 1;
+            if number >= part.count {
+                break;
+            }
+        }
+        let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
+        let event = codec::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if event.sequence == sequence {
+            Ok(event)
+        } else {
+            Err(damaged(format!("it says that it is event {}", event.sequence)))
+        }
+    }
+}
+
+/// sled panics over some kinds of damage; an operator should read a reason instead.
+fn open_database(directory: &Path) -> Result<sled::Db, String> {
+    let config = sled::Config::new()
+        .path(directory)
+        .cache_capacity(CACHE_BYTES)
+        // Every append is flushed and synced on its own: nothing is left for a timer.
+        .flush_every_ms(None);
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(opened) => opened.map_err(|error| error.to_string()),
+        Err(panic) => Err(panic_text(panic.as_ref()).to_owned()),
+    }
+}
+
+fn last_sequence(tree: &sled::Tree) -> Result<u64, String> {
+    let last = catch_unwind(AssertUnwindSafe(|| tree.last()))
+        .map_err(|panic| panic_text(panic.as_ref()).to_owned())?
+        .map_err(|error| error.to_string())?;
+    let Some((key, _)) = last else { return Ok(0) };
+    let (sequence, _) = parts::read_key(&key).ok_or("its last key is damaged")?;
+    Ok(sequence)
+}
+
+fn panic_text<'a>(panic: &'a (dyn std::any::Any + Send)) -> &'a str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("its files are damaged")
+}
+
+/// sled makes its files with the process's umask.
+fn close_to_others(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let mode = if entry.file_type()?.is_dir() { 0o700 } else { 0o600 };
+        fs::set_permissions(entry.path(), Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,226 @@
+//! The journal's one writer: judges changes, puts them on disk, publishes, answers. In that order.
+//!
+//! It owns the working state, which includes the changes of a batch that isn't on disk yet, so that
+//! each is judged against all before it. Nothing is published before it is synced: a check could
+//! cite a revision that a crash erases. After a failure the working state is worthless and the
+//! writer refuses everything until a restart.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    domain::{
+        command::Request,
+        decide::{Rejection, Verdict, decide},
+        event::Event,
+    },
+    projection::{Published, State},
+};
+
+use super::{
+    journal::{Journal, ReadError},
+    space::{ReserveReached, Space},
+};
+
+/// The most changes that wait. A change is small; this bounds the wait, not the memory.
+const QUEUE_LENGTH: usize = 1_024;
+/// The most changes that one sync covers.
+const BATCH_LENGTH: usize = 256;
+/// How many events are replayed at a time.
+const REPLAY_CHUNK: usize = 1_024;
+
+/// Hands changes to the writer.
+#[derive(Clone, Debug)]
+pub struct ChangeWriter {
+    queue: SyncSender<Job>,
+    space: Arc<Space>,
+    condition: watch::Receiver<JournalCondition>,
+}
+
+/// Whether the journal can be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalCondition {
+    /// It can.
+    Working,
+    /// It can't, until the server has restarted.
+    Failed {
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+/// Whether a change is made or only judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is made.
+    Apply,
+    /// It is judged, and nothing changes.
+    ValidateOnly,
+}
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// It was judged and rejected.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too many wait.
+    #[error("too many changes wait to be written")]
+    Busy,
+    /// The disk is too full.
+    #[error(transparent)]
+    Reserve(#[from] ReserveReached),
+    /// The journal can't be written; whether the change was made is unknown.
+    #[error("the journal can't be written")]
+    Unavailable,
+}
+
+type Answer = Result<Arc<Event>, SubmitError>;
+
+#[derive(Debug)]
+struct Job {
+    request: Request,
+    mode: Mode,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl ChangeWriter {
+    /// Has a change judged and made. Answers with the event that it led to, on disk and published;
+    /// for a repeated request, with the event that it led to first.
+    pub async fn submit(&self, request: Request, mode: Mode) -> Answer {
+        self.space.admit_change()?;
+        let (answer, answered) = oneshot::channel();
+        match self.queue.try_send(Job { request, mode, answer }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(SubmitError::Busy),
+            Err(TrySendError::Disconnected(_)) => return Err(SubmitError::Unavailable),
+        }
+        // Ends with the batch that the job is in, or when the writer is gone.
+        answered.await.unwrap_or(Err(SubmitError::Unavailable))
+    }
+
+    /// Tells whether the journal can be written, now and when that changes.
+    pub fn condition(&self) -> watch::Receiver<JournalCondition> {
+        self.condition.clone()
+    }
+}
+
+/// Folds a whole journal into a state, verifying each event.
+pub fn replay(journal: &dyn Journal, mut state: State) -> Result<State, ReadError> {
+    loop {
+        let events = journal.read(state.revision() + 1, REPLAY_CHUNK)?;
+        if events.is_empty() {
+            return Ok(state);
+        }
+        for event in &events {
+            state.evolve(event);
+        }
+    }
+}
+
+/// Starts the writer on a journal whose events are all in `state`. The thread ends when the last
+/// [`ChangeWriter`] is dropped and all that was queued is answered.
+pub fn start(
+    journal: Box<dyn Journal>,
+    state: State,
+    published: Arc<Published>,
+    space: Arc<Space>,
+) -> io::Result<(ChangeWriter, thread::JoinHandle<()>)> {
+    let (queue, jobs) = sync_channel(QUEUE_LENGTH);
+    let (condition_sender, condition) = watch::channel(JournalCondition::Working);
+    let writer = Writer { journal, state, published, condition: condition_sender };
+    let thread = thread::Builder::new()
+        .name("journal-writer".to_owned())
+        .spawn(move || writer.run(&jobs))?;
+    Ok((ChangeWriter { queue, space, condition }, thread))
+}
+
+struct Writer {
+    journal: Box<dyn Journal>,
+    /// Includes what is not yet on disk.
+    state: State,
+    published: Arc<Published>,
+    condition: watch::Sender<JournalCondition>,
+}
+
+/// What a job comes to, once the batch is on disk.
+type Pending = (oneshot::Sender<Answer>, Result<Outcome, Rejection>);
+
+enum Outcome {
+    Made(Arc<Event>),
+    Before { sequence: u64 },
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        // Ends when all senders are gone and the queue is empty.
+        while let Ok(first) = jobs.recv() {
+            let mut batch = vec![first];
+            batch.extend(jobs.try_iter().take(BATCH_LENGTH - 1));
+            if let Err(reason) = self.write_batch(batch) {
+                tracing::error!(
+                    reason,
+                    "the journal can't be written; changes are refused until a restart"
+                );
+                self.condition.send_replace(JournalCondition::Failed { reason: reason.into() });
+                // Dropping a job answers it: unavailable.
+                jobs.iter().for_each(drop);
+                return;
+            }
+        }
+    }
+
+    fn write_batch(&mut self, batch: Vec<Job>) -> Result<(), String> {
+        let durable_last = self.state.revision();
+        let mut events = Vec::new();
+        let mut pending: Vec<Pending> = Vec::with_capacity(batch.len());
+        for job in batch {
+            let outcome = self.judge(&job, &mut events);
+            pending.push((job.answer, outcome));
+        }
+        if !events.is_empty() {
+            self.journal.append(durable_last, &events).map_err(|error| error.to_string())?;
+            self.published.publish(self.state.clone());
+        }
+        for (answer, outcome) in pending {
+            let outcome = self.answer(outcome);
+            // Nobody waits any more if the caller has gone away.
+            let _ = answer.send(outcome);
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, job: &Job, events: &mut Vec<Event>) -> Result<Outcome, Rejection> {
+        match decide(&self.state.catalog, &job.request)? {
+            Verdict::AnsweredBefore { sequence } => Ok(Outcome::Before { sequence }),
+            Verdict::Happened(event) => {
+                if job.mode == Mode::Apply {
+                    self.state.evolve(&event);
+                    events.push(event.clone());
+                }
+                Ok(Outcome::Made(Arc::new(event)))
+            }
+        }
+    }
+
+    fn answer(&self, outcome: Result<Outcome, Rejection>) -> Answer {
+        match outcome? {
+            Outcome::Made(event) => Ok(event),
+            Outcome::Before { sequence } => match self.journal.read(sequence, 1) {
+                Ok(mut events) => events.pop().map(Arc::new).ok_or(SubmitError::Unavailable),
+                Err(error) => {
+                    tracing::error!(%error, "a repeated request can't be answered again");
+                    Err(SubmitError::Unavailable)
+                }
+            },
+        }
+    }
+}
