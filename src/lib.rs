@@ -1,4 +1,5 @@
 //! x
+pub mod audit;
 pub mod clock;
 pub mod domain;
 pub mod entropy;

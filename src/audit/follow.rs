@@ -1,0 +1,64 @@
+//! Reads the log in order, at the reader's own pace, from the disk. A follower holds no records and
+//! nobody waits for it.
+
+use std::{io, sync::Arc};
+
+use super::{
+    log::Shared,
+    segment::{Cursor, Entry},
+};
+
+/// Reads on from a record.
+#[derive(Debug)]
+pub struct Follower {
+    shared: Arc<Shared>,
+    next: u64,
+    cursor: Option<Cursor>,
+}
+
+impl Follower {
+    pub(super) fn new(shared: Arc<Shared>, sequence: u64) -> Self {
+        Self { shared, next: sequence, cursor: None }
+    }
+
+    /// The record that it reads next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Reads about `max_bytes` of what is on disk: every record from the next one on, in order,
+    /// whole or damaged. Nothing if there is no more. Blocks on the disk.
+    pub fn read(&mut self, max_bytes: usize) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        while entries.is_empty() {
+            let Some(cursor) = self.cursor()? else { break };
+            cursor.read(max_bytes, &mut entries)?;
+            let next = self.next;
+            entries.retain(|entry| entry.sequence >= next);
+        }
+        if let Some(last) = entries.last() {
+            self.next = last.sequence + 1;
+        }
+        Ok(entries)
+    }
+
+    /// A cursor that has something to read; `None` if nothing is on disk yet.
+    fn cursor(&mut self) -> io::Result<Option<&mut Cursor>> {
+        let has_more = |cursor: &Cursor| cursor.next() <= cursor.segment().last();
+        if !self.cursor.as_ref().is_some_and(has_more) {
+            let segment = self.shared.segment_of(self.next).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, "no segment holds the record")
+            })?;
+            if segment.last() < self.next {
+                return Ok(None);
+            }
+            let goes_on = self.cursor.as_ref().is_some_and(|cursor| {
+                Arc::ptr_eq(cursor.segment(), &segment) && cursor.next() == self.next
+            });
+            if !goes_on {
+                self.cursor = Some(Cursor::new(segment, self.next));
+            }
+        }
+        Ok(self.cursor.as_mut())
+    }
+}

@@ -1,0 +1,155 @@
+//! What a segment needs besides writing to it, done by a thread of its own so that no decision
+//! waits for it: zeroed files ahead of use, and seals behind.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use super::{
+    footer::{Footer, Header},
+    segment::Segment,
+    volume::{Volume, VolumeFile, fill_with_zeros},
+};
+
+/// A file that is filled with zeros and waits to be a segment.
+const SPARE: &str = "spare";
+/// The same before it is ready.
+const UNFINISHED: &str = "unfinished";
+
+/// Hands work to the keeper.
+#[derive(Debug)]
+pub struct Keeper {
+    tasks: Sender<Task>,
+    volume: Arc<dyn Volume>,
+    spare_is_ready: Arc<AtomicBool>,
+}
+
+enum Task {
+    PrepareSpare,
+    Seal { segment: Arc<Segment>, footer: Box<Footer> },
+}
+
+impl Keeper {
+    /// Starts the keeper. Its thread ends when this is dropped and all its work is done.
+    pub fn start(
+        volume: Arc<dyn Volume>,
+        segment_bytes: u64,
+    ) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        for name in volume.list()? {
+            if name == SPARE || name == UNFINISHED {
+                volume.remove(&name)?;
+            }
+        }
+        let (tasks, received) = channel();
+        let spare_is_ready = Arc::new(AtomicBool::new(false));
+        let keeper = Self { tasks, volume: Arc::clone(&volume), spare_is_ready };
+        let ready = Arc::clone(&keeper.spare_is_ready);
+        let thread = thread::Builder::new()
+            .name("audit-keeper".to_owned())
+            .spawn(move || work(&received, volume.as_ref(), segment_bytes, &ready))?;
+        Ok((keeper, thread))
+    }
+
+    /// Has a zeroed file made ready.
+    pub fn prepare_spare(&self) {
+        // The keeper is only gone when its thread has panicked; then segments begin without zeros.
+        let _ = self.tasks.send(Task::PrepareSpare);
+    }
+
+    /// Has a full segment sealed.
+    pub fn seal(&self, segment: Arc<Segment>, footer: Footer) {
+        let _ = self.tasks.send(Task::Seal { segment, footer: Box::new(footer) });
+    }
+
+    /// Begins a segment: in the zeroed file if it is ready, or else in an empty one. Its name and
+    /// header are on disk when this returns.
+    pub fn begin_segment(&self, header: Header) -> io::Result<Arc<Segment>> {
+        let name = Segment::file_name(header.first_sequence);
+        let (made_as, file) = if self.spare_is_ready.swap(false, Ordering::AcqRel) {
+            (SPARE, self.volume.open(SPARE)?)
+        } else {
+            (UNFINISHED, create_anew(self.volume.as_ref())?)
+        };
+        self.finish_segment(header, name, made_as, file)
+    }
+
+    /// Begins a log's first segment, in a file that it fills with zeros itself.
+    pub fn begin_first_segment(&self, header: Header, length: u64) -> io::Result<Arc<Segment>> {
+        let file = create_anew(self.volume.as_ref())?;
+        fill_with_zeros(file.as_ref(), length)?;
+        self.finish_segment(header, Segment::file_name(header.first_sequence), UNFINISHED, file)
+    }
+
+    fn finish_segment(
+        &self,
+        header: Header,
+        name: String,
+        made_as: &str,
+        file: Arc<dyn VolumeFile>,
+    ) -> io::Result<Arc<Segment>> {
+        file.write_at(&header.encode(), 0)?;
+        file.sync()?;
+        self.volume.rename(made_as, &name)?;
+        self.volume.sync()?;
+        Ok(Arc::new(Segment::empty(name, file, header.first_sequence, header.salt)))
+    }
+}
+
+fn create_anew(volume: &dyn Volume) -> io::Result<Arc<dyn VolumeFile>> {
+    match volume.create(UNFINISHED) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            volume.remove(UNFINISHED)?;
+            volume.create(UNFINISHED)
+        }
+        created => created,
+    }
+}
+
+fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segment_bytes: u64, ready: &AtomicBool) {
+    while let Ok(task) = tasks.recv() {
+        match task {
+            Task::PrepareSpare => match prepare_spare(volume, segment_bytes) {
+                Ok(()) => ready.store(true, Ordering::Release),
+                Err(error) => tracing::warn!(
+                    %error,
+                    "can't prepare the next audit segment; its syncs will be slower"
+                ),
+            },
+            Task::Seal { segment, footer } => {
+                if let Err(error) = seal(&segment, &footer) {
+                    tracing::error!(
+                        %error,
+                        segment = segment.name(),
+                        "can't seal an audit segment; the next start tries again"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The file has a name of its own until it is whole: the writer may make one there meanwhile.
+const FILLING: &str = "filling";
+
+fn prepare_spare(volume: &dyn Volume, length: u64) -> io::Result<()> {
+    if volume.list()?.iter().any(|name| name == FILLING) {
+        volume.remove(FILLING)?;
+    }
+    let file = volume.create(FILLING)?;
+    fill_with_zeros(file.as_ref(), length)?;
+    volume.rename(FILLING, SPARE)
+}
+
+/// Seals a segment: writes the footer behind its frames and cuts the zeros off.
+pub fn seal(segment: &Segment, footer: &Footer) -> io::Result<()> {
+    let bytes = footer.encode(segment.salt());
+    segment.file().write_at(&bytes, footer.data_end)?;
+    segment.file().set_length(footer.data_end + bytes.len() as u64)?;
+    segment.file().sync()
+}

@@ -1,0 +1,375 @@
+//! The audit log as the rest of the program sees it: opened, appended to, followed, watched over.
+
+use std::{
+    cell::RefCell,
+    io,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    entropy::EntropyError,
+    store::space::{ReserveReached, Space},
+};
+
+use super::{
+    buffer::{self, Batch, Buffer, Lanes, NotWritten, Receipts, Wait},
+    follow::Follower,
+    keeper::{self, Keeper},
+    record::{self, Draft, PreviousStop},
+    recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
+    segment::Segment,
+    volume::Volume,
+    writer::{self, Start, Writer},
+};
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How large a segment grows, in bytes.
+    pub segment_bytes: u64,
+    /// How many bytes may wait for the disk.
+    pub buffer_bytes: usize,
+    /// How long a sync may take before callers are told that it stalls.
+    pub stall: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1_024 * 1_024,
+            buffer_bytes: 16 * 1_024 * 1_024,
+            stall: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Whether decisions can be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditCondition {
+    /// They can.
+    Working,
+    /// The disk has not answered for too long. It may yet.
+    Stalled,
+    /// They can't, until the server has restarted.
+    Failed {
+        /// Why.
+        reason: Arc<str>,
+    },
+}
+
+/// The audit log. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    shared: Arc<Shared>,
+}
+
+/// What the writer, the callers and the readers share.
+#[derive(Debug)]
+pub struct Shared {
+    log_id: Box<str>,
+    buffer: Buffer,
+    lanes: Lanes,
+    /// All segments, oldest first. Held for a look-up or a push.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// The batch that is being written. Held for a swap.
+    in_flight: Mutex<Option<Arc<Batch>>>,
+    synced: watch::Sender<u64>,
+    condition: watch::Sender<AuditCondition>,
+    space: Arc<Space>,
+    clock: Clock,
+    stall: Duration,
+}
+
+/// What opening the log found.
+#[derive(Debug)]
+pub struct Opened {
+    /// The log.
+    pub log: AuditLog,
+    /// How the run before this one ended.
+    pub previous_stop: PreviousStop,
+    /// What of the log can't be read.
+    pub damage: Vec<Damage>,
+    /// The threads that work for it; they end after [`AuditLog::close`].
+    pub threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// What the log is opened with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where its segments are.
+    pub volume: Arc<dyn Volume>,
+    /// Its id.
+    pub log_id: Uuid,
+    /// How it is kept.
+    pub options: Options,
+    /// How many runtimes append to it.
+    pub lanes: usize,
+    /// The disk's free space.
+    pub space: Arc<Space>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Why the log can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What is there can't be used.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The file system refused.
+    #[error("can't open the audit log: {0}")]
+    Io(#[from] io::Error),
+    /// There is no randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+/// Why a decision is not recorded, and so not given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Too much waits for the disk.
+    #[error("too many decisions wait for the disk")]
+    Busy,
+    /// The disk is too full.
+    #[error(transparent)]
+    Reserve(#[from] ReserveReached),
+    /// The log can't be written.
+    #[error("the audit log can't be written")]
+    Unavailable,
+}
+
+impl From<NotWritten> for RecordError {
+    fn from(NotWritten: NotWritten) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl AuditLog {
+    /// Opens a log, or makes one.
+    pub fn open(parts: Parts) -> Result<Opened, OpenError> {
+        let Parts { volume, log_id, options, lanes, space, clock } = parts;
+        let recovered = recovery::recover(volume.as_ref(), log_id)?;
+        let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), options.segment_bytes)?;
+        let Recovered { sealed, open, unsealed, last, last_time, accounts, damage, ends_with_stop } =
+            recovered;
+        let mut segments = sealed;
+        for full in unsealed {
+            if let Some(footer) = writer::footer_of(&full, &accounts) {
+                keeper::seal(&full.segment, &footer)?;
+            }
+            segments.push(full.segment);
+        }
+        segments.sort_by_key(|segment| segment.first_sequence());
+        let open = match open {
+            Some(open) => open,
+            None => begin(&keeper, log_id, last, options.segment_bytes)?,
+        };
+        segments.push(Arc::clone(&open.segment));
+        keeper.prepare_spare();
+        let lanes = Lanes::new(lanes);
+        let shared = Arc::new(Shared {
+            log_id: log_id.to_string().into(),
+            buffer: Buffer::new(options.buffer_bytes, &lanes),
+            lanes,
+            segments: RwLock::new(segments),
+            in_flight: Mutex::default(),
+            synced: watch::Sender::new(last),
+            condition: watch::Sender::new(AuditCondition::Working),
+            space,
+            clock: clock.clone(),
+            stall: options.stall,
+        });
+        let segment_bytes = options.segment_bytes;
+        let start = Start { open, last_time, accounts, log_id, segment_bytes };
+        let writer = Writer::new(Arc::clone(&shared), keeper, clock, start);
+        let writer_thread =
+            thread::Builder::new().name("audit-writer".to_owned()).spawn(move || writer.run())?;
+        let previous_stop =
+            if ends_with_stop { PreviousStop::Clean } else { PreviousStop::Unclean };
+        let threads = vec![writer_thread, keeper_thread];
+        Ok(Opened { log: Self { shared }, previous_stop, damage, threads })
+    }
+
+    /// The log's id.
+    pub fn id(&self) -> &str {
+        &self.shared.log_id
+    }
+
+    /// Appends records, all or none; the future ends when they are on disk. `lane` is the runtime
+    /// that waits for it.
+    pub fn append<'a>(
+        &self,
+        lane: usize,
+        drafts: impl IntoIterator<Item = Draft<'a>>,
+    ) -> Result<Wait, RecordError> {
+        let shared = &*self.shared;
+        shared.space.admit_check()?;
+        if *shared.condition.borrow() != AuditCondition::Working {
+            return Err(RecordError::Unavailable);
+        }
+        let appended = SCRATCH.with_borrow_mut(|Scratch { bytes, ends }| {
+            bytes.clear();
+            ends.clear();
+            for draft in drafts {
+                record::encode(bytes, &shared.log_id, &draft);
+                ends.push(bytes.len());
+            }
+            shared.buffer.append(bytes, ends, || shared.clock.elapsed())
+        });
+        match appended {
+            Ok(ticket) => Ok(ticket.wait(lane)),
+            Err(buffer::AppendError::Full) => Err(RecordError::Busy),
+            Err(buffer::AppendError::Closed) => Err(RecordError::Unavailable),
+        }
+    }
+
+    /// Wakes those who wait on one runtime. Each runtime that appends runs this.
+    pub async fn serve_lane(self, lane: usize) {
+        self.shared.lanes.serve(lane).await;
+    }
+
+    /// Follows the log from a record on, inclusive. It need not exist yet.
+    pub fn follow(&self, sequence: u64) -> Follower {
+        Follower::new(Arc::clone(&self.shared), sequence)
+    }
+
+    /// The first and the last record on disk; the last is one less than the first if there is none.
+    pub fn bounds(&self) -> (u64, u64) {
+        (self.shared.first_sequence(), *self.shared.synced.borrow())
+    }
+
+    /// Tells the last record on disk, now and each time that there are more.
+    pub fn synced(&self) -> watch::Receiver<u64> {
+        self.shared.synced.subscribe()
+    }
+
+    /// Tells whether decisions can be recorded, now and when that changes.
+    pub fn condition(&self) -> watch::Receiver<AuditCondition> {
+        self.shared.condition.subscribe()
+    }
+
+    /// Looks whether the disk has answered lately; tells those who wait if not. To be called a few
+    /// times a second.
+    pub fn check_for_stall(&self) {
+        self.shared.check_for_stall();
+    }
+
+    /// Takes no more records. What was appended is still written.
+    pub fn close(&self) {
+        self.shared.buffer.close();
+    }
+}
+
+fn begin(
+    keeper: &Keeper,
+    log_id: Uuid,
+    last: u64,
+    segment_bytes: u64,
+) -> Result<OpenSegment, OpenError> {
+    let header = writer::new_header(log_id, last + 1)?;
+    let segment = keeper.begin_first_segment(header, segment_bytes)?;
+    Ok(OpenSegment {
+        segment,
+        times: None,
+        leaves: recovery::Leaves::default(),
+        damaged: Vec::new(),
+    })
+}
+
+impl Shared {
+    /// The shared buffer.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// The bells.
+    pub fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// Notes which batch is being written.
+    pub fn set_in_flight(&self, batch: Option<Arc<Batch>>) {
+        *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+    }
+
+    /// Lets readers see records that are on disk.
+    pub fn set_synced(&self, last: u64) {
+        self.synced.send_replace(last);
+    }
+
+    /// Notes that the disk answers.
+    pub fn note_progress(&self) {
+        self.condition.send_if_modified(|condition| match condition {
+            AuditCondition::Stalled => {
+                *condition = AuditCondition::Working;
+                true
+            }
+            AuditCondition::Working | AuditCondition::Failed { .. } => false,
+        });
+    }
+
+    /// Changes the condition.
+    pub fn set_condition(&self, condition: AuditCondition) {
+        self.condition.send_replace(condition);
+    }
+
+    /// Lets readers find a new segment.
+    pub fn add_segment(&self, segment: Arc<Segment>) {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).push(segment);
+    }
+
+    /// The segment that has or will have a record.
+    pub fn segment_of(&self, sequence: u64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let after = segments.partition_point(|segment| segment.first_sequence() <= sequence);
+        segments.get(after.checked_sub(1)?).map(Arc::clone)
+    }
+
+    fn first_sequence(&self) -> u64 {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.first().map_or(1, |segment| segment.first_sequence())
+    }
+
+    fn check_for_stall(&self) {
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Without a batch at the disk, what waits is about to be taken.
+        let Some(at_disk) = in_flight else { return };
+        if self.clock.elapsed().saturating_sub(at_disk.opened()) < self.stall {
+            return;
+        }
+        let changed = self.condition.send_if_modified(|condition| {
+            let was_working = *condition == AuditCondition::Working;
+            if was_working {
+                *condition = AuditCondition::Stalled;
+            }
+            was_working
+        });
+        if changed {
+            tracing::error!(stall = ?self.stall, "no audit sync completes; checks are refused meanwhile");
+        }
+        for batch in [Some(at_disk), self.buffer.waiting()].into_iter().flatten() {
+            batch.finish(Err(NotWritten));
+            self.lanes.ring(&batch);
+        }
+    }
+}
+
+/// Where a thread encodes records before it appends them, kept so that it allocates once.
+#[derive(Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// The outcome of waiting for [`AuditLog::append`].
+pub type Recorded = Result<Receipts, NotWritten>;

@@ -1,0 +1,19 @@
+//! The log of decisions: on disk before they are answered, followed from the disk, never altered.
+//!
+//! The way of a record: [`record`] (bytes) → [`buffer`] (one for all callers) → [`writer`] (place,
+//! time, hash, disk) → [`buffer`] again (wakes who waits). [`follow`] reads it back, from the
+//! [`segment`] files that [`recovery`] found at the start. The log knows nothing about decisions
+//! beyond the shape of a record.
+
+pub mod buffer;
+pub mod follow;
+pub mod footer;
+pub mod frame;
+pub mod keeper;
+pub mod log;
+pub mod record;
+pub mod recovery;
+pub mod segment;
+pub mod volume;
+pub mod wire;
+pub mod writer;

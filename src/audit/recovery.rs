@@ -1,0 +1,413 @@
+//! Finds the log again at the start: reads what its segments say of themselves, and scans what was
+//! never sealed.
+//!
+//! Nothing that was acknowledged is given up: it is there, or it is named as damaged. Only what
+//! stands after the last mark may be incomplete, and then it is cut off and overwritten.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::domain::time::UnixNanos;
+
+use super::{
+    footer::{self, Footer, HEADER_BYTES, Header, IndexEntry, TRAILER_BYTES},
+    frame::{self, Kind, MARK_BYTES, Read, Salt},
+    record,
+    segment::{INDEX_STRIDE, Segment},
+    volume::{Volume, VolumeFile},
+};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The sealed segments, oldest first.
+    pub sealed: Vec<Arc<Segment>>,
+    /// The segment to go on with, if the last one isn't sealed.
+    pub open: Option<OpenSegment>,
+    /// Segments that were full but not sealed yet.
+    pub unsealed: Vec<OpenSegment>,
+    /// The last record's sequence number; 0 if there is none.
+    pub last: u64,
+    /// When the last record got its place.
+    pub last_time: UnixNanos,
+    /// The last record of each account.
+    pub accounts: HashMap<Box<str>, u64>,
+    /// What is damaged, in words.
+    pub damage: Vec<Damage>,
+    /// Whether the last record is that of a stop, or there is none.
+    pub ends_with_stop: bool,
+}
+
+/// Something in the log that isn't as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: String,
+    /// The place in it.
+    pub offset: u64,
+    /// The first and the last record that can't be read; `None` if none is lost.
+    pub records: Option<(u64, u64)>,
+}
+
+/// A segment with all that sealing it will need.
+#[derive(Debug)]
+pub struct OpenSegment {
+    /// The segment.
+    pub segment: Arc<Segment>,
+    /// When its first and its last record got their places.
+    pub times: Option<(UnixNanos, UnixNanos)>,
+    /// The hashes of its records so far.
+    pub leaves: Leaves,
+    /// Records that can't be read.
+    pub damaged: Vec<u64>,
+}
+
+/// A running digest over leaf hashes.
+#[derive(Clone)]
+pub struct Leaves(ring::digest::Context);
+
+impl Default for Leaves {
+    fn default() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+}
+
+impl Leaves {
+    /// Takes in the next leaf hash.
+    pub fn push(&mut self, leaf_hash: &[u8; 32]) {
+        self.0.update(leaf_hash);
+    }
+
+    /// The digest so far.
+    pub fn digest(&self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(self.0.clone().finish().as_ref());
+        digest
+    }
+}
+
+impl std::fmt::Debug for Leaves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Leaves")
+    }
+}
+
+/// Why the log can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// A file is missing.
+    #[error("audit records {from} to {through} are missing: a segment file is gone; restore it")]
+    SegmentMissing {
+        /// The first record that is missing.
+        from: u64,
+        /// The last record that is missing.
+        through: u64,
+    },
+    /// A file isn't a segment of this log.
+    #[error("audit segment `{file}` is not one of this log: {detail}; move it away or restore it")]
+    Foreign {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The file system refused.
+    #[error("can't read the audit log: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads the whole log.
+pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
+    let mut names: Vec<_> =
+        volume.list()?.into_iter().filter(|name| name.ends_with(".seg")).collect();
+    names.sort();
+    let mut recovered = Recovered { ends_with_stop: true, ..Recovered::default() };
+    let count = names.len();
+    for (place, name) in names.into_iter().enumerate() {
+        let file = volume.open(&name)?;
+        let header = read_header(&name, file.as_ref(), log_id)?;
+        if place > 0 && header.first_sequence > recovered.last + 1 {
+            let (from, through) = (recovered.last + 1, header.first_sequence - 1);
+            return Err(RecoveryError::SegmentMissing { from, through });
+        }
+        recovered.last = recovered.last.max(header.first_sequence - 1);
+        recovered.take(name, file, header, place + 1 == count)?;
+    }
+    Ok(recovered)
+}
+
+fn read_header(name: &str, file: &dyn VolumeFile, log_id: Uuid) -> Result<Header, RecoveryError> {
+    let foreign = |detail: String| RecoveryError::Foreign { file: name.to_owned(), detail };
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_at(&mut bytes, 0)?;
+    let header = Header::decode(&bytes).ok_or_else(|| foreign("it has no header".to_owned()))?;
+    if header.log_id != log_id {
+        return Err(foreign(format!("it belongs to log {}", header.log_id)));
+    }
+    if Segment::file_name(header.first_sequence) != name {
+        return Err(foreign(format!("it begins with record {}", header.first_sequence)));
+    }
+    Ok(header)
+}
+
+impl Recovered {
+    fn take(
+        &mut self,
+        name: String,
+        file: Arc<dyn VolumeFile>,
+        header: Header,
+        is_last: bool,
+    ) -> Result<(), RecoveryError> {
+        if let Some(footer) = read_footer(file.as_ref(), header)? {
+            return self.take_sealed(name, file, header, footer);
+        }
+        let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
+        file.read_at(&mut bytes, 0)?;
+        let scan = Scan::of(&bytes, header);
+        if let Some(footer) = scan.footer.clone() {
+            // The footer is whole, so only the trailer behind it can be damaged.
+            let offset = file.length()?.saturating_sub(TRAILER_BYTES as u64);
+            self.damage.push(Damage { file: name.clone(), offset, records: None });
+            return self.take_sealed(name, file, header, footer);
+        }
+        let open = self.fold(name, file, header, &bytes, &scan)?;
+        if is_last {
+            self.open = Some(open);
+        } else {
+            self.unsealed.push(open);
+        }
+        Ok(())
+    }
+
+    fn take_sealed(
+        &mut self,
+        name: String,
+        file: Arc<dyn VolumeFile>,
+        header: Header,
+        footer: Footer,
+    ) -> Result<(), RecoveryError> {
+        let last = footer.last_sequence();
+        self.last = last;
+        self.last_time = footer.record_times.1;
+        for (account, last_sequence) in footer.accounts {
+            self.accounts.insert(account, last_sequence);
+        }
+        for sequence in footer.damaged {
+            let offset = footer.data_end;
+            let records = Some((sequence, sequence));
+            self.damage.push(Damage { file: name.clone(), offset, records });
+        }
+        let segment = Arc::new(Segment::new(
+            name,
+            file,
+            (header.first_sequence, header.salt),
+            (last, footer.data_end),
+            footer.index,
+        ));
+        self.ends_with_stop = last_is_stop(&segment)?;
+        self.sealed.push(segment);
+        Ok(())
+    }
+
+    /// Takes in a segment that was scanned, and cuts off what was never finished.
+    fn fold(
+        &mut self,
+        name: String,
+        file: Arc<dyn VolumeFile>,
+        header: Header,
+        bytes: &[u8],
+        scan: &Scan,
+    ) -> Result<OpenSegment, RecoveryError> {
+        let cut = scan.cut();
+        let (mut leaves, mut index, mut times) = (Leaves::default(), Vec::new(), None);
+        let mut last = header.first_sequence - 1;
+        for found in scan.records.iter().filter(|found| found.sequence < cut.next_sequence) {
+            let payload = bytes.get(found.begin..found.end).unwrap_or_default();
+            leaves.push(&record::leaf_hash(payload));
+            let time = record::record_time(payload).unwrap_or_default();
+            times = Some((times.map_or(time, |(first, _)| first), time));
+            if (found.sequence - header.first_sequence).is_multiple_of(INDEX_STRIDE) {
+                let offset = (found.begin - frame::HEADER_BYTES) as u64;
+                index.push(IndexEntry { sequence: found.sequence, offset });
+            }
+            self.accounts.insert(record::account(payload).into(), found.sequence);
+            self.last_time = self.last_time.max(time);
+            self.ends_with_stop = record::is_server_stop(payload);
+            last = found.sequence;
+        }
+        last = last.max(cut.next_sequence - 1);
+        let mut damaged = Vec::new();
+        for gap in scan.gaps.iter().filter(|gap| gap.from < cut.next_sequence) {
+            damaged.extend(gap.from..gap.before);
+            let records = (gap.from < gap.before).then(|| (gap.from, gap.before - 1));
+            self.damage.push(Damage { file: name.clone(), offset: gap.offset as u64, records });
+        }
+        clear_after(file.as_ref(), bytes, cut.offset)?;
+        self.last = last;
+        let ends = (last, cut.offset as u64);
+        let segment = Segment::new(name, file, (header.first_sequence, header.salt), ends, index);
+        Ok(OpenSegment { segment: Arc::new(segment), times, leaves, damaged })
+    }
+}
+
+fn read_footer(file: &dyn VolumeFile, header: Header) -> io::Result<Option<Footer>> {
+    let length = file.length()?;
+    let mut trailer = [0; TRAILER_BYTES];
+    let Some(place) = length.checked_sub(TRAILER_BYTES as u64) else { return Ok(None) };
+    file.read_at(&mut trailer, place)?;
+    let Some(offset) = footer::read_trailer(&trailer).filter(|offset| *offset < place) else {
+        return Ok(None);
+    };
+    let mut bytes = vec![0; usize::try_from(place - offset).unwrap_or_default()];
+    file.read_at(&mut bytes, offset)?;
+    let Read::Frame { kind: Kind::Footer, payload } = frame::read(header.salt, &bytes) else {
+        return Ok(None);
+    };
+    Ok(Footer::decode(payload).filter(|footer| footer.first_sequence == header.first_sequence))
+}
+
+fn last_is_stop(segment: &Arc<Segment>) -> io::Result<bool> {
+    let mut cursor = super::segment::Cursor::new(Arc::clone(segment), segment.last());
+    let mut entries = Vec::new();
+    while cursor.next() <= segment.last() {
+        cursor.read(64 * 1_024, &mut entries)?;
+    }
+    Ok(match entries.last().map(|entry| &entry.content) {
+        Some(super::segment::Content::Record(bytes)) => record::is_server_stop(bytes),
+        _ => false,
+    })
+}
+
+/// Overwrites what was never finished, or a later scan would find pieces of it.
+fn clear_after(file: &dyn VolumeFile, bytes: &[u8], cut: usize) -> io::Result<()> {
+    let rest = bytes.get(cut..).unwrap_or_default();
+    let Some(end) = rest.iter().rposition(|&byte| byte != 0) else { return Ok(()) };
+    file.write_at(&vec![0; end + 1], cut as u64)?;
+    file.sync()
+}
+
+/// Everything that stands in a segment that isn't sealed.
+#[derive(Debug)]
+struct Scan {
+    records: Vec<Found>,
+    gaps: Vec<Gap>,
+    /// Every record before this was on disk when a mark was written.
+    marked: u64,
+    /// Where the last whole frame ends.
+    end: usize,
+    /// The sequence number that follows.
+    next: u64,
+    footer: Option<Footer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    sequence: u64,
+    begin: usize,
+    end: usize,
+}
+
+/// Bytes that are no frame, and the records that should be there: `from..before`.
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    from: u64,
+    before: u64,
+    offset: usize,
+}
+
+/// Where to go on.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    offset: usize,
+    next_sequence: u64,
+}
+
+impl Scan {
+    fn of(bytes: &[u8], header: Header) -> Self {
+        let first = header.first_sequence;
+        let mut scan = Self {
+            records: Vec::new(),
+            gaps: Vec::new(),
+            marked: first,
+            end: HEADER_BYTES,
+            next: first,
+            footer: None,
+        };
+        scan.walk(bytes, header.salt);
+        scan
+    }
+
+    fn walk(&mut self, bytes: &[u8], salt: Salt) {
+        let mut place = HEADER_BYTES;
+        let mut damage = None;
+        while self.footer.is_none() {
+            let rest = bytes.get(place..).unwrap_or_default();
+            match frame::read(salt, rest) {
+                Read::Frame { kind: Kind::Record, payload } => {
+                    let begin = place + frame::HEADER_BYTES;
+                    place = begin + payload.len();
+                    self.take_record(payload, begin, damage.take());
+                }
+                Read::Frame { kind: Kind::Mark, payload } => {
+                    place += MARK_BYTES;
+                    self.take_mark(frame::read_mark(payload).unwrap_or_default(), damage.take());
+                }
+                Read::Frame { kind: Kind::Footer, payload } => {
+                    place += frame::HEADER_BYTES + payload.len();
+                    self.footer = Footer::decode(payload);
+                }
+                Read::End | Read::Partial | Read::Invalid => {
+                    damage.get_or_insert(place);
+                    match find_frame(salt, rest) {
+                        Some(distance) => place += distance,
+                        None => return,
+                    }
+                    continue;
+                }
+            }
+            self.end = place;
+        }
+    }
+
+    fn take_record(&mut self, payload: &[u8], begin: usize, damage: Option<usize>) {
+        let sequence = record::sequence(payload).unwrap_or_default();
+        if sequence < self.next {
+            return;
+        }
+        self.note_gap(sequence, damage);
+        self.records.push(Found { sequence, begin, end: begin + payload.len() });
+        self.next = sequence + 1;
+    }
+
+    fn take_mark(&mut self, next_sequence: u64, damage: Option<usize>) {
+        self.note_gap(next_sequence.max(self.next), damage);
+        self.marked = self.marked.max(next_sequence);
+        self.next = self.next.max(next_sequence);
+    }
+
+    fn note_gap(&mut self, before: u64, damage: Option<usize>) {
+        if let Some(offset) = damage {
+            self.gaps.push(Gap { from: self.next, before, offset });
+        } else if before > self.next {
+            self.gaps.push(Gap { from: self.next, before, offset: self.end });
+        }
+    }
+
+    /// The first gap that no mark stands behind was never acknowledged: the log ends before it.
+    fn cut(&self) -> Cut {
+        let unfinished =
+            self.gaps.iter().find(|gap| gap.before > gap.from && gap.from >= self.marked);
+        match unfinished {
+            Some(gap) => Cut { offset: gap.offset, next_sequence: gap.from },
+            None => Cut { offset: self.end, next_sequence: self.next },
+        }
+    }
+}
+
+fn find_frame(salt: Salt, rest: &[u8]) -> Option<usize> {
+    // Mostly there is nothing but zeros, and looking for frames among them would take long.
+    let first = rest.iter().position(|&byte| byte != 0)?;
+    let begin = first.saturating_sub(frame::HEADER_BYTES);
+    frame::resynchronize(salt, rest.get(begin..)?).map(|distance| begin + distance)
+}

@@ -1,0 +1,242 @@
+//! One file of the log, and reading records out of it. What can't be read is named, never skipped.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{
+    footer::{HEADER_BYTES, IndexEntry},
+    frame::{self, Kind, MARK_BYTES, Read, Salt},
+    record::{self, MAX_RECORD_BYTES},
+    volume::VolumeFile,
+};
+
+/// How many records lie between two places in the index.
+pub const INDEX_STRIDE: u64 = 256;
+
+/// A file of the log. The one that is written to grows; the others stay as they are.
+#[derive(Debug)]
+pub struct Segment {
+    name: String,
+    first_sequence: u64,
+    salt: Salt,
+    file: Arc<dyn VolumeFile>,
+    /// Places of records, sparse and sorted. Guards nothing but itself; held for a look-up.
+    index: Mutex<Vec<IndexEntry>>,
+    /// Where its synced frames end. Written before `last`.
+    data_end: AtomicU64,
+    /// Its last synced record; one less than `first_sequence` if it has none. What a reader sees
+    /// of it is on disk.
+    last: AtomicU64,
+}
+
+impl Segment {
+    /// A segment that has records up to `last`, on disk up to `data_end`.
+    pub fn new(
+        name: String,
+        file: Arc<dyn VolumeFile>,
+        (first_sequence, salt): (u64, Salt),
+        (last, data_end): (u64, u64),
+        index: Vec<IndexEntry>,
+    ) -> Self {
+        let (index, data_end, last) =
+            (Mutex::new(index), AtomicU64::new(data_end), AtomicU64::new(last));
+        Self { name, first_sequence, salt, file, index, data_end, last }
+    }
+
+    /// A segment without a record.
+    pub fn empty(name: String, file: Arc<dyn VolumeFile>, first_sequence: u64, salt: Salt) -> Self {
+        let ends = (first_sequence - 1, HEADER_BYTES as u64);
+        Self::new(name, file, (first_sequence, salt), ends, Vec::new())
+    }
+
+    /// The name of a segment's file: its first sequence number, so that names sort.
+    pub fn file_name(first_sequence: u64) -> String {
+        format!("{first_sequence:020}.seg")
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Arc<dyn VolumeFile> {
+        &self.file
+    }
+
+    /// The sequence number that its first record has or will have.
+    pub fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    /// What its checksums begin with.
+    pub fn salt(&self) -> Salt {
+        self.salt
+    }
+
+    /// Its last record on disk.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// Where its frames on disk end.
+    pub fn data_end(&self) -> u64 {
+        self.data_end.load(Ordering::Acquire)
+    }
+
+    /// The index so far.
+    pub fn index(&self) -> Vec<IndexEntry> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes in records that are on disk now.
+    pub fn grow(&self, last: u64, data_end: u64, index: &[IndexEntry]) {
+        if !index.is_empty() {
+            self.index.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(index);
+        }
+        self.data_end.store(data_end, Ordering::Release);
+        self.last.store(last, Ordering::Release);
+    }
+
+    /// The nearest place at or before a record from which it can be read on.
+    pub fn locate(&self, sequence: u64) -> IndexEntry {
+        let index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = index.partition_point(|entry| entry.sequence <= sequence);
+        let found = after.checked_sub(1).and_then(|place| index.get(place)).copied();
+        found.unwrap_or(IndexEntry { sequence: self.first_sequence, offset: HEADER_BYTES as u64 })
+    }
+}
+
+/// A record as it was read, or what stands in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The record's sequence number.
+    pub sequence: u64,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The record's bytes as stored.
+    Record(Bytes),
+    /// The bytes are damaged, at this place of the file.
+    Damaged {
+        /// The file.
+        file: Arc<str>,
+        /// The place in it.
+        offset: u64,
+    },
+}
+
+/// Reads a segment's records in order, from a place on.
+#[derive(Debug)]
+pub struct Cursor {
+    segment: Arc<Segment>,
+    /// Where the next frame begins.
+    offset: u64,
+    /// The record that is to come next.
+    next: u64,
+    /// Where damage began that no record was found behind yet.
+    damage: Option<u64>,
+}
+
+impl Cursor {
+    /// Begins at the nearest place at or before a record.
+    pub fn new(segment: Arc<Segment>, sequence: u64) -> Self {
+        let IndexEntry { sequence: next, offset } = segment.locate(sequence);
+        Self { segment, offset, next, damage: None }
+    }
+
+    /// The record that comes next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The segment that it reads.
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// Reads about `max_bytes` on; appends what it finds to `entries`. Reads nothing beyond what is
+    /// on disk. Every record up to the segment's last comes out, whole or damaged.
+    pub fn read(&mut self, max_bytes: usize, entries: &mut Vec<Entry>) -> io::Result<()> {
+        let last = self.segment.last();
+        if self.next > last {
+            return Ok(());
+        }
+        let chunk = self.read_chunk(max_bytes.max(LEAST_CHUNK_BYTES))?;
+        let mut place = 0;
+        while self.next <= last {
+            let rest = chunk.bytes.get(place..).unwrap_or_default();
+            match frame::read(self.segment.salt, rest) {
+                Read::Frame { kind: Kind::Record, payload } => {
+                    self.take_record(last, chunk.bytes.slice_ref(payload), entries);
+                    place += frame::HEADER_BYTES + payload.len();
+                }
+                Read::Frame { kind: Kind::Mark, .. } => place += MARK_BYTES,
+                _ if !chunk.is_last && rest.len() < MAX_FRAME_BYTES => break,
+                _ => {
+                    self.damage.get_or_insert(self.offset + place as u64);
+                    match frame::resynchronize(self.segment.salt, rest) {
+                        Some(distance) => place += distance,
+                        // The next whole frame may begin in the last bytes of this chunk.
+                        None if !chunk.is_last => place = chunk.bytes.len() - MAX_FRAME_BYTES + 1,
+                        None => self.name_damage(last + 1, entries),
+                    }
+                }
+            }
+        }
+        self.offset += place as u64;
+        Ok(())
+    }
+
+    fn read_chunk(&self, max_bytes: usize) -> io::Result<Chunk> {
+        let left = self.segment.data_end().saturating_sub(self.offset);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let mut buffer = vec![0; left.min(max_bytes)];
+        let count = self.segment.file.read_at(&mut buffer, self.offset)?;
+        // A file that is shorter than it should be ends here too.
+        let is_last = left <= max_bytes || count < buffer.len();
+        buffer.truncate(count);
+        Ok(Chunk { bytes: buffer.into(), is_last })
+    }
+
+    fn take_record(&mut self, last: u64, record: Bytes, entries: &mut Vec<Entry>) {
+        let sequence = record::sequence(&record).unwrap_or_default();
+        if (self.next..=last).contains(&sequence) {
+            self.name_damage(sequence, entries);
+            entries.push(Entry { sequence, content: Content::Record(record) });
+            self.next = sequence + 1;
+        }
+    }
+
+    /// Names every record that should have come before `sequence`.
+    fn name_damage(&mut self, sequence: u64, entries: &mut Vec<Entry>) {
+        let offset = self.damage.take().unwrap_or(self.offset);
+        for damaged in self.next..sequence {
+            let file = self.segment.name.as_str().into();
+            entries.push(Entry { sequence: damaged, content: Content::Damaged { file, offset } });
+        }
+        self.next = self.next.max(sequence);
+    }
+}
+
+struct Chunk {
+    bytes: Bytes,
+    /// Whether the segment's frames end with it.
+    is_last: bool,
+}
+
+/// The most bytes of a frame with a record.
+const MAX_FRAME_BYTES: usize = frame::HEADER_BYTES + MAX_RECORD_BYTES;
+/// A chunk holds some whole frames, or reading would not move.
+const LEAST_CHUNK_BYTES: usize = 4 * MAX_FRAME_BYTES;

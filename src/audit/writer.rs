@@ -1,0 +1,285 @@
+//! The audit log's one writer: gives each record its place, time and nonce, hashes it, puts the
+//! batch on disk, and only then says so.
+//!
+//! A failed sync is never tried again: the kernel may have dropped the pages and would report
+//! success. The log is then closed until a restart, which finds out what is there.
+
+use std::{collections::HashMap, io, sync::Arc};
+
+use foldhash::fast::RandomState;
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    domain::time::UnixNanos,
+    entropy::{self, EntropyError},
+};
+
+use super::{
+    buffer::{NotWritten, Taken, Written},
+    footer::{Footer, Header, IndexEntry},
+    frame::{self, HEADER_BYTES, MARK_BYTES, Salt},
+    keeper::Keeper,
+    log::{AuditCondition, Shared},
+    record::{self, NONCE_BYTES, Stamp},
+    recovery::{Leaves, OpenSegment},
+    segment::INDEX_STRIDE,
+};
+
+/// Why the log can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The disk failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// There is no randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// A frame in the buffer is not one.
+    #[error("the audit buffer holds bytes that are no frame")]
+    BrokenBuffer,
+}
+
+/// The writer and all that it alone knows.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    keeper: Keeper,
+    clock: Clock,
+    log_id: Uuid,
+    segment_bytes: u64,
+    open: OpenSegment,
+    offset: u64,
+    next_sequence: u64,
+    last_time: UnixNanos,
+    /// The last record of each account.
+    accounts: HashMap<Box<str>, u64, RandomState>,
+    nonces: Vec<u8>,
+}
+
+/// What the writer begins with.
+#[derive(Debug)]
+pub struct Start {
+    /// The segment to go on with.
+    pub open: OpenSegment,
+    /// The last record's time.
+    pub last_time: UnixNanos,
+    /// The last record of each account.
+    pub accounts: HashMap<Box<str>, u64>,
+    /// The log.
+    pub log_id: Uuid,
+    /// How large a segment grows.
+    pub segment_bytes: u64,
+}
+
+impl Writer {
+    /// A writer that goes on where recovery ended.
+    pub fn new(shared: Arc<Shared>, keeper: Keeper, clock: Clock, start: Start) -> Self {
+        let Start { open, last_time, accounts, log_id, segment_bytes } = start;
+        Self {
+            shared,
+            keeper,
+            clock,
+            log_id,
+            segment_bytes,
+            offset: open.segment.data_end(),
+            next_sequence: open.segment.last() + 1,
+            open,
+            last_time,
+            accounts: accounts.into_iter().collect(),
+            nonces: Vec::new(),
+        }
+    }
+
+    /// Writes batch after batch until the buffer is closed or the disk fails.
+    pub fn run(mut self) {
+        let mut emptied = Vec::new();
+        while let Some(mut taken) = self.shared.buffer().take(emptied) {
+            self.shared.set_in_flight(Some(Arc::clone(&taken.batch)));
+            let written = self.write(&mut taken);
+            self.shared.set_in_flight(None);
+            match written {
+                Ok(written) => {
+                    taken.batch.finish(Ok(written));
+                    self.shared.lanes().ring(&taken.batch);
+                    self.shared.note_progress();
+                }
+                Err(error) => return self.fail(&taken, &error),
+            }
+            emptied = taken.bytes;
+            if self.shared.buffer().is_empty()
+                && let Err(error) = self.write_mark()
+            {
+                return self.give_up(&error);
+            }
+        }
+        let synced = self.write_mark().and_then(|()| self.sync());
+        if let Err(error) = synced {
+            self.give_up(&error);
+        }
+    }
+
+    fn fail(&self, taken: &Taken, error: &WriteError) {
+        taken.batch.finish(Err(NotWritten));
+        self.shared.lanes().ring(&taken.batch);
+        self.give_up(error);
+    }
+
+    fn give_up(&self, error: &WriteError) {
+        tracing::error!(
+            %error,
+            "the audit log can't be written; checks are refused until a restart"
+        );
+        self.shared.set_condition(AuditCondition::Failed { reason: error.to_string().into() });
+        self.shared.buffer().close();
+        while let Some(taken) = self.shared.buffer().take(Vec::new()) {
+            taken.batch.finish(Err(NotWritten));
+            self.shared.lanes().ring(&taken.batch);
+        }
+    }
+
+    fn write(&mut self, taken: &mut Taken) -> Result<Written, WriteError> {
+        let size = taken.bytes.len() as u64;
+        let is_fresh = self.open.segment.last() < self.open.segment.first_sequence();
+        if self.offset + size > self.segment_bytes && !is_fresh {
+            self.roll()?;
+        }
+        let first_sequence = self.next_sequence;
+        let (leaf_hashes, index) = self.stamp(taken)?;
+        self.put(&taken.bytes)?;
+        self.sync()?;
+        self.offset += size;
+        let last = self.next_sequence - 1;
+        self.open.segment.grow(last, self.offset, &index);
+        self.shared.set_synced(last);
+        Ok(Written { first_sequence, leaf_hashes: leaf_hashes.into() })
+    }
+
+    fn put(&self, bytes: &[u8]) -> Result<(), WriteError> {
+        let written = self.open.segment.file().write_at(bytes, self.offset);
+        written.map_err(|source| WriteError::Io { doing: "write an audit segment", source })
+    }
+
+    fn sync(&self) -> Result<(), WriteError> {
+        let synced = self.open.segment.file().sync();
+        synced.map_err(|source| WriteError::Io { doing: "sync an audit segment", source })
+    }
+
+    /// Says that all before it is on disk. The next batch begins with the same mark at the same
+    /// place; this one is for the time until then, and costs no sync.
+    fn write_mark(&self) -> Result<(), WriteError> {
+        self.put(&frame::mark(self.open.segment.salt(), self.next_sequence))
+    }
+
+    /// Gives every record of a batch its place, and returns their hashes and what the index needs.
+    fn stamp(&mut self, taken: &mut Taken) -> Result<(Vec<[u8; 32]>, Vec<IndexEntry>), WriteError> {
+        let salt = self.open.segment.salt();
+        let count = usize::try_from(taken.records).unwrap_or_default();
+        self.nonces.resize(count * NONCE_BYTES, 0);
+        entropy::fill(&mut self.nonces)?;
+        let nonces = std::mem::take(&mut self.nonces);
+        self.last_time = self.last_time.max(self.clock.now());
+        let (mark, mut rest) =
+            taken.bytes.split_at_mut_checked(MARK_BYTES).ok_or(WriteError::BrokenBuffer)?;
+        mark.copy_from_slice(&frame::mark(salt, self.next_sequence));
+        let mut offset = self.offset + MARK_BYTES as u64;
+        let (mut leaf_hashes, mut index) = (Vec::with_capacity(count), Vec::new());
+        for nonce in nonces.as_chunks::<NONCE_BYTES>().0 {
+            let (header, payload, others) =
+                frame::split_mut(rest).ok_or(WriteError::BrokenBuffer)?;
+            let size = (HEADER_BYTES + payload.len()) as u64;
+            leaf_hashes.push(self.stamp_one(salt, header, payload, nonce));
+            let sequence = self.next_sequence;
+            if (sequence - self.open.segment.first_sequence()).is_multiple_of(INDEX_STRIDE) {
+                index.push(IndexEntry { sequence, offset });
+            }
+            self.next_sequence += 1;
+            offset += size;
+            rest = others;
+        }
+        self.nonces = nonces;
+        Ok((leaf_hashes, index))
+    }
+
+    fn stamp_one(
+        &mut self,
+        salt: Salt,
+        header: &mut [u8; HEADER_BYTES],
+        payload: &mut [u8],
+        nonce: &[u8; NONCE_BYTES],
+    ) -> [u8; 32] {
+        let sequence = self.next_sequence;
+        let account_previous = self.put_account_head(record::account(payload), sequence);
+        let time = self.last_time;
+        record::stamp(payload, &Stamp { sequence, time, nonce: *nonce, account_previous });
+        frame::seal(salt, header, payload);
+        let leaf_hash = record::leaf_hash(payload);
+        self.open.leaves.push(&leaf_hash);
+        self.open.times = Some((self.open.times.map_or(time, |(first, _)| first), time));
+        leaf_hash
+    }
+
+    fn put_account_head(&mut self, account: &str, sequence: u64) -> u64 {
+        if let Some(last) = self.accounts.get_mut(account) {
+            return std::mem::replace(last, sequence);
+        }
+        self.accounts.insert(account.into(), sequence);
+        0
+    }
+
+    /// Goes on in a new segment; the full one is sealed in the background.
+    fn roll(&mut self) -> Result<(), WriteError> {
+        self.write_mark()?;
+        let failed = |source| WriteError::Io { doing: "begin an audit segment", source };
+        let header = new_header(self.log_id, self.next_sequence)?;
+        let segment = self.keeper.begin_segment(header).map_err(failed)?;
+        self.shared.add_segment(Arc::clone(&segment));
+        let (leaves, damaged) = (Leaves::default(), Vec::new());
+        let full = std::mem::replace(
+            &mut self.open,
+            OpenSegment { segment, times: None, leaves, damaged },
+        );
+        self.offset = self.open.segment.data_end();
+        if let Some(footer) = footer_of(&full, &self.accounts) {
+            self.keeper.seal(full.segment, footer);
+        }
+        self.keeper.prepare_spare();
+        Ok(())
+    }
+}
+
+/// A new segment's header, with a salt that nobody can guess.
+pub fn new_header(log_id: Uuid, first_sequence: u64) -> Result<Header, EntropyError> {
+    let mut salt = [0; 4];
+    entropy::fill(&mut salt)?;
+    Ok(Header { log_id, first_sequence, salt: Salt(u32::from_le_bytes(salt)) })
+}
+
+/// Sums a segment up; `None` if it has no record.
+pub fn footer_of<'a>(
+    open: &OpenSegment,
+    accounts: impl IntoIterator<Item = (&'a Box<str>, &'a u64)>,
+) -> Option<Footer> {
+    let OpenSegment { segment, times, leaves, damaged } = open;
+    let (first, last) = (segment.first_sequence(), segment.last());
+    let in_segment =
+        accounts.into_iter().filter(|(_, sequence)| (first..=last).contains(*sequence));
+    let mut accounts: Vec<_> =
+        in_segment.map(|(account, sequence)| (account.clone(), *sequence)).collect();
+    accounts.sort();
+    Some(Footer {
+        first_sequence: first,
+        record_count: (last + 1).checked_sub(first).filter(|count| *count > 0)?,
+        data_end: segment.data_end(),
+        record_times: (*times)?,
+        leaves_digest: leaves.digest(),
+        index: segment.index(),
+        accounts,
+        damaged: damaged.clone(),
+    })
+}
