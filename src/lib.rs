@@ -3,7 +3,9 @@ pub mod audit;
 pub mod clock;
 pub mod domain;
 pub mod entropy;
+pub mod identity;
 pub mod projection;
+pub mod service;
 pub mod store;
 pub mod api {
     pub mod codec {}

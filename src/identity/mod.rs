@@ -1,0 +1,4 @@
+//! Who calls: the callers of this service's API, and how they prove it.
+
+pub mod caller;
+pub mod token;

@@ -1,0 +1,163 @@
+//! Deciding checks: authorize the enforcer, decide, record. The answer may leave when the record is
+//! on disk, and not before; the future that [`Checker`] returns ends then.
+
+use std::sync::Arc;
+
+use crate::{
+    audit::{
+        buffer::Wait,
+        log::{AuditLog, RecordError},
+        record::{Call, CheckDraft, Draft, EventDraft},
+    },
+    clock::Clock,
+    domain::{
+        check::{Check, Subject},
+        decision::Decision,
+        name::LocationRef,
+        rulebook::Rulebook,
+        rules::RulesVersion,
+    },
+    identity::caller::{Assertion, Caller, CallerRole},
+    projection::Published,
+};
+
+/// Decides checks for the callers of one runtime.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    published: Arc<Published>,
+    log: AuditLog,
+    lane: usize,
+    clock: Clock,
+}
+
+/// Why a check isn't answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// The enforcer isn't bound to the account.
+    #[error("enforcer `{caller}` is not bound to account `{account}`")]
+    AccountNotBound {
+        /// The enforcer.
+        caller: Arc<str>,
+        /// The account.
+        account: Box<str>,
+    },
+    /// The enforcer may not name access points itself.
+    #[error("enforcer `{caller}` may not assert the identity of an application")]
+    AssertionNotAllowed {
+        /// The enforcer.
+        caller: Arc<str>,
+    },
+    /// The decision can't be recorded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Decisions that are on their way to the disk.
+#[derive(Debug)]
+pub struct Deciding<R> {
+    /// What was made of them while the rulebook was at hand.
+    pub rendered: R,
+    /// The revision that they were decided at.
+    pub revision: u64,
+    /// Ends when their records are on disk.
+    pub recorded: Wait,
+}
+
+/// What an answer is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Decided<'r> {
+    /// The decision.
+    pub decision: Decision<'r>,
+    /// The rules it was decided by.
+    pub rules_version: RulesVersion,
+}
+
+impl Checker {
+    /// A checker whose callers wait on the runtime `lane`.
+    pub fn new(published: Arc<Published>, log: AuditLog, lane: usize, clock: Clock) -> Self {
+        Self { published, log, lane, clock }
+    }
+
+    /// Refuses an enforcer that may not ask about an account.
+    pub fn authorize(caller: &Caller, location: LocationRef<'_>) -> Result<(), CheckError> {
+        if caller.accounts.include(location.account()) {
+            return Ok(());
+        }
+        let (caller, account) = (Arc::clone(&caller.name), location.account().into());
+        Err(CheckError::AccountNotBound { caller, account })
+    }
+
+    /// Decides one check.
+    pub fn check<R>(
+        &self,
+        caller: &Caller,
+        call: Call<'_>,
+        check: Check<'_>,
+        render: impl FnOnce(Decided<'_>) -> R,
+    ) -> Result<Deciding<R>, CheckError> {
+        authorize_subject(caller, &check)?;
+        let state = self.published.load();
+        let draft = self.decide(&state.rulebook, check);
+        let rendered = render(decided(&draft));
+        let recorded = self.log.append(self.lane, [record(call, &draft)])?;
+        Ok(Deciding { rendered, revision: draft.revision, recorded })
+    }
+
+    /// Decides several checks at one revision.
+    pub fn check_all<R>(
+        &self,
+        caller: &Caller,
+        call: Call<'_>,
+        checks: &[Check<'_>],
+        render: impl Fn(Decided<'_>) -> R,
+    ) -> Result<Deciding<Vec<R>>, CheckError> {
+        for check in checks {
+            authorize_subject(caller, check)?;
+        }
+        let state = self.published.load();
+        let drafts: Vec<_> =
+            checks.iter().map(|check| self.decide(&state.rulebook, *check)).collect();
+        let rendered = drafts.iter().map(|draft| render(decided(draft))).collect();
+        let records = drafts.iter().map(|draft| record(call, draft));
+        let recorded = self.log.append(self.lane, records)?;
+        Ok(Deciding { rendered, revision: state.rulebook.revision(), recorded })
+    }
+
+    fn decide<'a>(&self, rulebook: &'a Rulebook, check: Check<'a>) -> CheckDraft<'a> {
+        let time = self.clock.now();
+        let began = self.clock.elapsed();
+        let judgement = rulebook.decide(&check);
+        let took = self.clock.elapsed().saturating_sub(began);
+        CheckDraft {
+            time,
+            check,
+            access_point: judgement.access_point,
+            decision: judgement.decision,
+            revision: rulebook.revision(),
+            rules_version: rulebook.version(),
+            nanos: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn authorize_subject(caller: &Caller, check: &Check<'_>) -> Result<(), CheckError> {
+    match (check.subject, caller.role) {
+        (Subject::Asserted(_), CallerRole::Enforcer(Assertion::Allowed)) => Ok(()),
+        (Subject::Asserted(_), _) => {
+            Err(CheckError::AssertionNotAllowed { caller: Arc::clone(&caller.name) })
+        }
+    }
+}
+
+fn decided<'a>(draft: &CheckDraft<'a>) -> Decided<'a> {
+    Decided { decision: draft.decision, rules_version: draft.rules_version }
+}
+
+fn record<'a>(call: Call<'a>, draft: &'a CheckDraft<'a>) -> Draft<'a> {
+    Draft {
+        account: draft.check.location.account(),
+        region: draft.check.location.region(),
+        call,
+        event: EventDraft::Check(draft),
+    }
+}

@@ -1,0 +1,133 @@
+//! Reading and changing access points, policies and network rules.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        access_point::AccessPoint,
+        command::{Command, Request},
+        event::Event,
+        name::{AccessPointName, Location, NetworkRuleName, PolicyName, ResourceName},
+        network_rule::NetworkRule,
+        policy::Policy,
+        request::RequestMark,
+        resource::Uid,
+    },
+    entropy,
+    identity::caller::Caller,
+    projection::Published,
+    store::writer::{ChangeWriter, Mode, SubmitError},
+};
+
+/// Manages what there is.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    published: Arc<Published>,
+    writer: ChangeWriter,
+    clock: Clock,
+}
+
+/// How a change is to be made.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// How it may be repeated.
+    pub mark: Option<RequestMark>,
+    /// Whether it is made or only judged.
+    pub mode: Mode,
+}
+
+/// Why a request of a manager isn't met.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageError {
+    /// It doesn't exist, or the caller isn't bound to its account: the two look the same.
+    #[error("`{0}` is not found")]
+    NotFound(ResourceName),
+    /// The caller isn't bound to the account that it wants to create something in.
+    #[error("`{0}` is not found")]
+    LocationNotFound(Location),
+    /// The change was not made.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// There is no randomness for a uid.
+    #[error(transparent)]
+    Entropy(#[from] entropy::EntropyError),
+}
+
+impl Manager {
+    /// A manager of one server's journal.
+    pub fn new(published: Arc<Published>, writer: ChangeWriter, clock: Clock) -> Self {
+        Self { published, writer, clock }
+    }
+
+    /// Reads an access point.
+    pub fn access_point(
+        &self,
+        caller: &Caller,
+        name: &AccessPointName,
+    ) -> Result<Arc<AccessPoint>, ManageError> {
+        let found = self.published.load().catalog.access_point(name).cloned();
+        visible(caller, found, || ResourceName::AccessPoint(name.clone()))
+    }
+
+    /// Reads a policy.
+    pub fn policy(&self, caller: &Caller, name: &PolicyName) -> Result<Arc<Policy>, ManageError> {
+        let found = self.published.load().catalog.policy(name).cloned();
+        visible(caller, found, || ResourceName::Policy(name.clone()))
+    }
+
+    /// Reads a network rule.
+    pub fn network_rule(
+        &self,
+        caller: &Caller,
+        name: &NetworkRuleName,
+    ) -> Result<Arc<NetworkRule>, ManageError> {
+        let found = self.published.load().catalog.network_rule(name).cloned();
+        visible(caller, found, || ResourceName::NetworkRule(name.clone()))
+    }
+
+    /// Refuses who isn't bound to the account of what is to be changed, before anything is looked
+    /// at.
+    pub fn authorize(caller: &Caller, target: &ResourceName) -> Result<(), ManageError> {
+        visible(caller, Some(()), || target.clone())
+    }
+
+    /// Refuses who isn't bound to the account that something is to be created in.
+    pub fn authorize_in(caller: &Caller, location: &Location) -> Result<(), ManageError> {
+        if caller.accounts.include(location.account.as_str()) {
+            Ok(())
+        } else {
+            Err(ManageError::LocationNotFound(location.clone()))
+        }
+    }
+
+    /// Has a change made that the caller is authorized for.
+    pub async fn change(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        command: Command,
+    ) -> Result<Arc<Event>, ManageError> {
+        let Manner { mark, mode } = manner;
+        let request = Request {
+            actor: Arc::clone(&caller.name),
+            time: self.clock.now(),
+            uid: Uid(entropy::uuid()?),
+            mark,
+            command,
+        };
+        Ok(self.writer.submit(request, mode).await?)
+    }
+}
+
+fn visible<T>(
+    caller: &Caller,
+    found: Option<T>,
+    name: impl FnOnce() -> ResourceName,
+) -> Result<T, ManageError> {
+    let name = name();
+    match found {
+        Some(found) if caller.accounts.include(name.account().as_str()) => Ok(found),
+        _ => Err(ManageError::NotFound(name)),
+    }
+}

@@ -1,0 +1,10 @@
+//! What callers can have done, in the domain's types: the use cases behind the API.
+//!
+//! It doesn't know gRPC: other doors lead to the same decision and the same record. Each use case
+//! authorizes before it says whether something exists.
+
+pub mod checks;
+pub mod management;
+pub mod permissions;
+pub mod reading;
+pub mod refusals;

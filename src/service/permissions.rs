@@ -1,0 +1,65 @@
+//! Who may call what: the one table.
+
+use crate::identity::caller::CallerRole;
+
+/// What a method asks of its caller's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// An admin.
+    Admin,
+    /// An enforcer.
+    Enforcer,
+    /// An auditor.
+    Auditor,
+}
+
+/// Every method of the API, and what it needs.
+pub const METHODS: &[(&str, Needs)] = &[
+    ("/aap.v1.AuthorizationService/CheckAccess", Needs::Enforcer),
+    ("/aap.v1.AuthorizationService/BatchCheckAccess", Needs::Enforcer),
+    ("/aap.v1.AuditService/GetAuditRecord", Needs::Auditor),
+    ("/aap.v1.AuditService/WatchAuditRecords", Needs::Auditor),
+    ("/aap.v1.AccessPointService/CreateAccessPoint", Needs::Admin),
+    ("/aap.v1.AccessPointService/GetAccessPoint", Needs::Admin),
+    ("/aap.v1.AccessPointService/DeleteAccessPoint", Needs::Admin),
+    ("/aap.v1.PolicyService/CreatePolicy", Needs::Admin),
+    ("/aap.v1.PolicyService/GetPolicy", Needs::Admin),
+    ("/aap.v1.PolicyService/DeletePolicy", Needs::Admin),
+    ("/aap.v1.PolicyService/CreateNetworkRule", Needs::Admin),
+    ("/aap.v1.PolicyService/GetNetworkRule", Needs::Admin),
+    ("/aap.v1.PolicyService/DeleteNetworkRule", Needs::Admin),
+];
+
+/// What a method needs; `None` if there is no such method.
+pub fn needs_of(path: &str) -> Option<Needs> {
+    METHODS.iter().find(|(method, _)| *method == path).map(|(_, needs)| *needs)
+}
+
+impl Needs {
+    /// Whether a role is enough.
+    pub fn are_met_by(self, role: CallerRole) -> bool {
+        match self {
+            Self::Admin => role == CallerRole::Admin,
+            Self::Enforcer => matches!(role, CallerRole::Enforcer(_)),
+            Self::Auditor => role == CallerRole::Auditor,
+        }
+    }
+
+    /// The role's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Enforcer => "enforcer",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+/// A role's name.
+pub fn role_name(role: CallerRole) -> &'static str {
+    match role {
+        CallerRole::Admin => "admin",
+        CallerRole::Enforcer(_) => "enforcer",
+        CallerRole::Auditor => "auditor",
+    }
+}
