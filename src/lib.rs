@@ -1,4 +1,5 @@
 //! x
+pub mod api;
 pub mod audit;
 pub mod clock;
 pub mod domain;
@@ -7,7 +8,3 @@ pub mod identity;
 pub mod projection;
 pub mod service;
 pub mod store;
-pub mod api {
-    pub mod codec {}
-    pub mod audit_entry {}
-}

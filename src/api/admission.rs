@@ -1,0 +1,185 @@
+//! Who calls, and may they call this method? Answered from the headers, before a message is read.
+//!
+//! Health and reflection are for everybody: they tell nothing that isn't public.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use pin_project_lite::pin_project;
+use tonic::{Status, body::Body};
+use tower::{Layer, Service};
+
+use crate::{
+    audit::record::Call,
+    identity::caller::{Caller, Callers},
+    service::{
+        permissions::{self, Needs},
+        refusals::{Refusal, Refusals},
+    },
+};
+
+use super::{
+    call,
+    status::{self, ApiError},
+};
+
+/// The most bytes that a message may have.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1_024 * 1_024;
+
+/// What methods of this API begin with.
+const OWN_METHODS: &str = "/aap.";
+
+/// Lets calls in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    callers: Arc<Callers>,
+    refusals: Refusals,
+}
+
+impl Admission {
+    /// Lets these callers in, and records whom it doesn't.
+    pub fn new(callers: Arc<Callers>, refusals: Refusals) -> Self {
+        Self { callers, refusals }
+    }
+
+    fn admit(&self, headers: &HeaderMap, method: &str) -> Result<Option<Arc<Caller>>, Refused> {
+        if !method.starts_with(OWN_METHODS) {
+            return Ok(None);
+        }
+        let caller = bearer_token(headers)
+            .and_then(|token| self.callers.authenticate(token))
+            .ok_or(Refused { caller: None, error: ApiError::Unauthenticated })?;
+        match permissions::needs_of(method) {
+            Some(needs) if !needs.are_met_by(caller.role) => Err(refused(caller, needs, method)),
+            // A method that doesn't exist is nobody's; the router says so.
+            _ => Ok(Some(Arc::clone(caller))),
+        }
+    }
+}
+
+struct Refused {
+    caller: Option<Arc<Caller>>,
+    error: ApiError,
+}
+
+fn refused(caller: &Arc<Caller>, needs: Needs, method: &str) -> Refused {
+    let error = ApiError::Role {
+        caller: Arc::clone(&caller.name),
+        role: permissions::role_name(caller.role),
+        needs,
+        method: method.into(),
+    };
+    Refused { caller: Some(Arc::clone(caller)), error }
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+impl<S> Layer<S> for Admission {
+    type Service = Admitting<S>;
+
+    fn layer(&self, inner: S) -> Admitting<S> {
+        Admitting { admission: self.clone(), inner }
+    }
+}
+
+/// Lets calls in to a service.
+#[derive(Clone, Debug)]
+pub struct Admitting<S> {
+    admission: Admission,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Admitting<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Admitted<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match self.admission.admit(request.headers(), request.uri().path()) {
+            Ok(caller) => {
+                if let Some(caller) = caller {
+                    request.extensions_mut().insert(caller);
+                }
+                Admitted::Let { inner: self.inner.call(request) }
+            }
+            Err(refused) => {
+                let status = self.admission.record(&request, refused);
+                Admitted::Refused { response: Some(status.into_http()) }
+            }
+        }
+    }
+}
+
+impl Admission {
+    fn record(&self, request: &Request<Body>, refused: Refused) -> Status {
+        let Refused { caller, error } = refused;
+        let status = Status::from(error);
+        let reason = status::reason_of(&status);
+        let call = Call {
+            caller: caller.as_ref().map_or("", |caller| &caller.name),
+            peer: call::peer(request.extensions()),
+            user_agent: call::text(request.headers(), "user-agent").unwrap_or_default(),
+            ..Call::default()
+        };
+        self.refusals.record(&Refusal {
+            call,
+            account: "",
+            method: request.uri().path(),
+            code: u8::try_from(i32::from(status.code())).unwrap_or_default(),
+            reason: &reason,
+        });
+        status
+    }
+}
+
+pin_project! {
+    /// The answer to a call.
+    #[derive(Debug)]
+    #[project = AdmittedProjection]
+    #[allow(missing_docs, reason = "the macro's own variants")]
+    pub enum Admitted<F> {
+        /// It was let in.
+        Let {
+            #[pin]
+            inner: F,
+        },
+        /// It was not.
+        Refused {
+            response: Option<Response<Body>>,
+        },
+    }
+}
+
+impl<F, E> Future for Admitted<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            AdmittedProjection::Let { inner } => {
+                let response = ready!(inner.poll(context))?;
+                Poll::Ready(Ok(status::with_own_reason(response)))
+            }
+            // A finished future is not polled again; if it were, it would say that it failed.
+            AdmittedProjection::Refused { response } => Poll::Ready(Ok(response
+                .take()
+                .unwrap_or_else(|| Status::from(ApiError::Internal).into_http()))),
+        }
+    }
+}

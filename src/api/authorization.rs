@@ -1,0 +1,89 @@
+//! `AuthorizationService`: the hot path. An answer leaves when its record is on disk.
+
+use tonic::{Request, Response, Status};
+
+use crate::{
+    audit::log::AuditLog,
+    service::checks::{CheckError, Checker},
+};
+
+use super::{
+    call,
+    convert::{check, decision},
+    pb::{self, authorization_service_server::AuthorizationService},
+    status::ApiError,
+};
+
+/// Serves `AuthorizationService`.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    checker: Checker,
+    log: AuditLog,
+}
+
+impl Authorization {
+    /// Serves it by a checker that records in a log.
+    pub fn new(checker: Checker, log: AuditLog) -> Self {
+        Self { checker, log }
+    }
+}
+
+#[tonic::async_trait]
+impl AuthorizationService for Authorization {
+    async fn check_access(
+        &self,
+        request: Request<pb::CheckAccessRequest>,
+    ) -> Result<Response<pb::CheckAccessResponse>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let deciding = {
+            let pb::CheckAccessRequest { parent, check, request_id } = &message;
+            let location = check::parse_parent(parent)?;
+            Checker::authorize(caller, location).map_err(ApiError::from)?;
+            let question = check::parse_one(location, check.as_ref(), request_id)?;
+            let facts = call::facts(caller, &metadata, &extensions, request_id);
+            self.checker.check(caller, facts, question, decision::send).map_err(ApiError::from)?
+        };
+        // Ends when the record is on disk, or when the disk stalls.
+        let receipts = deciding.recorded.await.map_err(not_recorded)?;
+        let receipt = receipts.iter().next().ok_or(ApiError::Internal)?;
+        Ok(Response::new(pb::CheckAccessResponse {
+            decision: Some(deciding.rendered),
+            receipt: Some(decision::send_receipt(self.log.id(), receipt)),
+            revision: deciding.revision,
+        }))
+    }
+
+    async fn batch_check_access(
+        &self,
+        request: Request<pb::BatchCheckAccessRequest>,
+    ) -> Result<Response<pb::BatchCheckAccessResponse>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let deciding = {
+            let pb::BatchCheckAccessRequest { parent, checks, request_id } = &message;
+            let location = check::parse_parent(parent)?;
+            Checker::authorize(caller, location).map_err(ApiError::from)?;
+            let questions = check::parse_all(location, checks, request_id)?;
+            let facts = call::facts(caller, &metadata, &extensions, request_id);
+            self.checker
+                .check_all(caller, facts, &questions, decision::send)
+                .map_err(ApiError::from)?
+        };
+        // Ends when the records are on disk, or when the disk stalls.
+        let receipts = deciding.recorded.await.map_err(not_recorded)?;
+        let results = deciding.rendered.into_iter().zip(receipts.iter());
+        let results = results.map(|(decided, receipt)| pb::CheckResult {
+            decision: Some(decided),
+            receipt: Some(decision::send_receipt(self.log.id(), receipt)),
+        });
+        Ok(Response::new(pb::BatchCheckAccessResponse {
+            results: results.collect(),
+            revision: deciding.revision,
+        }))
+    }
+}
+
+fn not_recorded(error: crate::audit::buffer::NotWritten) -> ApiError {
+    ApiError::Check(CheckError::Record(error.into()))
+}

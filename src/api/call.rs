@@ -1,0 +1,77 @@
+//! What a call says about itself besides its message.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::Extensions;
+use tonic::{metadata::MetadataMap, transport::server::TcpConnectInfo};
+
+use crate::{audit::record::Call, identity::caller::Caller};
+
+use super::status::ApiError;
+
+/// The caller that admission let in.
+pub fn caller(extensions: &Extensions) -> Result<&Arc<Caller>, ApiError> {
+    // Without admission before it, a handler serves nobody.
+    extensions.get::<Arc<Caller>>().ok_or(ApiError::Unauthenticated)
+}
+
+/// What records of a call say about it.
+pub fn facts<'a>(
+    caller: &'a Caller,
+    metadata: &'a MetadataMap,
+    extensions: &Extensions,
+    request_id: &'a str,
+) -> Call<'a> {
+    Call {
+        caller: &caller.name,
+        peer: peer(extensions),
+        request_id,
+        trace_id: text(metadata.as_ref(), "traceparent").and_then(trace_id),
+        user_agent: text(metadata.as_ref(), "user-agent").unwrap_or_default(),
+    }
+}
+
+/// The socket's other end.
+pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
+    extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
+}
+
+/// A header's text, if it is visible ASCII.
+pub fn text<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The trace id of a W3C `traceparent` (version 00), `00-<32 hex>-<16 hex>-<2 hex>`.
+pub fn trace_id(traceparent: &str) -> Option<[u8; 16]> {
+    let mut parts = traceparent.split('-');
+    let (version, digits) = (parts.next()?, parts.next()?);
+    if version != "00" || digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = u128::from_str_radix(digits, 16).ok()?;
+    (number != 0).then(|| number.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_read_from_a_traceparent() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(
+            trace_id(text),
+            Some(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes())
+        );
+        for bad in [
+            "",
+            "00",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(trace_id(bad), None, "{bad:?}");
+        }
+    }
+}

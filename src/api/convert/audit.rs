@@ -1,0 +1,84 @@
+//! Records of the audit log, as they are sent: the stored bytes, never encoded again.
+
+use bytes::Bytes;
+
+use crate::{
+    api::{
+        audit_entry::{AuditEntry, Content as SentContent},
+        pb,
+    },
+    audit::{
+        record,
+        segment::{Content, Entry},
+    },
+    service::reading::{Progress, Start},
+};
+
+use super::Violations;
+use pb::watch_audit_records_request::Start as SentStart;
+
+/// In which form records are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As messages.
+    Message,
+    /// As bytes.
+    Serialized,
+}
+
+/// Parses the form wanted.
+pub fn parse_form(violations: &mut Violations, form: i32) -> Option<Form> {
+    match pb::RecordForm::try_from(form) {
+        Ok(pb::RecordForm::Unspecified | pb::RecordForm::Message) => Some(Form::Message),
+        Ok(pb::RecordForm::Serialized) => Some(Form::Serialized),
+        Err(_) => {
+            violations.add("form", "must be MESSAGE or SERIALIZED");
+            None
+        }
+    }
+}
+
+/// Parses where a watch begins.
+pub fn parse_start(violations: &mut Violations, start: Option<SentStart>) -> Option<Start> {
+    match violations.require("start", start)? {
+        SentStart::FromSequence(0) => {
+            violations.add("from_sequence", "must be at least 1");
+            None
+        }
+        SentStart::FromSequence(sequence) => Some(Start::At(sequence)),
+        SentStart::FromEnd(pb::FromEnd {}) => Some(Start::End),
+    }
+}
+
+/// A record as it is sent.
+pub fn send_entry(entry: Entry, form: Form) -> AuditEntry {
+    let Entry { sequence, content } = entry;
+    let (leaf_hash, content) = match content {
+        Content::Damaged { file, offset } => {
+            let file = format!("audit/{file}");
+            (Bytes::new(), SentContent::Damaged(pb::DamagedRecord { file, offset }))
+        }
+        Content::Record(bytes) => {
+            let leaf_hash = Bytes::copy_from_slice(&record::leaf_hash(&bytes));
+            match form {
+                Form::Message => (leaf_hash, SentContent::Record(bytes)),
+                Form::Serialized => (leaf_hash, SentContent::SerializedRecord(bytes)),
+            }
+        }
+    };
+    AuditEntry { sequence, leaf_hash, content: Some(content) }
+}
+
+/// What a watch has read, as it is sent.
+pub fn send_progress(
+    log_id: &str,
+    progress: Progress,
+    form: Form,
+) -> pb::WatchAuditRecordsResponse {
+    let Progress { entries, from, through } = progress;
+    pb::WatchAuditRecordsResponse {
+        entries: entries.into_iter().map(|entry| send_entry(entry, form)).collect(),
+        scanned: Some(pb::ScannedRange { from, through }),
+        log_id: log_id.to_owned(),
+    }
+}

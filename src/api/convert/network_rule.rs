@@ -1,0 +1,97 @@
+//! Network rules.
+
+use crate::{
+    api::pb,
+    domain::{
+        command::NewNetworkRule,
+        name::{Location, NetworkRuleName},
+        network::{NetworkKind, Prefix, VpcId},
+        network_rule::{Addresses, InvalidAddresses, NetworkRule},
+        resource::Header,
+    },
+};
+
+use super::{SentHeader, Violations, check_inner_name, parse_description, parse_id};
+use pb::network_rule::Kind as SentKind;
+
+/// Parses a network rule to be created.
+pub fn parse_new(
+    violations: &mut Violations,
+    location: &Location,
+    id: &str,
+    rule: Option<pb::NetworkRule>,
+) -> Option<NewNetworkRule> {
+    let id = parse_id(violations, "network_rule_id", id);
+    let rule = violations.require("network_rule", rule)?;
+    let pb::NetworkRule {
+        name,
+        uid: _,
+        etag: _,
+        revision: _,
+        create_time: _,
+        update_time: _,
+        description,
+        addresses,
+        kind,
+    } = rule;
+    let description = parse_description(violations, "network_rule.description", &description);
+    let kind =
+        violations.require("network_rule.kind", kind).and_then(|kind| parse_kind(violations, kind));
+    let addresses = parse_addresses(violations, &addresses);
+    let made = NetworkRuleName { location: location.clone(), id: id? };
+    check_inner_name(violations, "network_rule.name", &name, &made.to_string());
+    Some(NewNetworkRule {
+        name: made,
+        description: description?,
+        kind: kind?,
+        addresses: addresses?,
+    })
+}
+
+fn parse_kind(violations: &mut Violations, kind: SentKind) -> Option<NetworkKind> {
+    match kind {
+        SentKind::PublicNetwork(pb::PublicNetwork {}) => Some(NetworkKind::Public),
+        SentKind::VpcNetwork(pb::VpcNetwork { vpc_id }) => {
+            let field = "network_rule.vpc_network.vpc_id";
+            violations.keep(field, VpcId::parse(&vpc_id)).map(NetworkKind::Vpc)
+        }
+        SentKind::PrivateNetwork(pb::PrivateNetwork {}) => Some(NetworkKind::Private),
+    }
+}
+
+fn parse_addresses(violations: &mut Violations, addresses: &[String]) -> Option<Addresses> {
+    let field = "network_rule.addresses";
+    if addresses.len() > Addresses::MAX {
+        violations.add(field, InvalidAddresses);
+        return None;
+    }
+    let prefixes = violations.keep_all(field, addresses, |text| Prefix::parse(text));
+    if prefixes.len() < addresses.len() {
+        return None;
+    }
+    violations.keep(field, Addresses::new(prefixes))
+}
+
+/// A network rule as it is sent.
+pub fn send(rule: &NetworkRule, header: SentHeader) -> pb::NetworkRule {
+    let NetworkRule { name, header: Header { description, .. }, kind, addresses } = rule;
+    let SentHeader { uid, etag, revision, create_time, update_time } = header;
+    let kind = match kind {
+        NetworkKind::Public => SentKind::PublicNetwork(pb::PublicNetwork {}),
+        NetworkKind::Vpc(vpc_id) => {
+            SentKind::VpcNetwork(pb::VpcNetwork { vpc_id: vpc_id.as_str().to_owned() })
+        }
+        NetworkKind::Private => SentKind::PrivateNetwork(pb::PrivateNetwork {}),
+    };
+    pb::NetworkRule {
+        name: name.to_string(),
+        uid,
+        etag,
+        revision,
+        create_time,
+        update_time,
+        description: description.as_str().to_owned(),
+        addresses: addresses.iter().map(|prefix| prefix.to_string()).collect(),
+        kind: Some(kind),
+    }
+}

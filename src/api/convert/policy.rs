@@ -1,0 +1,163 @@
+//! Policies.
+
+use crate::{
+    api::pb,
+    domain::{
+        command::NewPolicy,
+        name::{Id, Instance, Location, NetworkRuleName, PolicyName},
+        pattern::ResourcePattern,
+        policy::{InvalidTerms, NetworkAccess, Policy, Terms},
+        resource::Header,
+        rules::Template,
+    },
+};
+
+use super::{SentHeader, Violations, check_inner_name, parse_description, parse_id};
+use pb::policy::NetworkAccess as SentAccess;
+
+/// Parses a policy to be created.
+pub fn parse_new(
+    violations: &mut Violations,
+    location: &Location,
+    id: &str,
+    policy: Option<pb::Policy>,
+) -> Option<NewPolicy> {
+    let id = parse_id(violations, "policy_id", id);
+    let policy = violations.require("policy", policy)?;
+    let pb::Policy {
+        name,
+        uid: _,
+        etag: _,
+        revision: _,
+        create_time: _,
+        update_time: _,
+        description,
+        scope,
+        permissions,
+        resources,
+        network_access,
+    } = policy;
+    let description = parse_description(violations, "policy.description", &description);
+    let scope = violations.keep("policy.scope", Instance::parse(&scope));
+    let permissions = parse_permissions(violations, &permissions);
+    let resources = parse_resources(violations, &resources);
+    let access = violations
+        .require("policy.network_access", network_access)
+        .and_then(|access| parse_access(violations, location, access));
+    let terms = Terms::new(scope?, permissions?, resources?, access?);
+    let terms = terms.map_err(|problems| add_problems(violations, &problems)).ok();
+    let made = PolicyName { location: location.clone(), id: id? };
+    check_inner_name(violations, "policy.name", &name, &made.to_string());
+    Some(NewPolicy { name: made, description: description?, terms: terms? })
+}
+
+fn parse_permissions(violations: &mut Violations, permissions: &[i32]) -> Option<Vec<Template>> {
+    let field = "policy.permissions";
+    // Repetitions are folded, but a list of thousands is not a list of three.
+    if permissions.len() > Terms::MAX_RESOURCES {
+        violations.add(field, InvalidTerms::PermissionCount);
+        return None;
+    }
+    let templates =
+        violations.keep_all(
+            field,
+            permissions,
+            |&template| match pb::PermissionTemplate::try_from(template) {
+                Ok(pb::PermissionTemplate::SecretUser) => Ok(Template::SecretUser),
+                Ok(pb::PermissionTemplate::CryptoServiceSecretUser) => {
+                    Ok(Template::CryptoServiceSecretUser)
+                }
+                Ok(pb::PermissionTemplate::CryptoServiceKeyUser) => {
+                    Ok(Template::CryptoServiceKeyUser)
+                }
+                Ok(pb::PermissionTemplate::Unspecified) | Err(_) => Err(
+                    "must be SECRET_USER, CRYPTO_SERVICE_SECRET_USER or CRYPTO_SERVICE_KEY_USER",
+                ),
+            },
+        );
+    (templates.len() == permissions.len()).then_some(templates)
+}
+
+fn parse_resources(
+    violations: &mut Violations,
+    resources: &[String],
+) -> Option<Vec<ResourcePattern>> {
+    let field = "policy.resources";
+    if resources.len() > Terms::MAX_RESOURCES {
+        violations.add(field, InvalidTerms::ResourceCount);
+        return None;
+    }
+    let patterns = violations.keep_all(field, resources, |text| ResourcePattern::parse(text));
+    (patterns.len() == resources.len()).then_some(patterns)
+}
+
+fn parse_access(
+    violations: &mut Violations,
+    location: &Location,
+    access: SentAccess,
+) -> Option<NetworkAccess> {
+    let names = match access {
+        SentAccess::AnyNetwork(pb::AnyNetwork {}) => return Some(NetworkAccess::AnyNetwork),
+        SentAccess::NetworkRules(pb::NetworkRuleNames { names }) => names,
+    };
+    if names.len() > Terms::MAX_RULES {
+        violations.add("policy.network_rules.names", InvalidTerms::RuleCount);
+        return None;
+    }
+    let ids = violations.keep_all("policy.network_rules.names", &names, |text| {
+        let name = NetworkRuleName::parse(text).map_err(|error| error.to_string())?;
+        if name.location == *location {
+            Ok(name.id)
+        } else {
+            Err(format!("must be a network rule in `{location}`"))
+        }
+    });
+    (ids.len() == names.len()).then(|| NetworkAccess::Rules(ids.into()))
+}
+
+fn add_problems(violations: &mut Violations, problems: &[InvalidTerms]) {
+    for problem in problems {
+        let field = match problem {
+            InvalidTerms::PermissionCount | InvalidTerms::TemplateNeedsInstance => {
+                "policy.permissions"
+            }
+            InvalidTerms::ResourceCount | InvalidTerms::NothingToGrant => "policy.resources",
+            InvalidTerms::RuleCount => "policy.network_rules.names",
+        };
+        violations.add(field, problem);
+    }
+}
+
+/// A policy as it is sent.
+pub fn send(policy: &Policy, header: SentHeader) -> pb::Policy {
+    let Policy { name, header: Header { description, .. }, terms } = policy;
+    let SentHeader { uid, etag, revision, create_time, update_time } = header;
+    let rule = |id: &Id| NetworkRuleName { location: name.location.clone(), id: id.clone() };
+    let network_access = match terms.network_access() {
+        NetworkAccess::AnyNetwork => SentAccess::AnyNetwork(pb::AnyNetwork {}),
+        NetworkAccess::Rules(ids) => SentAccess::NetworkRules(pb::NetworkRuleNames {
+            names: ids.iter().map(|id| rule(id).to_string()).collect(),
+        }),
+    };
+    pb::Policy {
+        name: name.to_string(),
+        uid,
+        etag,
+        revision,
+        create_time,
+        update_time,
+        description: description.as_str().to_owned(),
+        scope: terms.scope().as_str().to_owned(),
+        permissions: terms.permissions().iter().map(|t| send_template(*t).into()).collect(),
+        resources: terms.resources().iter().map(ToString::to_string).collect(),
+        network_access: Some(network_access),
+    }
+}
+
+fn send_template(template: Template) -> pb::PermissionTemplate {
+    match template {
+        Template::SecretUser => pb::PermissionTemplate::SecretUser,
+        Template::CryptoServiceSecretUser => pb::PermissionTemplate::CryptoServiceSecretUser,
+        Template::CryptoServiceKeyUser => pb::PermissionTemplate::CryptoServiceKeyUser,
+    }
+}

@@ -1,0 +1,385 @@
+//! The one table from errors to statuses. Nothing else makes a `tonic::Status`.
+//!
+//! Every error has a canonical code, one `google.rpc.ErrorInfo` whose reason is a value of the API's
+//! `ErrorReason`, and in its metadata every part of the message that varies. What an engine or the
+//! file system said is logged where it happened and is not for callers.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+
+use crate::{
+    audit::log::RecordError,
+    domain::{decide::Rejection, name::ResourceName},
+    service::{
+        checks::CheckError, management::ManageError, permissions::Needs, reading::ReadingError,
+    },
+    store::{space::ReserveReached, writer::SubmitError},
+};
+
+use super::{
+    convert::Violation,
+    pb::ErrorReason::{self, *},
+};
+
+const DOMAIN: &str = "aap";
+/// When to repeat what was refused because too much waited.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// When to repeat what was refused because others hold something for long.
+const LONG_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Everything that a call can be refused with.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The caller is nobody.
+    Unauthenticated,
+    /// The caller's role is another.
+    Role {
+        /// The caller.
+        caller: Arc<str>,
+        /// Its role.
+        role: &'static str,
+        /// What the method needs.
+        needs: Needs,
+        /// The method.
+        method: Box<str>,
+    },
+    /// Fields are invalid.
+    Invalid(Vec<Violation>),
+    /// A manager's request isn't met.
+    Manage(ManageError),
+    /// A check isn't answered.
+    Check(CheckError),
+    /// The audit log isn't read.
+    Reading(ReadingError),
+    /// Too many watches are open.
+    TooManyWatches {
+        /// How many may be.
+        limit: usize,
+    },
+    /// The message is too large.
+    TooLarge {
+        /// How many bytes it may have.
+        limit: usize,
+    },
+    /// The server stops.
+    ShuttingDown,
+    /// The server failed, and its log says why.
+    Internal,
+}
+
+impl From<ManageError> for ApiError {
+    fn from(error: ManageError) -> Self {
+        Self::Manage(error)
+    }
+}
+
+impl From<CheckError> for ApiError {
+    fn from(error: CheckError) -> Self {
+        Self::Check(error)
+    }
+}
+
+impl From<RecordError> for ApiError {
+    fn from(error: RecordError) -> Self {
+        Self::Check(error.into())
+    }
+}
+
+impl From<ReadingError> for ApiError {
+    fn from(error: ReadingError) -> Self {
+        Self::Reading(error)
+    }
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Unauthenticated => Problem::new(
+                Code::Unauthenticated,
+                CallerUnauthenticated,
+                "the call has no valid bearer token",
+            ),
+            ApiError::Role { caller, role, needs, method } => {
+                role_problem(&caller, role, needs, &method)
+            }
+            ApiError::Invalid(violations) => invalid(violations),
+            ApiError::Manage(error) => manage(error),
+            ApiError::Check(error) => check(error),
+            ApiError::Reading(error) => reading(&error),
+            ApiError::TooManyWatches { limit } => too_many_watches(limit),
+            ApiError::TooLarge { limit } => too_large(limit),
+            ApiError::ShuttingDown => {
+                Problem::new(Code::Unavailable, ShuttingDown, "the server is stopping")
+            }
+            ApiError::Internal => {
+                Problem::new(Code::Internal, Internal, "the server failed; its log says why")
+            }
+        }
+        .into_status()
+    }
+}
+
+/// The status for a message that can't be decoded.
+pub fn malformed(error: &prost::DecodeError) -> Status {
+    let detail = error.to_string();
+    Problem::new(
+        Code::InvalidArgument,
+        MalformedMessage,
+        format!("the request is not a message of this method: {detail}"),
+    )
+    .with("detail", detail)
+    .into_status()
+}
+
+/// The status for a message that can't be encoded.
+pub fn not_encoded(error: &prost::EncodeError) -> Status {
+    tracing::error!(%error, "a message can't be encoded");
+    ApiError::Internal.into()
+}
+
+/// The reason that a status carries, for records.
+pub fn reason_of(status: &Status) -> String {
+    status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
+}
+
+/// What a status is made from.
+struct Problem {
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Problem {
+    fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+        let (metadata, details) = (HashMap::new(), ErrorDetails::new());
+        Self { code, reason, message: message.into(), metadata, details }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self
+    }
+
+    fn about(mut self, resource: &ResourceName) -> Self {
+        let description = self.message.clone();
+        self.details.set_resource_info(
+            resource.type_name(),
+            resource.to_string(),
+            String::new(),
+            description,
+        );
+        self.with("resource", resource)
+    }
+
+    fn into_status(self) -> Status {
+        let Self { code, reason, message, metadata, mut details } = self;
+        details.set_error_info(reason.as_str_name(), DOMAIN, metadata);
+        Status::with_error_details(code, message, details)
+    }
+}
+
+fn role_problem(caller: &str, role: &str, needs: Needs, method: &str) -> Problem {
+    let needed = needs.name();
+    Problem::new(
+        Code::PermissionDenied,
+        RoleNotSufficient,
+        format!("caller `{caller}` has the role {role}; `{method}` needs {needed}"),
+    )
+    .with("caller", caller)
+    .with("role", role)
+    .with("required_role", needed)
+    .with("method", method)
+}
+
+fn invalid(violations: Vec<Violation>) -> Problem {
+    let count = violations.len();
+    let message = match violations.as_slice() {
+        [Violation { field, description }] => format!("`{field}` {description}"),
+        [Violation { field, description }, rest @ ..] => {
+            format!("`{field}` {description}; {} more fields are invalid", rest.len())
+        }
+        [] => "the request is invalid".to_owned(),
+    };
+    let mut problem = Problem::new(Code::InvalidArgument, InvalidFields, message);
+    let violations = violations
+        .into_iter()
+        .map(|Violation { field, description }| FieldViolation::new(field, description));
+    problem.details.set_bad_request(violations.collect::<Vec<_>>());
+    problem.with("violations", count)
+}
+
+fn manage(error: ManageError) -> Problem {
+    let message = error.to_string();
+    match error {
+        ManageError::NotFound(resource) => {
+            Problem::new(Code::NotFound, ResourceNotFound, message).about(&resource)
+        }
+        ManageError::LocationNotFound(location) => {
+            Problem::new(Code::NotFound, ResourceNotFound, message).with("resource", location)
+        }
+        ManageError::Submit(error) => submit(error),
+        ManageError::Entropy(error) => {
+            tracing::error!(%error, "no uid can be made");
+            Problem::new(Code::Internal, Internal, "the server failed; its log says why")
+        }
+    }
+}
+
+fn submit(error: SubmitError) -> Problem {
+    match error {
+        SubmitError::Rejected(rejection) => rejected(rejection),
+        SubmitError::Busy => Problem::new(
+            Code::ResourceExhausted,
+            JournalBusy,
+            "too many changes wait to be written",
+        )
+        .retry_after(RETRY_DELAY),
+        SubmitError::Reserve(reached) => reserve(reached),
+        SubmitError::Unavailable => Problem::new(
+            Code::Unavailable,
+            JournalUnavailable,
+            "the journal can't be written; whether the change was made is unknown: \
+             repeat it with the same request id when the server has restarted",
+        ),
+    }
+}
+
+fn rejected(rejection: Rejection) -> Problem {
+    let message = rejection.to_string();
+    match rejection {
+        Rejection::NotFound(resource) => {
+            Problem::new(Code::NotFound, ResourceNotFound, message).about(&resource)
+        }
+        Rejection::AlreadyExists(resource) => {
+            Problem::new(Code::AlreadyExists, ResourceAlreadyExists, message).about(&resource)
+        }
+        Rejection::ReferencesMissing { resource, missing } => {
+            let problem = Problem::new(Code::FailedPrecondition, ReferenceNotFound, message)
+                .with("missing", missing.len());
+            preconditions(problem, "MISSING", &missing, "does not exist").with("resource", resource)
+        }
+        Rejection::InUse { resource, holders, total } => {
+            let problem = Problem::new(Code::FailedPrecondition, ResourceInUse, message)
+                .with("holders", total);
+            let description = format!("holds `{resource}`");
+            preconditions(problem, "HELD", &holders, &description).with("resource", resource)
+        }
+        Rejection::EtagMismatch { resource, current } => {
+            Problem::new(Code::Aborted, EtagMismatch, message)
+                .about(&resource)
+                .with("etag", current)
+        }
+        Rejection::RequestIdReused(id) => {
+            Problem::new(Code::FailedPrecondition, RequestIdReused, message)
+                .with("request_id", id.as_str())
+        }
+        Rejection::PrivateRulesNeedInstance { places } => {
+            let violations = places.into_iter().map(|place| Violation {
+                field: format!("policy.network_rules.names[{place}]"),
+                description: "is private, which needs the scope of a dedicated instance".to_owned(),
+            });
+            invalid(violations.collect())
+        }
+    }
+}
+
+fn preconditions(
+    mut problem: Problem,
+    kind: &str,
+    resources: &[ResourceName],
+    description: &str,
+) -> Problem {
+    let violations = resources.iter().map(|resource| {
+        PreconditionViolation::new(
+            kind,
+            resource.to_string(),
+            format!("`{resource}` {description}"),
+        )
+    });
+    problem.details.set_precondition_failure(violations.collect::<Vec<_>>());
+    problem
+}
+
+fn check(error: CheckError) -> Problem {
+    let message = error.to_string();
+    match error {
+        CheckError::AccountNotBound { caller, account } => {
+            Problem::new(Code::PermissionDenied, AccountNotBound, message)
+                .with("caller", caller)
+                .with("account", account)
+        }
+        CheckError::AssertionNotAllowed { caller } => {
+            Problem::new(Code::PermissionDenied, IdentityAssertionNotAllowed, message)
+                .with("caller", caller)
+        }
+        CheckError::Record(RecordError::Busy) => {
+            Problem::new(Code::ResourceExhausted, AuditBusy, message).retry_after(RETRY_DELAY)
+        }
+        CheckError::Record(RecordError::Reserve(reached)) => reserve(reached),
+        CheckError::Record(RecordError::Unavailable) => Problem::new(
+            Code::Unavailable,
+            AuditUnavailable,
+            "the decision can't be recorded, so it isn't given",
+        ),
+    }
+}
+
+fn reserve(reached: ReserveReached) -> Problem {
+    Problem::new(Code::ResourceExhausted, DiskReserveReached, reached.to_string())
+        .with("free_percent", reached.free_percent)
+        .with("reserve_percent", reached.reserve_percent)
+}
+
+fn reading(error: &ReadingError) -> Problem {
+    let message = error.to_string();
+    match error {
+        ReadingError::NotFound { sequence } => {
+            Problem::new(Code::NotFound, ResourceNotFound, message)
+                .with("resource", format_args!("audit record {sequence}"))
+        }
+        ReadingError::OutOfRange { sequence, first, last } => {
+            Problem::new(Code::OutOfRange, SequenceOutOfRange, message)
+                .with("sequence", sequence)
+                .with("first", first)
+                .with("last", last)
+        }
+        ReadingError::Io(error) => {
+            tracing::error!(%error, "the audit log can't be read");
+            Problem::new(Code::Internal, Internal, "the server failed; its log says why")
+        }
+    }
+}
+
+fn too_many_watches(limit: usize) -> Problem {
+    let message = format!("{limit} watches are open, which is as many as the server allows");
+    Problem::new(Code::ResourceExhausted, TooManyWatches, message)
+        .with("limit", limit)
+        .retry_after(LONG_RETRY_DELAY)
+}
+
+fn too_large(limit: usize) -> Problem {
+    let message = format!("the message is larger than {limit} bytes");
+    Problem::new(Code::ResourceExhausted, MessageTooLarge, message).with("limit_bytes", limit)
+}
+
+/// Gives a refusal that tonic made on its own, over a message that is too large, this API's form.
+pub fn with_own_reason<B: Default>(response: http::Response<B>) -> http::Response<B> {
+    let headers = response.headers();
+    let is_too_large = headers.get(Status::GRPC_STATUS).is_some_and(|code| code == "11")
+        && !headers.contains_key("grpc-status-details-bin");
+    if is_too_large {
+        let limit = super::admission::MAX_MESSAGE_BYTES;
+        Status::from(ApiError::TooLarge { limit }).into_http()
+    } else {
+        response
+    }
+}
