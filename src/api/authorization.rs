@@ -3,15 +3,18 @@
 use tonic::{Request, Response, Status};
 
 use crate::{
-    audit::log::AuditLog,
-    service::checks::{CheckError, Checker},
+    audit::{buffer::NotWritten, log::AuditLog, record::Call},
+    service::{
+        checks::{CheckError, Checker},
+        refusals::{Refusal, Refusals},
+    },
 };
 
 use super::{
     call,
     convert::{check, decision},
     pb::{self, authorization_service_server::AuthorizationService},
-    status::ApiError,
+    status::{self, ApiError},
 };
 
 /// Serves `AuthorizationService`.
@@ -19,14 +22,30 @@ use super::{
 pub struct Authorization {
     checker: Checker,
     log: AuditLog,
+    refusals: Refusals,
 }
 
 impl Authorization {
     /// Serves it by a checker that records in a log.
-    pub fn new(checker: Checker, log: AuditLog) -> Self {
-        Self { checker, log }
+    pub fn new(checker: Checker, log: AuditLog, refusals: Refusals) -> Self {
+        Self { checker, log, refusals }
+    }
+
+    /// Records that an enforcer asked what it may not ask.
+    fn refuse(&self, call: Call<'_>, method: &str, error: CheckError) -> Status {
+        let is_refusal = !matches!(error, CheckError::Record(_));
+        let status = Status::from(ApiError::from(error));
+        if is_refusal {
+            let reason = status::reason_of(&status);
+            let code = u8::try_from(i32::from(status.code())).unwrap_or_default();
+            self.refusals.record(&Refusal { call, account: "", method, code, reason: &reason });
+        }
+        status
     }
 }
+
+const CHECK: &str = "/aap.v1.AuthorizationService/CheckAccess";
+const BATCH_CHECK: &str = "/aap.v1.AuthorizationService/BatchCheckAccess";
 
 #[tonic::async_trait]
 impl AuthorizationService for Authorization {
@@ -39,10 +58,14 @@ impl AuthorizationService for Authorization {
         let deciding = {
             let pb::CheckAccessRequest { parent, check, request_id } = &message;
             let location = check::parse_parent(parent)?;
-            Checker::authorize(caller, location).map_err(ApiError::from)?;
+            let facts = call::facts(caller, &metadata, &extensions);
+            Checker::authorize(caller, location)
+                .map_err(|error| self.refuse(facts, CHECK, error))?;
             let question = check::parse_one(location, check.as_ref(), request_id)?;
-            let facts = call::facts(caller, &metadata, &extensions, request_id);
-            self.checker.check(caller, facts, question, decision::send).map_err(ApiError::from)?
+            let facts = Call { request_id, ..facts };
+            self.checker
+                .check(caller, facts, question, decision::send)
+                .map_err(|error| self.refuse(facts, CHECK, error))?
         };
         // Ends when the record is on disk, or when the disk stalls.
         let receipts = deciding.recorded.await.map_err(not_recorded)?;
@@ -63,12 +86,14 @@ impl AuthorizationService for Authorization {
         let deciding = {
             let pb::BatchCheckAccessRequest { parent, checks, request_id } = &message;
             let location = check::parse_parent(parent)?;
-            Checker::authorize(caller, location).map_err(ApiError::from)?;
+            let facts = call::facts(caller, &metadata, &extensions);
+            Checker::authorize(caller, location)
+                .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?;
             let questions = check::parse_all(location, checks, request_id)?;
-            let facts = call::facts(caller, &metadata, &extensions, request_id);
+            let facts = Call { request_id, ..facts };
             self.checker
                 .check_all(caller, facts, &questions, decision::send)
-                .map_err(ApiError::from)?
+                .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?
         };
         // Ends when the records are on disk, or when the disk stalls.
         let receipts = deciding.recorded.await.map_err(not_recorded)?;
@@ -84,6 +109,6 @@ impl AuthorizationService for Authorization {
     }
 }
 
-fn not_recorded(error: crate::audit::buffer::NotWritten) -> ApiError {
+fn not_recorded(error: NotWritten) -> ApiError {
     ApiError::Check(CheckError::Record(error.into()))
 }

@@ -15,17 +15,16 @@ pub fn caller(extensions: &Extensions) -> Result<&Arc<Caller>, ApiError> {
     extensions.get::<Arc<Caller>>().ok_or(ApiError::Unauthenticated)
 }
 
-/// What records of a call say about it.
+/// What records of a call say about it, but for the request id, which must be valid first.
 pub fn facts<'a>(
     caller: &'a Caller,
     metadata: &'a MetadataMap,
     extensions: &Extensions,
-    request_id: &'a str,
 ) -> Call<'a> {
     Call {
         caller: &caller.name,
         peer: peer(extensions),
-        request_id,
+        request_id: "",
         trace_id: text(metadata.as_ref(), "traceparent").and_then(trace_id),
         user_agent: text(metadata.as_ref(), "user-agent").unwrap_or_default(),
     }

@@ -1,0 +1,72 @@
+//! The configuration file's keys, as they are written. What they mean is checked elsewhere.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    /// Addresses to listen on.
+    #[serde(default)]
+    pub(super) listen: Vec<SocketAddr>,
+    /// Whether addresses other than loopback may be listened on without encryption.
+    #[serde(default)]
+    pub(super) allow_plaintext_from_network: bool,
+    /// The directory that the data is kept in.
+    pub(super) data_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) audit: AuditTable,
+    #[serde(default)]
+    pub(super) disk: DiskTable,
+    #[serde(default)]
+    pub(super) callers: Vec<CallerTable>,
+}
+
+/// How the audit log is kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditTable {
+    /// The name that the log's checkpoints bear; counts when the data directory is made.
+    pub(super) origin: Option<String>,
+    /// How large a segment grows.
+    pub(super) segment_mebibytes: Option<u64>,
+    /// How much may wait for the disk.
+    pub(super) buffer_mebibytes: Option<usize>,
+}
+
+/// What of the disk stays free.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DiskTable {
+    /// Below this, changes are refused.
+    pub(super) management_reserve_percent: Option<u8>,
+    /// Below this, checks are refused too.
+    pub(super) check_reserve_percent: Option<u8>,
+}
+
+/// Somebody who may call.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallerTable {
+    /// The name that records and events bear.
+    pub(super) name: String,
+    /// SHA-256 of its bearer token, in hexadecimal digits.
+    pub(super) token_sha256: String,
+    /// What it may do.
+    pub(super) role: RoleName,
+    /// Where it may do it.
+    pub(super) accounts: Vec<String>,
+    /// Whether an enforcer may name access points itself.
+    pub(super) assert_identity: Option<bool>,
+}
+
+/// A caller's role.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RoleName {
+    Admin,
+    Enforcer,
+    Auditor,
+}

@@ -1,0 +1,299 @@
+//! The configuration: one TOML file, with the command line and the environment over it.
+//!
+//! It is read whole and checked whole: every problem is named with its place and its remedy, and a
+//! configuration with a problem is not used at all.
+
+mod file;
+
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    audit::log::Options as AuditOptions,
+    domain::name::Id,
+    identity::{
+        caller::{Accounts, Assertion, Caller, CallerRole, Callers},
+        token::TokenDigest,
+    },
+    store::space::Reserve,
+};
+
+use file::{AuditTable, CallerTable, DiskTable, File, RoleName};
+
+/// A configuration that is valid.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where the data is.
+    pub data_dir: PathBuf,
+    /// The name that the audit log's checkpoints bear.
+    pub origin: String,
+    /// Who may call.
+    pub callers: Callers,
+    /// How the audit log is kept.
+    pub audit: AuditOptions,
+    /// What of the disk stays free.
+    pub reserve: Reserve,
+    /// SHA-256 of all this without its secrets.
+    pub digest: [u8; 32],
+}
+
+/// What the command line and the environment say, over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where the data is.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Why a configuration isn't used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read configuration `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file isn't TOML, or has keys that there aren't.
+    #[error("configuration `{path}` is invalid:\n{detail}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// Where, and what.
+        detail: String,
+    },
+    /// Values are wrong.
+    #[error("configuration `{path}` is invalid:\n{}", list(problems))]
+    Values {
+        /// The file.
+        path: String,
+        /// Every one of them.
+        problems: Vec<Problem>,
+    },
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, as a path of keys.
+    pub place: String,
+    /// What, and what to do about it.
+    pub detail: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.place, self.detail)
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads a configuration.
+pub fn read(path: &Path, overrides: Overrides) -> Result<Config, ConfigError> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+    parse(&name, &text, overrides)
+}
+
+/// Parses a configuration's text.
+pub fn parse(path: &str, text: &str, overrides: Overrides) -> Result<Config, ConfigError> {
+    let file: File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    })?;
+    let mut problems = Problems::default();
+    let config = problems.check(file, overrides);
+    match config {
+        Some(config) if problems.0.is_empty() => Ok(config),
+        _ => Err(ConfigError::Values { path: path.to_owned(), problems: problems.0 }),
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, place: impl Into<String>, detail: impl ToString) {
+        self.0.push(Problem { place: place.into(), detail: detail.to_string() });
+    }
+
+    fn check(&mut self, file: File, overrides: Overrides) -> Option<Config> {
+        let File { listen, allow_plaintext_from_network, data_dir, audit, disk, callers } = file;
+        let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
+        let listen = if other_listen.is_empty() { listen } else { other_listen };
+        if listen.is_empty() {
+            self.add("listen", "is missing: name at least one address, such as \"127.0.0.1:7300\"");
+        }
+        if !allow_plaintext_from_network {
+            self.refuse_plaintext_from_network(&listen);
+        }
+        let data_dir = other_dir.or(data_dir);
+        if data_dir.is_none() {
+            self.add("data_dir", "is missing: name the directory that the data is kept in");
+        }
+        let AuditTable { origin, segment_mebibytes, buffer_mebibytes } = audit;
+        let origin = self.check_origin(origin);
+        let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
+        let reserve = self.check_disk(&disk);
+        let digest = digest(&listen, &data_dir, &origin, (options, reserve), &callers);
+        let callers = self.check_callers(callers);
+        let data_dir = data_dir?;
+        Some(Config { listen, data_dir, origin, callers, audit: options, reserve, digest })
+    }
+
+    fn refuse_plaintext_from_network(&mut self, listen: &[SocketAddr]) {
+        for (place, address) in listen.iter().enumerate() {
+            if !address.ip().is_loopback() {
+                self.add(
+                    format!("listen[{place}]"),
+                    format!(
+                        "is {address}, which is not loopback: calls, tokens included, would cross \
+                         the network unencrypted; put a TLS proxy in front and listen on \
+                         127.0.0.1, or accept it by `allow_plaintext_from_network = true`"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn check_origin(&mut self, origin: Option<String>) -> String {
+        let origin = origin.unwrap_or_else(|| "aap.local/audit".to_owned());
+        let is_valid = (1..=128).contains(&origin.len())
+            && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+        if !is_valid {
+            self.add("audit.origin", "must be 1 to 128 visible ASCII characters without `+`");
+        }
+        origin
+    }
+
+    fn check_audit(&mut self, segment: Option<u64>, buffer: Option<usize>) -> AuditOptions {
+        let defaults = AuditOptions::default();
+        let segment_bytes = segment.map_or(defaults.segment_bytes, |mebibytes| {
+            if !(1..=1_024).contains(&mebibytes) {
+                self.add("audit.segment_mebibytes", "must be 1 to 1,024");
+            }
+            mebibytes.saturating_mul(1_024 * 1_024)
+        });
+        let buffer_bytes = buffer.map_or(defaults.buffer_bytes, |mebibytes| {
+            if !(5..=256).contains(&mebibytes) {
+                self.add("audit.buffer_mebibytes", "must be 5 to 256: a batch of checks needs 4");
+            }
+            mebibytes.saturating_mul(1_024 * 1_024)
+        });
+        AuditOptions { segment_bytes, buffer_bytes, ..defaults }
+    }
+
+    fn check_disk(&mut self, disk: &DiskTable) -> Reserve {
+        let defaults = Reserve::default();
+        let DiskTable { management_reserve_percent, check_reserve_percent } = disk;
+        let reserve = Reserve {
+            management_percent: management_reserve_percent.unwrap_or(defaults.management_percent),
+            check_percent: check_reserve_percent.unwrap_or(defaults.check_percent),
+        };
+        if reserve.management_percent > 99 {
+            self.add("disk.management_reserve_percent", "must be at most 99");
+        }
+        if reserve.check_percent > reserve.management_percent {
+            self.add(
+                "disk.check_reserve_percent",
+                "must not be more than `disk.management_reserve_percent`, so that changes are \
+                 refused before checks are",
+            );
+        }
+        reserve
+    }
+
+    fn check_callers(&mut self, tables: Vec<CallerTable>) -> Callers {
+        let mut callers = Callers::default();
+        let mut names = BTreeSet::new();
+        if tables.is_empty() {
+            self.add(
+                "callers",
+                "is missing: without a caller nobody can call; see `aap token new`",
+            );
+        }
+        for (number, table) in tables.into_iter().enumerate() {
+            let place = format!("callers[{number}]");
+            let Some((digest, caller)) = self.check_caller(&place, table) else { continue };
+            if !names.insert(caller.name.clone()) {
+                self.add(format!("{place}.name"), "is another caller's: give each its own");
+            }
+            if !callers.add(digest, caller) {
+                self.add(format!("{place}.token_sha256"), "is another caller's: make a new token");
+            }
+        }
+        callers
+    }
+
+    fn check_caller(&mut self, place: &str, table: CallerTable) -> Option<(TokenDigest, Caller)> {
+        let CallerTable { name, token_sha256, role, accounts, assert_identity } = table;
+        let name = Id::parse(&name).map_err(|error| self.add(format!("{place}.name"), error)).ok();
+        let digest = TokenDigest::parse(&token_sha256)
+            .map_err(|error| self.add(format!("{place}.token_sha256"), error))
+            .ok();
+        let accounts = self.check_accounts(place, &accounts);
+        let role = match (role, assert_identity) {
+            (RoleName::Admin, None) => CallerRole::Admin,
+            (RoleName::Auditor, None) => CallerRole::Auditor,
+            (RoleName::Enforcer, Some(true)) => CallerRole::Enforcer(Assertion::Allowed),
+            (RoleName::Enforcer, _) => CallerRole::Enforcer(Assertion::Forbidden),
+            (RoleName::Admin | RoleName::Auditor, Some(_)) => {
+                self.add(format!("{place}.assert_identity"), "is for enforcers: take it out");
+                return None;
+            }
+        };
+        Some((digest?, Caller { name: name?.as_str().into(), role, accounts: accounts? }))
+    }
+
+    fn check_accounts(&mut self, place: &str, accounts: &[String]) -> Option<Accounts> {
+        let place = format!("{place}.accounts");
+        match accounts {
+            [] => {
+                self.add(place, "is empty: name accounts, or \"*\" for all");
+                None
+            }
+            [all] if all == "*" => Some(Accounts::All),
+            some => {
+                let ids: Result<BTreeSet<_>, _> = some.iter().map(|text| Id::parse(text)).collect();
+                ids.map(Accounts::Only)
+                    .map_err(|error| {
+                        self.add(place, format!("has an account that {error}; `*` stands alone"))
+                    })
+                    .ok()
+            }
+        }
+    }
+}
+
+/// A digest over everything but the tokens' digests, which are no secrets but would tell who has the
+/// same token elsewhere.
+fn digest(
+    listen: &[SocketAddr],
+    data_dir: &Option<PathBuf>,
+    origin: &str,
+    (audit, reserve): (AuditOptions, Reserve),
+    callers: &[CallerTable],
+) -> [u8; 32] {
+    let callers: Vec<_> = callers
+        .iter()
+        .map(|caller| (&caller.name, caller.role, &caller.accounts, caller.assert_identity))
+        .collect();
+    let text =
+        format!("{listen:?}\n{data_dir:?}\n{origin:?}\n{audit:?}\n{reserve:?}\n{callers:?}\n");
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+    digest
+}

@@ -1,0 +1,155 @@
+//! One gRPC server on one listener, in a current-thread runtime of its own.
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::watch};
+use tonic::{
+    service::RoutesBuilder,
+    transport::{Server, server::TcpIncoming},
+};
+
+use crate::{
+    api::{
+        self, AccessPoints, Audit, Authorization, Policies,
+        admission::{Admission, MAX_MESSAGE_BYTES},
+        pb::{
+            access_point_service_server::AccessPointServiceServer,
+            audit_service_server::AuditServiceServer,
+            authorization_service_server::AuthorizationServiceServer,
+            policy_service_server::PolicyServiceServer,
+        },
+    },
+    audit::log::AuditLog,
+    clock::Clock,
+    identity::caller::Callers,
+    projection::Published,
+    service::{checks::Checker, management::Manager, refusals::Refusals},
+};
+
+use super::{DRAIN, Parts, ServeError, health::Health};
+
+/// Calls that one connection may have open.
+const MAX_STREAMS: u32 = 1_024;
+const MAX_HEADER_BYTES: u32 = 16 * 1_024;
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+type MoreServices = Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>;
+
+/// What every runtime serves.
+#[derive(Clone)]
+pub(super) struct Doors {
+    callers: Arc<Callers>,
+    refusals: Refusals,
+    manager: Manager,
+    published: Arc<Published>,
+    log: AuditLog,
+    audit: Audit,
+    clock: Clock,
+    health: Health,
+    more_services: Option<MoreServices>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Doors {
+    pub(super) fn new(
+        parts: &Parts,
+        health: Health,
+        background: Handle,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let (settings, log) = (&parts.settings, parts.log.clone());
+        let clock = settings.clock.clone();
+        let published = Arc::clone(&parts.published);
+        Self {
+            callers: Arc::clone(&settings.callers),
+            refusals: Refusals::new(log.clone(), clock.clone()),
+            manager: Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone()),
+            published,
+            audit: Audit::new(log.clone(), background, stopping.clone()),
+            log,
+            clock,
+            health,
+            more_services: settings.more_services.clone(),
+            stopping,
+        }
+    }
+
+    /// Serves one listener until the server stops and its calls have ended.
+    pub(super) fn serve(self, lane: usize, listener: TcpListener) -> Result<(), ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.serve_on(lane, listener))
+    }
+
+    async fn serve_on(self, lane: usize, listener: TcpListener) -> Result<(), ServeError> {
+        tokio::spawn(self.log.clone().serve_lane(lane));
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let routes = self.routes(lane)?.routes();
+        let admission = Admission::new(self.callers, self.refusals.on_lane(lane));
+        let (mut stop, mut stop_hard) = (self.stopping.clone(), self.stopping);
+        let server = Server::builder()
+            .max_concurrent_streams(MAX_STREAMS)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(admission)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(incoming, async move {
+                // An error means that nobody can stop it any more, which is a stop too.
+                let _ = stop.wait_for(|stopping| *stopping).await;
+            });
+        tokio::select! {
+            served = server => served.map_err(|error| ServeError::Transport(error.to_string())),
+            () = async {
+                let _ = stop_hard.wait_for(|stopping| *stopping).await;
+                tokio::time::sleep(DRAIN).await;
+            } => {
+                tracing::warn!("calls were still open when the time to end them was over");
+                Ok(())
+            }
+        }
+    }
+
+    fn routes(&self, lane: usize) -> Result<RoutesBuilder, ServeError> {
+        let (published, log) = (Arc::clone(&self.published), self.log.clone());
+        let checker = Checker::new(published, log.clone(), lane, self.clock.clone());
+        let authorization = Authorization::new(checker, log, self.refusals.on_lane(lane));
+        let mut routes = RoutesBuilder::default();
+        routes
+            .add_service(
+                AuthorizationServiceServer::new(authorization)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(
+                AccessPointServiceServer::new(AccessPoints::new(self.manager.clone()))
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(
+                PolicyServiceServer::new(Policies::new(self.manager.clone()))
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(
+                AuditServiceServer::new(self.audit.clone())
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(self.health.service())
+            .add_service(reflection().build_v1().map_err(not_reflected)?)
+            .add_service(reflection().build_v1alpha().map_err(not_reflected)?);
+        if let Some(add) = &self.more_services {
+            add(&mut routes);
+        }
+        Ok(routes)
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(api::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn not_reflected(error: tonic_reflection::server::Error) -> ServeError {
+    ServeError::Transport(format!("the API's descriptors can't be served: {error}"))
+}

@@ -1,0 +1,341 @@
+//! Puts the parts together, owns the runtimes, and stops in good order.
+//!
+//! Each listener has a thread and a current-thread runtime of its own for gRPC. A second, small
+//! runtime takes what may wait for the disk. The listeners are passed in, and the signal to stop is
+//! any future.
+
+pub mod listen;
+
+mod grpc;
+mod health;
+
+use std::{
+    io,
+    net::TcpListener,
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{runtime::Runtime, sync::watch};
+use tonic::service::RoutesBuilder;
+
+use crate::{
+    audit::{
+        log::{self as audit_log, AuditLog, Options, RecordError},
+        record::{Call, Draft, EventDraft, PreviousStop},
+        recovery::Damage,
+        volume::{Folder, Volume},
+    },
+    clock::Clock,
+    domain::{
+        command::{Command, Request},
+        resource::Uid,
+        rules::RulesVersion,
+    },
+    entropy::{self, EntropyError},
+    identity::caller::Callers,
+    projection::{Published, State},
+    store::{
+        data_dir::{DataDir, DataDirError, Identity},
+        journal::{Journal, ReadError},
+        sled_journal::{OpenError, SledJournal},
+        space::{Reserve, Space},
+        writer::{self, ChangeWriter, Mode, SubmitError},
+    },
+};
+
+/// What the server keeps its data in. A test can put something else in the place of a part.
+#[derive(Debug)]
+pub struct Stores {
+    /// The directory, locked.
+    pub data_dir: DataDir,
+    /// The journal.
+    pub journal: Box<dyn JournalPart>,
+    /// The audit log's files.
+    pub volume: Arc<dyn Volume>,
+}
+
+/// A journal that can be shown.
+pub trait JournalPart: Journal + std::fmt::Debug {}
+
+impl<J: Journal + std::fmt::Debug> JournalPart for J {}
+
+impl Stores {
+    /// Opens a data directory, or makes one whose audit log has that origin.
+    pub fn open(path: &Path, origin: &str) -> Result<Self, ServeError> {
+        let origin = origin.to_owned();
+        let new = Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin };
+        let data_dir = DataDir::open(path, &new)?;
+        let journal = Box::new(SledJournal::open(&data_dir.path().join("journal"))?);
+        let volume = Arc::new(Folder::open(data_dir.path().join("audit"))?);
+        Ok(Self { data_dir, journal, volume })
+    }
+}
+
+/// How the server is to be run.
+pub struct Settings {
+    /// Who may call.
+    pub callers: Arc<Callers>,
+    /// How the audit log is kept.
+    pub audit: Options,
+    /// What of the disk stays free.
+    pub reserve: Reserve,
+    /// The clock.
+    pub clock: Clock,
+    /// SHA-256 of the configuration without its secrets.
+    pub configuration_digest: [u8; 32],
+    /// What is created first if the journal is empty.
+    pub seed: Vec<Command>,
+    /// Adds further services behind the same layers.
+    pub more_services: Option<Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
+    }
+}
+
+/// Why the server doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The journal can't be opened.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The journal can't be read.
+    #[error("{0}; restore the journal from a backup")]
+    Replay(#[from] ReadError),
+    /// The audit log can't be opened.
+    #[error(transparent)]
+    Audit(#[from] audit_log::OpenError),
+    /// The start or the stop can't be recorded.
+    #[error("can't record the server's start or stop: {0}")]
+    Record(#[from] RecordError),
+    /// The first resources can't be created.
+    #[error("can't create the first resources: {0}")]
+    Seed(SubmitError),
+    /// The server can't listen.
+    #[error("can't serve: {0}")]
+    Transport(String),
+    /// There is no randomness.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The operating system refused.
+    #[error("can't start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// How long open calls may take to end after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether the disk still answers.
+const STALL_TICK: Duration = Duration::from_millis(250);
+/// How often it is looked how much of the disk is free.
+const SPACE_TICK: Duration = Duration::from_secs(1);
+
+/// Serves until `stop` ends, and then until all open calls have ended.
+pub fn run(
+    stores: Stores,
+    settings: Settings,
+    listeners: Vec<TcpListener>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("background")
+        .enable_all()
+        .build()?;
+    let parts = Parts::open(stores, settings, listeners.len())?;
+    let served = parts.serve(&background, listeners, stop);
+    background.shutdown_timeout(DRAIN);
+    served
+}
+
+/// Everything that is open.
+struct Parts {
+    /// Held for its lock.
+    _data_dir: DataDir,
+    settings: Settings,
+    published: Arc<Published>,
+    changes: ChangeWriter,
+    log: AuditLog,
+    space: Arc<Space>,
+    previous_stop: PreviousStop,
+    /// The runtime that isn't one of gRPC's.
+    background_lane: usize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Parts {
+    fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
+        let Stores { data_dir, journal, volume } = stores;
+        let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
+        let state = writer::replay(journal.as_ref(), State::new(RulesVersion::CURRENT))?;
+        let opened = AuditLog::open(audit_log::Parts {
+            volume,
+            log_id: data_dir.identity().log_id,
+            options: settings.audit,
+            lanes: lanes + 1,
+            space: Arc::clone(&space),
+            clock: settings.clock.clone(),
+        })?;
+        opened.damage.iter().for_each(name_damage);
+        let published = Arc::new(Published::new(state.clone()));
+        let (changes, journal_thread) =
+            writer::start(journal, state, Arc::clone(&published), Arc::clone(&space))?;
+        let mut threads = opened.threads;
+        threads.push(journal_thread);
+        let (log, previous_stop) = (opened.log, opened.previous_stop);
+        Ok(Self {
+            _data_dir: data_dir,
+            settings,
+            published,
+            changes,
+            log,
+            space,
+            previous_stop,
+            background_lane: lanes,
+            threads,
+        })
+    }
+
+    fn serve(
+        self,
+        background: &Runtime,
+        listeners: Vec<TcpListener>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServeError> {
+        background.spawn(self.log.clone().serve_lane(self.background_lane));
+        background.block_on(self.begin())?;
+        background.spawn(look_after(self.log.clone(), Arc::clone(&self.space)));
+        let (stopping, stopped) = watch::channel(false);
+        let health = health::Health::new();
+        background.spawn(health.clone().follow(
+            self.log.condition(),
+            self.changes.condition(),
+            stopped.clone(),
+        ));
+        let doors = grpc::Doors::new(&self, health, background.handle().clone(), stopped);
+        let mut servers = Vec::new();
+        for (lane, listener) in listeners.into_iter().enumerate() {
+            let (doors, stopping) = (doors.clone(), stopping.clone());
+            let thread = thread::Builder::new().name(format!("grpc-{lane}"));
+            servers.push(thread.spawn(move || {
+                let served = doors.serve(lane, listener);
+                // If one listener fails, the others stop too.
+                stopping.send_replace(true);
+                served
+            })?);
+        }
+        drop(doors);
+        background.block_on(until_stop(stop, &stopping));
+        tracing::info!("stopping: open calls may end");
+        let served = join(servers);
+        served.and(self.end(background))
+    }
+
+    /// Creates what is to be there first, and records the start.
+    async fn begin(&self) -> Result<(), ServeError> {
+        if self.published.load().revision() == 0 {
+            for command in &self.settings.seed {
+                let request = Request {
+                    actor: "seed".into(),
+                    time: self.settings.clock.now(),
+                    uid: Uid(entropy::uuid()?),
+                    mark: None,
+                    command: command.clone(),
+                };
+                self.changes.submit(request, Mode::Apply).await.map_err(ServeError::Seed)?;
+            }
+        }
+        let revision = self.published.load().revision();
+        let event = EventDraft::ServerStart {
+            version: env!("CARGO_PKG_VERSION"),
+            revision,
+            configuration_digest: &self.settings.configuration_digest,
+            previous_stop: self.previous_stop,
+        };
+        self.record(event).await?;
+        let (_, last) = self.log.bounds();
+        tracing::info!(revision, audit_records = last, "serving");
+        Ok(())
+    }
+
+    async fn record(&self, event: EventDraft<'_>) -> Result<(), RecordError> {
+        let draft = Draft { account: "", region: "", call: Call::default(), event };
+        self.log.append(self.background_lane, [draft])?.await?;
+        Ok(())
+    }
+
+    /// Records the stop, and ends the writers when they have written all they have.
+    fn end(self, background: &Runtime) -> Result<(), ServeError> {
+        let revision = self.published.load().revision();
+        let recorded = background.block_on(self.record(EventDraft::ServerStop { revision }));
+        self.log.close();
+        // The journal's writer ends when nobody can hand it changes any more.
+        drop(self.changes);
+        for thread in self.threads {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+        Ok(recorded?)
+    }
+}
+
+fn name_damage(damage: &Damage) {
+    let Damage { file, offset, records } = damage;
+    match records {
+        Some((from, through)) => tracing::error!(
+            file,
+            offset,
+            from,
+            through,
+            "audit records are damaged; they are named to readers and the others are served"
+        ),
+        None => tracing::error!(
+            file,
+            offset,
+            "an audit segment is damaged between its records; none is lost"
+        ),
+    }
+}
+
+async fn look_after(log: AuditLog, space: Arc<Space>) {
+    let mut stall = tokio::time::interval(STALL_TICK);
+    let mut free = tokio::time::interval(SPACE_TICK);
+    loop {
+        tokio::select! {
+            _ = stall.tick() => log.check_for_stall(),
+            _ = free.tick() => {
+                if let Err(error) = space.refresh() {
+                    tracing::warn!(%error, "can't tell how much of the disk is free");
+                }
+            }
+        }
+    }
+}
+
+async fn until_stop(stop: impl Future<Output = ()>, stopping: &watch::Sender<bool>) {
+    let mut failed = stopping.subscribe();
+    tokio::select! {
+        () = stop => {}
+        // Ends when a listener has failed.
+        _ = failed.wait_for(|stopping| *stopping) => {}
+    }
+    stopping.send_replace(true);
+}
+
+fn join(servers: Vec<JoinHandle<Result<(), ServeError>>>) -> Result<(), ServeError> {
+    let mut served = Ok(());
+    for server in servers {
+        let ended = server
+            .join()
+            .unwrap_or_else(|_| Err(ServeError::Transport("a listener's thread panicked".into())));
+        served = served.and(ended);
+    }
+    served
+}
