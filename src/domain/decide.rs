@@ -273,3 +273,9 @@ fn check_unused<N: Clone + Ord>(
     let holders = names.iter().take(MAX_HOLDERS_NAMED).cloned().map(resource_name).collect();
     Err(Rejection::InUse { resource: resource(), holders, total: names.size() })
 }
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod repeats;

@@ -28,3 +28,6 @@ pub mod patterns;
 pub mod ranges;
 pub mod rulebook;
 mod slots;
+
+#[cfg(test)]
+pub(crate) mod testing;

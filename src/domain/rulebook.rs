@@ -282,3 +282,6 @@ impl Rulebook {
         self.policies.find(&name).map(|(id, _)| id)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! A world to test the domain in: a catalog and a rulebook that take in the same events, and short
+//! ways to write down commands, questions and answers.
+//!
+//! It has no expectations of its own, and whatever it is given must be well-formed.
+//!
+//! A name is an id in [`HOME`], or the full name of what lives elsewhere. A list is one text with
+//! spaces between its items.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use super::{
+    access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds},
+    catalog::Catalog,
+    check::{ActionName, Check, InstanceText, ResourceText, Subject},
+    command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, Request, Target},
+    decide::{Rejection, Verdict, decide},
+    decision::{Decision, DenyReason},
+    event::{Change, Event},
+    name::{
+        AccessPointName, AccessPointRef, Id, Instance, LocationRef, NetworkRuleName, PolicyName,
+    },
+    network::{NetworkKind, Origin, OriginNetwork, Prefix, VpcId},
+    network_rule::Addresses,
+    pattern::ResourcePattern,
+    policy::{NetworkAccess, Terms},
+    resource::{Description, Header, Uid},
+    rulebook::{Judgement, Rulebook},
+    rules::{RulesVersion, Template},
+    time::UnixNanos,
+};
+
+/// Where names live that say nothing else.
+pub(crate) const HOME: &str = "accounts/acme/regions/eu-1";
+
+/// Another tenant's place.
+pub(crate) const ABROAD: &str = "accounts/other/regions/eu-1";
+
+/// What a policy says instead of network rules if it is open to any network.
+pub(crate) const ANY_NETWORK: &str = "any";
+
+/// A catalog and a rulebook as of the same revision, and the events that made them.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    pub(crate) catalog: Catalog,
+    pub(crate) rulebook: Rulebook,
+    pub(crate) events: Vec<Event>,
+}
+
+impl World {
+    /// The world in which these commands were carried out.
+    pub(crate) fn given(commands: impl IntoIterator<Item = Command>) -> Self {
+        let mut world = Self {
+            catalog: Catalog::default(),
+            rulebook: Rulebook::new(RulesVersion::CURRENT),
+            events: Vec::new(),
+        };
+        for command in commands {
+            world.carry_out(command);
+        }
+        world
+    }
+
+    /// Carries out a command that nothing speaks against; gives the event.
+    pub(crate) fn carry_out(&mut self, command: Command) -> Event {
+        match self.ask(&self.request(command)) {
+            Ok(Verdict::Happened(event)) => event,
+            other => panic!("it should have happened, but: {other:?}"),
+        }
+    }
+
+    /// Judges a request, and takes in what happens.
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Verdict, Rejection> {
+        let verdict = decide(&self.catalog, request)?;
+        if let Verdict::Happened(event) = &verdict {
+            self.take_in(event.clone());
+        }
+        Ok(verdict)
+    }
+
+    /// A request of an operator who gave it no id, with a uid that no resource has.
+    pub(crate) fn request(&self, command: Command) -> Request {
+        let next = self.catalog.revision() + 1;
+        Request {
+            actor: "operator".into(),
+            time: UnixNanos(i64::try_from(next).unwrap()),
+            uid: Uid(uuid::Uuid::from_u128(u128::from(next))),
+            mark: None,
+            command,
+        }
+    }
+
+    /// Suspends an access point: an event that no command leads to yet.
+    pub(crate) fn suspend(&mut self, name: &AccessPointName) {
+        let Some(access_point) = self.catalog.access_point(name) else { return };
+        let revision = self.catalog.revision() + 1;
+        let suspended = AccessPoint {
+            header: Header { revision, ..access_point.header.clone() },
+            state: AccessPointState::Suspended,
+            ..AccessPoint::clone(access_point)
+        };
+        self.take_in(Event {
+            sequence: revision,
+            time: UnixNanos(0),
+            actor: "operator".into(),
+            request: None,
+            change: Change::AccessPointCreated(Arc::new(suspended)),
+        });
+    }
+
+    /// The rulebook's answer.
+    pub(crate) fn answer(&self, question: &Question<'_>) -> Answer {
+        answer(&self.rulebook, question)
+    }
+
+    fn take_in(&mut self, event: Event) {
+        self.catalog.evolve(&event);
+        self.rulebook.evolve(&event);
+        self.events.push(event);
+    }
+}
+
+/// The full name of what has this id there.
+pub(crate) fn full_name(location: &str, collection: &str, id: &str) -> String {
+    format!("{location}/{collection}/{id}")
+}
+
+fn resolved(collection: &str, name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { full_name(HOME, collection, name) }
+}
+
+pub(crate) fn access_point_name(name: &str) -> AccessPointName {
+    AccessPointName::parse(&resolved("accessPoints", name)).unwrap()
+}
+
+pub(crate) fn policy_name(name: &str) -> PolicyName {
+    PolicyName::parse(&resolved("policies", name)).unwrap()
+}
+
+pub(crate) fn network_rule_name(name: &str) -> NetworkRuleName {
+    NetworkRuleName::parse(&resolved("networkRules", name)).unwrap()
+}
+
+fn ids(list: &str) -> Vec<Id> {
+    list.split_whitespace().map(|id| Id::parse(id).unwrap()).collect()
+}
+
+/// An access point with these policies.
+pub(crate) fn create_access_point(name: &str, policies: &str) -> Command {
+    Command::CreateAccessPoint(NewAccessPoint {
+        name: access_point_name(name),
+        description: Description::default(),
+        authentication: Authentication::ClientKey,
+        policies: PolicyIds::new(ids(policies)).unwrap(),
+    })
+}
+
+/// A policy; `networks` are ids of rules, or [`ANY_NETWORK`].
+pub(crate) fn create_policy(
+    name: &str,
+    scope: &str,
+    permissions: &str,
+    resources: &str,
+    networks: &str,
+) -> Command {
+    Command::CreatePolicy(NewPolicy {
+        name: policy_name(name),
+        description: Description::default(),
+        terms: terms(scope, permissions, resources, networks).unwrap(),
+    })
+}
+
+/// What a policy grants, if it could grant anything.
+pub(crate) fn terms(
+    scope: &str,
+    permissions: &str,
+    resources: &str,
+    networks: &str,
+) -> Option<Terms> {
+    let network_access = match networks {
+        ANY_NETWORK => NetworkAccess::AnyNetwork,
+        rules => NetworkAccess::Rules(ids(rules).into()),
+    };
+    Terms::new(
+        Instance::parse(scope).unwrap(),
+        permissions.split_whitespace().map(template).collect(),
+        resources.split_whitespace().map(|text| ResourcePattern::parse(text).unwrap()).collect(),
+        network_access,
+    )
+    .ok()
+}
+
+fn template(name: &str) -> Template {
+    match name {
+        "SECRET_USER" => Template::SecretUser,
+        "CRYPTO_SERVICE_SECRET_USER" => Template::CryptoServiceSecretUser,
+        "CRYPTO_SERVICE_KEY_USER" => Template::CryptoServiceKeyUser,
+        other => panic!("no template: {other}"),
+    }
+}
+
+/// A network rule; `kind` is `public`, `private` or a VPC's id.
+pub(crate) fn create_network_rule(name: &str, kind: &str, addresses: &str) -> Command {
+    let prefixes = addresses.split_whitespace().map(|text| Prefix::parse(text).unwrap());
+    Command::CreateNetworkRule(NewNetworkRule {
+        name: network_rule_name(name),
+        description: Description::default(),
+        kind: match kind {
+            "public" => NetworkKind::Public,
+            "private" => NetworkKind::Private,
+            vpc => NetworkKind::Vpc(VpcId::parse(vpc).unwrap()),
+        },
+        addresses: Addresses::new(prefixes.collect()).unwrap(),
+    })
+}
+
+pub(crate) fn delete_access_point(name: &str) -> Command {
+    Command::DeleteAccessPoint(Target { name: access_point_name(name), etag: None })
+}
+
+pub(crate) fn delete_policy(name: &str) -> Command {
+    Command::DeletePolicy(Target { name: policy_name(name), etag: None })
+}
+
+pub(crate) fn delete_network_rule(name: &str) -> Command {
+    Command::DeleteNetworkRule(Target { name: network_rule_name(name), etag: None })
+}
+
+/// A check, as text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// Where the resource lives.
+    pub(crate) location: &'a str,
+    pub(crate) access_point: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) instance: &'a str,
+    /// A network (`public`, `private` or a VPC's id) and an address; `-` is what isn't known.
+    pub(crate) origin: &'a str,
+}
+
+/// Reads an origin: see [`Question::origin`].
+pub(crate) fn origin(text: &str) -> Origin<'_> {
+    let (network, address) = text.split_once(' ').unwrap();
+    Origin {
+        network: match network {
+            "-" => None,
+            "public" => Some(OriginNetwork::Public),
+            "private" => Some(OriginNetwork::Private),
+            vpc => Some(OriginNetwork::Vpc(vpc)),
+        },
+        address: match address {
+            "-" => None,
+            address => Some(address.parse::<IpAddr>().unwrap()),
+        },
+    }
+}
+
+/// The answer to a check, independent of the rulebook that gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The access point's uid, if it exists.
+    pub(crate) access_point: Option<Uid>,
+    pub(crate) outcome: Outcome,
+}
+
+/// An owned decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Allow { policy: String, network_rule: Option<String> },
+    Deny { reason: DenyReason, nearest_policy: Option<String> },
+}
+
+/// A rulebook's answer.
+pub(crate) fn answer(rulebook: &Rulebook, question: &Question<'_>) -> Answer {
+    let Judgement { decision, access_point } = rulebook.decide(&Check {
+        location: LocationRef::parse(question.location).unwrap(),
+        subject: Subject::Asserted(
+            AccessPointRef::parse(&resolved("accessPoints", question.access_point)).unwrap(),
+        ),
+        action: ActionName::parse(question.action).unwrap(),
+        resource: ResourceText::parse(question.resource).unwrap(),
+        instance: InstanceText::parse(question.instance).unwrap(),
+        origin: origin(question.origin),
+    });
+    let outcome = match decision {
+        Decision::Allow(grant) => Outcome::Allow {
+            policy: grant.policy().to_owned(),
+            network_rule: grant.network_rule().map(str::to_owned),
+        },
+        Decision::Deny(denial) => Outcome::Deny {
+            reason: denial.reason,
+            nearest_policy: denial.nearest_policy.map(str::to_owned),
+        },
+    };
+    Answer { access_point, outcome }
+}
+
+/// `allow policy`, `allow policy from rule`, `Reason`, `Reason at policy`: ids, not full names.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, link) = match self {
+            Self::Allow { policy, network_rule } => {
+                write!(f, "allow {}", id_of(policy))?;
+                (network_rule, "from")
+            }
+            Self::Deny { reason, nearest_policy } => {
+                write!(f, "{reason:?}")?;
+                (nearest_policy, "at")
+            }
+        };
+        match name {
+            Some(name) => write!(f, " {link} {}", id_of(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn id_of(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
