@@ -279,3 +279,6 @@ mod tests;
 
 #[cfg(test)]
 mod repeats;
+
+#[cfg(test)]
+mod properties;

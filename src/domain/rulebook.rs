@@ -285,3 +285,6 @@ impl Rulebook {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod properties;

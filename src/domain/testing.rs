@@ -6,6 +6,9 @@
 //! A name is an id in [`HOME`], or the full name of what lives elsewhere. A list is one text with
 //! spaces between its items.
 
+pub(crate) mod histories;
+pub(crate) mod reference;
+
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use super::{
@@ -268,6 +271,12 @@ pub(crate) struct Answer {
 pub(crate) enum Outcome {
     Allow { policy: String, network_rule: Option<String> },
     Deny { reason: DenyReason, nearest_policy: Option<String> },
+}
+
+impl Outcome {
+    pub(crate) fn allows(&self) -> bool {
+        matches!(self, Self::Allow { .. })
+    }
 }
 
 /// A rulebook's answer.

@@ -1,0 +1,109 @@
+//! What holds for the catalog after every history.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{
+    name::AccessPointName,
+    testing::{
+        World, access_point_name, delete_access_point, delete_policy, full_name,
+        histories::{ACCESS_POINTS, LOCATIONS, NETWORK_RULES, POLICIES, Step, any_history},
+        network_rule_name, policy_name,
+    },
+};
+
+/// Every access point of the histories that exists.
+fn access_points(world: &World) -> Vec<Arc<AccessPoint>> {
+    named("accessPoints", &ACCESS_POINTS)
+        .filter_map(|name| world.catalog.access_point(&access_point_name(&name)).cloned())
+        .collect()
+}
+
+/// Every policy of the histories that exists.
+fn policies(world: &World) -> Vec<Arc<Policy>> {
+    named("policies", &POLICIES)
+        .filter_map(|name| world.catalog.policy(&policy_name(&name)).cloned())
+        .collect()
+}
+
+fn named(collection: &str, ids: &[&str]) -> impl Iterator<Item = String> {
+    LOCATIONS
+        .iter()
+        .flat_map(move |place| ids.iter().map(move |id| full_name(place, collection, id)))
+}
+
+/// Holds what the catalog says about holders against the resources themselves.
+fn check_holders(world: &World) {
+    let (access_points, policies) = (access_points(world), policies(world));
+    for name in named("policies", &POLICIES).map(|name| policy_name(&name)) {
+        let holders: Vec<&AccessPointName> = access_points
+            .iter()
+            .filter(|a| {
+                a.name.location == name.location && a.policies.iter().any(|p| *p == name.id)
+            })
+            .map(|access_point| &access_point.name)
+            .collect();
+        assert!(holders.is_empty() || world.catalog.policy(&name).is_some(), "{name} is held");
+        let said = world.catalog.holders_of_policy(&name);
+        assert_eq!(said.map(|set| set.iter().collect()), some(holders), "{name}");
+    }
+    for name in named("networkRules", &NETWORK_RULES).map(|name| network_rule_name(&name)) {
+        let holders: Vec<&PolicyName> = policies
+            .iter()
+            .filter(|p| p.name.location == name.location && p.terms.rules().contains(&name.id))
+            .map(|policy| &policy.name)
+            .collect();
+        assert!(
+            holders.is_empty() || world.catalog.network_rule(&name).is_some(),
+            "{name} is held"
+        );
+        let said = world.catalog.holders_of_rule(&name);
+        assert_eq!(said.map(|set| set.iter().collect()), some(holders), "{name}");
+    }
+}
+
+/// A list, or nothing if nothing is in it.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+proptest! {
+    #[test]
+    fn references_never_dangle_and_holders_are_exactly_those_who_hold(steps in any_history()) {
+        let mut world = World::given([]);
+        for step in steps {
+            world.step(step);
+            check_holders(&world);
+        }
+        // Whatever happened, everything can be deleted in the order of the references.
+        for name in named("accessPoints", &ACCESS_POINTS) {
+            world.step(Step::Ask(delete_access_point(&name)));
+        }
+        for name in named("policies", &POLICIES) {
+            world.step(Step::Ask(delete_policy(&name)));
+        }
+        check_holders(&world);
+        prop_assert!(access_points(&world).is_empty() && policies(&world).is_empty());
+    }
+
+    #[test]
+    fn the_journal_is_dense_and_says_when_each_resource_was_changed(steps in any_history()) {
+        let mut world = World::given([]);
+        for step in steps {
+            world.step(step);
+        }
+        for (sequence, event) in (1..).zip(&world.events) {
+            prop_assert_eq!(event.sequence, sequence);
+            match &event.change {
+                Change::AccessPointCreated(access_point) => {
+                    prop_assert_eq!(access_point.header.revision, sequence);
+                }
+                Change::PolicyCreated(policy) => prop_assert_eq!(policy.header.revision, sequence),
+                Change::NetworkRuleCreated(rule) => prop_assert_eq!(rule.header.revision, sequence),
+                _ => {}
+            }
+        }
+        let length = u64::try_from(world.events.len()).unwrap();
+        prop_assert_eq!((world.catalog.revision(), world.rulebook.revision()), (length, length));
+    }
+}
