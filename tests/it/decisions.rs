@@ -1,0 +1,577 @@
+//! The decision matrix: a fixed world and the answers it gives, on the one page that shows an
+//! auditor what this service allows.
+//!
+//! It doesn't know how decisions are made. What stands in the tables below is asked as it stands
+//! there; fields are separated by two spaces or more.
+
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+
+use aap::domain::{
+    access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds, TrustedRole},
+    catalog::Catalog,
+    check::{ActionName, Check, InstanceText, ResourceText, Subject},
+    command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, Request, Target},
+    decide::{Verdict, decide},
+    decision::{Decision, DenyReason},
+    event::{Change, Event},
+    name::{
+        AccessPointName, AccessPointRef, Id, Instance, Location, LocationRef, NetworkRuleName,
+        PolicyName,
+    },
+    network::{NetworkKind, Origin, OriginNetwork, Prefix, VpcId},
+    network_rule::{Addresses, NetworkRule},
+    pattern::ResourcePattern,
+    policy::{NetworkAccess, Policy, Terms},
+    resource::{Description, Header, Uid},
+    rulebook::Rulebook,
+    rules::{Action, RulesVersion, Template},
+    time::UnixNanos,
+};
+use expect_test::expect_file;
+
+/// What was done to make the world, in order.
+const WORLD: &str = "
+    network rule  acme/eu-1/Network  vpc-1    192.168.0.0/16
+    network rule  acme/eu-1/Office   public   203.0.113.0/24 2001:db8:7::/48
+    network rule  acme/eu-1/Gateway  public   203.0.113.7
+    network rule  acme/eu-1/Inside   private  10.0.0.0/8
+    network rule  acme/eu-1/Cluster  vpc-2    10.1.2.3/16 ::ffff:172.16.0.0/108
+
+    policy  acme/eu-1/RAMPolicy  shared  SECRET_USER  secret/dataKey****  Network
+    policy  acme/eu-1/Reports    shared  SECRET_USER  secret/reports/* secret/dataKey1  Gateway Office
+    policy  acme/eu-1/Config     shared  SECRET_USER  secret/config  any network
+    policy  acme/eu-1/AllKeys    kst-1   CRYPTO_SERVICE_KEY_USER  key/*  any network
+    policy  acme/eu-1/Signing    kst-1   CRYPTO_SERVICE_KEY_USER  key/sign-1 key/data-*  Inside Cluster
+    policy  acme/eu-1/Vault      kst-1   CRYPTO_SERVICE_SECRET_USER CRYPTO_SERVICE_KEY_USER  secret/vault/*  Inside
+    policy  acme/eu-1/Archive    kst-2   SECRET_USER  secret/*  any network
+
+    access point  acme/eu-1/app        ECSRole     RAMPolicy
+    access point  acme/eu-1/reports    client key  RAMPolicy Reports Config
+    access point  acme/eu-1/reports-2  client key  Config Reports RAMPolicy
+    access point  acme/eu-1/keys       client key  AllKeys
+    access point  acme/eu-1/signer     client key  Signing Vault
+    access point  acme/eu-1/vault      client key  Vault
+    access point  acme/eu-1/archive    client key  Archive
+    access point  acme/eu-1/paused     client key  RAMPolicy
+    access point  acme/eu-1/retired    client key  RAMPolicy
+    suspend       acme/eu-1/paused
+    delete        acme/eu-1/retired
+
+    policy        other/eu-1/RAMPolicy  shared  SECRET_USER  secret/*  any network
+    access point  other/eu-1/app        client key  RAMPolicy
+";
+
+/// Questions about one account and region.
+struct Section {
+    title: &'static str,
+    /// The account and region whose resources are asked for.
+    location: &'static str,
+    /// Access point, action, resource (`-` for none), instance, origin. `k{193}` is 193 times `k`.
+    questions: &'static str,
+}
+
+const SECTIONS: &[Section] = &[
+    Section {
+        title: "An application on an instance with the role ECSRole reads its secrets from one VPC",
+        location: "acme/eu-1",
+        questions: "
+    app  GetSecretValue  secret/dataKey1     shared  vpc-1 192.168.7.9
+    app  GetSecretValue  secret/dataKey      shared  vpc-1 192.168.7.9
+    app  GetSecretValue  secret/dataKey/a/b  shared  vpc-1 192.168.7.9
+    app  GetSecretValue  secret/dataKe       shared  vpc-1 192.168.7.9
+    app  GetSecretValue  secret/DataKey1     shared  vpc-1 192.168.7.9
+    app  GetSecretValue  secret/other        shared  vpc-1 192.168.7.9
+    app  GetSecretValue  key/dataKey1        shared  vpc-1 192.168.7.9
+    app  Decrypt         key/dataKey1        shared  vpc-1 192.168.7.9
+    app  PutSecretValue  secret/dataKey1     shared  vpc-1 192.168.7.9
+    app  GetSecretValue  secret/dataKey1     kst-1   vpc-1 192.168.7.9
+    app  GetSecretValue  secret/dataKey1     Shared  vpc-1 192.168.7.9
+",
+    },
+    Section {
+        title: "Where its call may come from",
+        location: "acme/eu-1",
+        questions: "
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.0.0
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.255.255
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 ::ffff:192.168.7.9
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.167.255.255
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.169.0.0
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 ::ffff:192.169.0.0
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 2001:db8:7::1
+    app  GetSecretValue  secret/dataKey1  shared  vpc-1 unknown
+    app  GetSecretValue  secret/dataKey1  shared  vpc-2 192.168.7.9
+    app  GetSecretValue  secret/dataKey1  shared  public 192.168.7.9
+    app  GetSecretValue  secret/dataKey1  shared  private 192.168.7.9
+    app  GetSecretValue  secret/dataKey1  shared  unknown 192.168.7.9
+    app  GetSecretValue  secret/dataKey1  shared  unknown unknown
+",
+    },
+    Section {
+        title: "Who is denied before any policy is read",
+        location: "acme/eu-1",
+        questions: "
+    nobody          GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    App             GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    retired         GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    paused          GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    paused          Decrypt         key/unknown      kst-9   unknown unknown
+    other/eu-1/app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    acme/eu-2/app   GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+",
+    },
+    Section {
+        title: "Another account, in which the same names mean something else",
+        location: "other/eu-1",
+        questions: "
+    app            GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    app            GetSecretValue  secret/other     shared  unknown unknown
+    acme/eu-1/app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    reports        GetSecretValue  secret/config    shared  public 198.51.100.1
+",
+    },
+    Section {
+        title: "Another region, in which there is nothing",
+        location: "acme/eu-2",
+        questions: "
+    app            GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+    acme/eu-1/app  GetSecretValue  secret/dataKey1  shared  vpc-1 192.168.7.9
+",
+    },
+    Section {
+        title: "Several policies: one must grant alone, the first that does is named",
+        location: "acme/eu-1",
+        questions: "
+    reports    GetSecretValue  secret/dataKey1      shared  vpc-1 192.168.7.9
+    reports    GetSecretValue  secret/dataKey1      shared  public 203.0.113.7
+    reports    GetSecretValue  secret/dataKey1      shared  public 203.0.113.8
+    reports    GetSecretValue  secret/dataKey1      shared  public 192.168.7.9
+    reports    GetSecretValue  secret/dataKey2      shared  public 203.0.113.8
+    reports    GetSecretValue  secret/reports/2026  shared  public 2001:db8:7::1
+    reports    GetSecretValue  secret/reports/2026  shared  vpc-1 192.168.7.9
+    reports    GetSecretValue  secret/reports       shared  public 203.0.113.7
+    reports    GetSecretValue  secret/config        shared  unknown unknown
+    reports    GetSecretValue  secret/config        kst-1   unknown unknown
+    reports-2  GetSecretValue  secret/dataKey1      shared  vpc-1 192.168.7.9
+    reports-2  GetSecretValue  secret/dataKey1      shared  public 203.0.113.7
+    reports-2  GetSecretValue  secret/dataKey1      shared  public 198.51.100.1
+    reports-2  GetSecretValue  secret/other         shared  public 198.51.100.1
+    reports-2  Decrypt         secret/config        shared  public 198.51.100.1
+    reports-2  GetSecretValue  secret/config        kst-1   public 198.51.100.1
+",
+    },
+    Section {
+        title: "A dedicated instance: signing keys and a vault of secrets",
+        location: "acme/eu-1",
+        questions: "
+    signer   Sign             key/sign-1       kst-1   private 10.9.9.9
+    signer   Sign             key/sign-1       kst-1   vpc-2 10.1.255.255
+    signer   Sign             key/sign-1       kst-1   vpc-2 172.31.0.1
+    signer   Sign             key/sign-1       kst-1   vpc-2 10.2.0.0
+    signer   Sign             key/sign-1       kst-1   public 10.9.9.9
+    signer   Sign             key/sign-10      kst-1   private 10.9.9.9
+    signer   Sign             key/sign-1       kst-10  private 10.9.9.9
+    signer   Sign             key/sign-1       shared  private 10.9.9.9
+    signer   GenerateDataKey  key/data-        kst-1   private 10.9.9.9
+    signer   GenerateDataKey  key/data-7       kst-1   private 10.9.9.9
+    signer   GetSecretValue   secret/vault/db  kst-1   private 10.9.9.9
+    signer   GetSecretValue   secret/vault/db  kst-1   vpc-2 10.1.0.1
+    signer   GetSecretValue   key/sign-1       kst-1   private 10.9.9.9
+    signer   Sign             secret/vault/db  kst-1   private 10.9.9.9
+    signer   GenerateRandom   -                kst-1   private 10.9.9.9
+    signer   GenerateRandom   -                kst-1   vpc-2 10.1.0.1
+    signer   GenerateRandom   -                kst-1   unknown 10.9.9.9
+    signer   GenerateRandom   key/sign-1       kst-1   private 10.9.9.9
+    vault    GetSecretValue   secret/vault/db  kst-1   private 10.9.9.9
+    vault    GenerateRandom   -                kst-1   private 10.9.9.9
+    archive  GetSecretValue   secret/2019      kst-2   unknown unknown
+    archive  GetSecretValue   secret/2019      shared  unknown unknown
+    archive  GenerateRandom   -                kst-2   unknown unknown
+",
+    },
+    Section {
+        title: "What a key user may do to a key",
+        location: "acme/eu-1",
+        questions: "
+    keys  Encrypt                                     key/k-1  kst-1  public 198.51.100.1
+    keys  Decrypt                                     key/k-1  kst-1  public 198.51.100.1
+    keys  Sign                                        key/k-1  kst-1  public 198.51.100.1
+    keys  Verify                                      key/k-1  kst-1  public 198.51.100.1
+    keys  GenerateDataKey                             key/k-1  kst-1  public 198.51.100.1
+    keys  GenerateDataKeyPair                         key/k-1  kst-1  public 198.51.100.1
+    keys  GenerateDataKeyPairWithoutPlaintext         key/k-1  kst-1  public 198.51.100.1
+    keys  GetPublicKey                                key/k-1  kst-1  public 198.51.100.1
+    keys  AdvanceEncrypt                              key/k-1  kst-1  public 198.51.100.1
+    keys  AdvanceDecrypt                              key/k-1  kst-1  public 198.51.100.1
+    keys  AdvanceGenerateDataKey                      key/k-1  kst-1  public 198.51.100.1
+    keys  AdvanceGenerateDataKeyPair                  key/k-1  kst-1  public 198.51.100.1
+    keys  AdvanceGenerateDataKeyPairWithoutPlaintext  key/k-1  kst-1  public 198.51.100.1
+    keys  GenerateRandom                              -        kst-1  public 198.51.100.1
+    keys  Encrypt                                     -        kst-1  public 198.51.100.1
+    keys  encrypt                                     key/k-1  kst-1  public 198.51.100.1
+    keys  ReEncrypt                                   key/k-1  kst-1  public 198.51.100.1
+    keys  ScheduleKeyDeletion                         key/k-1  kst-1  public 198.51.100.1
+",
+    },
+    Section {
+        title: "What secret/* covers, and what it never does",
+        location: "acme/eu-1",
+        questions: "
+    archive  GetSecretValue  secret/k{192}     kst-2  unknown unknown
+    archive  GetSecretValue  secret/k{193}     kst-2  unknown unknown
+    archive  GetSecretValue  secret/           kst-2  unknown unknown
+    archive  GetSecretValue  secret/*          kst-2  unknown unknown
+    archive  GetSecretValue  secret/20*        kst-2  unknown unknown
+    archive  GetSecretValue  secret/a b        kst-2  unknown unknown
+    archive  GetSecretValue  secret/ä          kst-2  unknown unknown
+    archive  GetSecretValue  secret/%2a        kst-2  unknown unknown
+    archive  GetSecretValue  -                 kst-2  unknown unknown
+    archive  GetSecretValue  secret            kst-2  unknown unknown
+    archive  GetSecretValue  Secret/a          kst-2  unknown unknown
+    archive  GetSecretValue  alias/a           kst-2  unknown unknown
+    archive  GetSecretValue  acme/secret/a     kst-2  unknown unknown
+",
+    },
+];
+
+#[test]
+fn the_fixed_world_decides_as_the_page_says() {
+    expect_file!["../snapshots/decisions.txt"].assert_eq(&page());
+}
+
+#[test]
+fn the_page_shows_every_reason_and_every_action() {
+    let page = page();
+    let words: BTreeSet<_> = page.split_whitespace().collect();
+    for reason in DenyReason::ALL {
+        assert!(words.contains(reason_name(reason)), "{reason:?}");
+    }
+    for action in Action::ALL {
+        assert!(words.contains(action.name()), "{action:?}");
+    }
+}
+
+fn page() -> String {
+    let world = World::made_by(WORLD);
+    let mut page = format!(
+        "The decisions of a fixed world at revision {}, by version {} of the rules.\n\
+         Where a check is denied, the policy is the one that came nearest.\n\
+         k{{193}} stands for 193 times k.\n",
+        world.rulebook.revision(),
+        world.rulebook.version().number(),
+    );
+    let title = "The world: what was done, and what it came to";
+    push_table(&mut page, title, "revision  event  name  content", world.events.iter().map(told));
+    for section in SECTIONS {
+        let title = format!("{}: {}", section.location, section.title);
+        let header = "access point  action  resource  instance  origin  \
+                      outcome  reason  policy  network rule";
+        let rows = lines(section.questions).map(|fields| {
+            let answer = world.answer(section.location, &fields);
+            fields.into_iter().map(str::to_owned).chain(answer).collect()
+        });
+        push_table(&mut page, &title, header, rows);
+    }
+    page
+}
+
+/// The fields of each line.
+fn lines(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+    text.lines().map(fields).filter(|fields| !fields.is_empty())
+}
+
+fn fields(line: &str) -> Vec<&str> {
+    line.split("  ").map(str::trim).filter(|field| !field.is_empty()).collect()
+}
+
+fn push_table(
+    page: &mut String,
+    title: &str,
+    header: &str,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) {
+    let header = fields(header).into_iter().map(str::to_owned).collect();
+    let rows: Vec<Vec<String>> = [header].into_iter().chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..rows[0].len()).filter_map(width).collect();
+    writeln!(page, "\n{title}\n").unwrap();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        writeln!(page, "  {}", line.trim_end()).unwrap();
+    }
+}
+
+struct World {
+    catalog: Catalog,
+    rulebook: Rulebook,
+    events: Vec<Event>,
+}
+
+impl World {
+    fn made_by(text: &'static str) -> Self {
+        let mut world = Self {
+            catalog: Catalog::default(),
+            rulebook: Rulebook::new(RulesVersion::CURRENT),
+            events: Vec::new(),
+        };
+        for fields in lines(text) {
+            let event = match fields[..] {
+                ["suspend", name] => world.suspended(name),
+                _ => world.decided(command(&fields)),
+            };
+            world.catalog.evolve(&event);
+            world.rulebook.evolve(&event);
+            world.events.push(event);
+        }
+        world
+    }
+
+    fn decided(&self, command: Command) -> Event {
+        let request = Request {
+            actor: "operator".into(),
+            time: UnixNanos(0),
+            uid: Uid(uuid::Uuid::from_u128(u128::from(self.catalog.revision()))),
+            mark: None,
+            command,
+        };
+        match decide(&self.catalog, &request) {
+            Ok(Verdict::Happened(event)) => event,
+            other => panic!("it should have happened, but: {other:?}"),
+        }
+    }
+
+    /// An event that no command leads to yet.
+    fn suspended(&self, name: &str) -> Event {
+        let name = AccessPointName::parse(&full_name("accessPoints", name)).unwrap();
+        let access_point = self.catalog.access_point(&name).unwrap();
+        let sequence = self.catalog.revision() + 1;
+        let header = Header { revision: sequence, ..access_point.header.clone() };
+        let suspended = AccessPoint {
+            header,
+            state: AccessPointState::Suspended,
+            ..AccessPoint::clone(access_point)
+        };
+        let change = Change::AccessPointCreated(Arc::new(suspended));
+        let (time, actor) = (UnixNanos(0), "operator".into());
+        Event { sequence, time, actor, request: None, change }
+    }
+
+    /// Outcome, reason, policy and network rule.
+    fn answer(&self, location: &str, asked: &[&str]) -> [String; 4] {
+        let [access_point, action, resource, instance, origin] = asked[..] else {
+            panic!("{asked:?} is no question")
+        };
+        let full_location = full_location(location);
+        let full_name = if access_point.contains('/') {
+            full_name("accessPoints", access_point)
+        } else {
+            full_name("accessPoints", &format!("{location}/{access_point}"))
+        };
+        let resource = written_out(resource);
+        let judgement = self.rulebook.decide(&Check {
+            location: LocationRef::parse(&full_location).unwrap(),
+            subject: Subject::Asserted(AccessPointRef::parse(&full_name).unwrap()),
+            action: ActionName::parse(action).unwrap(),
+            resource: ResourceText::parse(&resource).unwrap(),
+            instance: InstanceText::parse(instance).unwrap(),
+            origin: parse_origin(origin),
+        });
+        let (outcome, reason, policy, rule) = match judgement.decision {
+            Decision::Allow(grant) => {
+                ("allow", "POLICY_GRANTS", Some(grant.policy()), grant.network_rule())
+            }
+            Decision::Deny(denial) => {
+                ("deny", reason_name(denial.reason), denial.nearest_policy, None)
+            }
+        };
+        let id = |name: Option<&str>| {
+            name.and_then(|text| text.rsplit('/').next()).unwrap_or("-").into()
+        };
+        [outcome.into(), reason.into(), id(policy), id(rule)]
+    }
+}
+
+fn command(fields: &[&str]) -> Command {
+    let description = Description::default();
+    match *fields {
+        ["network rule", name, kind, addresses] => Command::CreateNetworkRule(NewNetworkRule {
+            name: NetworkRuleName::parse(&full_name("networkRules", name)).unwrap(),
+            description,
+            kind: parse_kind(kind),
+            addresses: Addresses::new(list(addresses, |text| Prefix::parse(text).unwrap()))
+                .unwrap(),
+        }),
+        ["policy", name, scope, permissions, resources, networks] => {
+            Command::CreatePolicy(NewPolicy {
+                name: PolicyName::parse(&full_name("policies", name)).unwrap(),
+                description,
+                terms: parse_terms([scope, permissions, resources, networks]),
+            })
+        }
+        ["access point", name, proof, policies] => Command::CreateAccessPoint(NewAccessPoint {
+            name: AccessPointName::parse(&full_name("accessPoints", name)).unwrap(),
+            description,
+            authentication: parse_authentication(proof),
+            policies: PolicyIds::new(list(policies, |text| Id::parse(text).unwrap())).unwrap(),
+        }),
+        ["delete", name] => Command::DeleteAccessPoint(Target {
+            name: AccessPointName::parse(&full_name("accessPoints", name)).unwrap(),
+            etag: None,
+        }),
+        ref other => panic!("{other:?} is no command"),
+    }
+}
+
+fn parse_terms([scope, permissions, resources, networks]: [&str; 4]) -> Terms {
+    let network_access = match networks {
+        "any network" => NetworkAccess::AnyNetwork,
+        rules => NetworkAccess::Rules(list(rules, |text| Id::parse(text).unwrap()).into()),
+    };
+    Terms::new(
+        Instance::parse(scope).unwrap(),
+        list(permissions, |name| TEMPLATES.iter().find(|(_, known)| *known == name).unwrap().0),
+        list(resources, |text| ResourcePattern::parse(text).unwrap()),
+        network_access,
+    )
+    .unwrap()
+}
+
+const TEMPLATES: [(Template, &str); 3] = [
+    (Template::SecretUser, "SECRET_USER"),
+    (Template::CryptoServiceSecretUser, "CRYPTO_SERVICE_SECRET_USER"),
+    (Template::CryptoServiceKeyUser, "CRYPTO_SERVICE_KEY_USER"),
+];
+
+fn parse_authentication(proof: &str) -> Authentication {
+    match proof {
+        "client key" => Authentication::ClientKey,
+        role => Authentication::RamRole {
+            trusted_role: TrustedRole::EcsInstance,
+            role: Id::parse(role).unwrap(),
+        },
+    }
+}
+
+fn parse_kind(kind: &str) -> NetworkKind {
+    match kind {
+        "public" => NetworkKind::Public,
+        "private" => NetworkKind::Private,
+        vpc => NetworkKind::Vpc(VpcId::parse(vpc).unwrap()),
+    }
+}
+
+fn parse_origin(text: &str) -> Origin<'_> {
+    let (network, address) = text.split_once(' ').unwrap();
+    let network = match network {
+        "unknown" => None,
+        "public" => Some(OriginNetwork::Public),
+        "private" => Some(OriginNetwork::Private),
+        vpc => Some(OriginNetwork::Vpc(vpc)),
+    };
+    let address = (address != "unknown").then(|| address.parse().unwrap());
+    Origin { network, address }
+}
+
+/// The resource that a field stands for.
+fn written_out(resource: &str) -> String {
+    match resource.split_once("k{") {
+        _ if resource == "-" => String::new(),
+        Some((kind, count)) => {
+            let count = count.trim_end_matches('}').parse().unwrap();
+            format!("{kind}{}", "k".repeat(count))
+        }
+        None => resource.to_owned(),
+    }
+}
+
+fn list<T>(text: &str, parse: impl Fn(&str) -> T) -> Vec<T> {
+    text.split_whitespace().map(parse).collect()
+}
+
+/// `accounts/acme/regions/eu-1` for `acme/eu-1`.
+fn full_location(short: &str) -> String {
+    let (account, region) = short.split_once('/').unwrap();
+    format!("accounts/{account}/regions/{region}")
+}
+
+/// `accounts/acme/regions/eu-1/policies/p` for `acme/eu-1/p`.
+fn full_name(collection: &str, short: &str) -> String {
+    let (location, id) = short.rsplit_once('/').unwrap();
+    format!("{}/{collection}/{id}", full_location(location))
+}
+
+/// What an event says: revision, event, name, content.
+fn told(event: &Event) -> Vec<String> {
+    let (what, location, id, content) = match &event.change {
+        Change::NetworkRuleCreated(rule) => {
+            ("network rule created", &rule.name.location, &rule.name.id, told_rule(rule))
+        }
+        Change::PolicyCreated(policy) => {
+            ("policy created", &policy.name.location, &policy.name.id, told_policy(policy))
+        }
+        Change::AccessPointCreated(access_point) => {
+            let what = match access_point.state {
+                AccessPointState::Active => "access point created",
+                AccessPointState::Suspended => "access point suspended",
+            };
+            let AccessPointName { location, id } = &access_point.name;
+            (what, location, id, told_access_point(access_point))
+        }
+        Change::AccessPointDeleted(gone) => {
+            ("access point deleted", &gone.name.location, &gone.name.id, "-".to_owned())
+        }
+        other => panic!("{other:?} isn't part of the world"),
+    };
+    let Location { account, region } = location;
+    vec![event.sequence.to_string(), what.into(), format!("{account}/{region}/{id}"), content]
+}
+
+fn told_rule(rule: &NetworkRule) -> String {
+    let kind = match &rule.kind {
+        NetworkKind::Public => "public",
+        NetworkKind::Private => "private",
+        NetworkKind::Vpc(id) => id.as_str(),
+    };
+    format!("{kind} {}", joined(rule.addresses.iter()))
+}
+
+fn told_policy(policy: &Policy) -> String {
+    let terms = &policy.terms;
+    let name =
+        |template: &Template| TEMPLATES.iter().find(|(known, _)| known == template).unwrap().1;
+    let networks = match terms.network_access() {
+        NetworkAccess::AnyNetwork => "any network".to_owned(),
+        NetworkAccess::Rules(ids) => joined(ids),
+    };
+    format!(
+        "{}: {} on {} from {networks}",
+        terms.scope().as_str(),
+        joined(terms.permissions().iter().map(name)),
+        joined(terms.resources()),
+    )
+}
+
+fn told_access_point(access_point: &AccessPoint) -> String {
+    let proof = match &access_point.authentication {
+        Authentication::ClientKey => "client key".to_owned(),
+        Authentication::RamRole { role, .. } => format!("RAM role {role} of an ECS instance"),
+    };
+    format!("{proof}: {}", joined(access_point.policies.iter()))
+}
+
+fn joined(items: impl IntoIterator<Item = impl ToString>) -> String {
+    let texts: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    texts.join(", ")
+}
+
+fn reason_name(reason: DenyReason) -> &'static str {
+    match reason {
+        DenyReason::AccessPointNotFound => "ACCESS_POINT_NOT_FOUND",
+        DenyReason::AccessPointSuspended => "ACCESS_POINT_SUSPENDED",
+        DenyReason::ScopeNotCovered => "SCOPE_NOT_COVERED",
+        DenyReason::ActionNotPermitted => "ACTION_NOT_PERMITTED",
+        DenyReason::ResourceNotCovered => "RESOURCE_NOT_COVERED",
+        DenyReason::NetworkNotAllowed => "NETWORK_NOT_ALLOWED",
+    }
+}
