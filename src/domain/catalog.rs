@@ -209,3 +209,75 @@ fn held_rules(policy: &Policy) -> impl Iterator<Item = NetworkRuleName> {
         .iter()
         .map(|id| NetworkRuleName { location: policy.name.location.clone(), id: id.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        command::Request,
+        testing::{
+            World, access_point_name, create_access_point, create_network_rule, create_policy,
+            network_rule_name, policy_name,
+        },
+    };
+
+    /// A policy of that name, created at that time under a request id of its own.
+    fn create_marked(world: &mut World, name: &str, time: UnixNanos) {
+        let command = create_policy(name, "shared", "SECRET_USER", "secret/*", "any");
+        let mark = RequestMark {
+            id: RequestId::parse(name).unwrap(),
+            method: "CreatePolicy".into(),
+            fingerprint: Fingerprint([0; 32]),
+        };
+        let request = Request { time, mark: Some(mark), ..world.request(command) };
+        assert!(world.ask(&request).is_ok());
+    }
+
+    #[test]
+    fn forgotten_requests_take_no_room() {
+        let mut world = World::given([]);
+        let day = i64::try_from(REQUEST_MEMORY.as_nanos()).unwrap();
+        for (name, time, remembered) in
+            [("a", 0, 1), ("b", 1, 2), ("c", day - 1, 3), ("d", day, 3), ("e", 3 * day, 1)]
+        {
+            create_marked(&mut world, name, UnixNanos(time));
+            let catalog = &world.catalog;
+            assert_eq!(catalog.requests.size(), remembered, "{name}");
+            assert_eq!(catalog.request_ages.len(), remembered, "{name}");
+        }
+    }
+
+    /// The next event, with a change that no command leads to yet.
+    fn next_event(world: &World, change: Change) -> Event {
+        let last = world.events.last().unwrap().clone();
+        Event { sequence: last.sequence + 1, change, ..last }
+    }
+
+    #[test]
+    fn what_an_event_says_of_something_known_takes_the_place_of_what_was_known() {
+        let mut world = World::given([
+            create_network_rule("n", "public", "10.0.0.0/8"),
+            create_network_rule("m", "public", "10.0.0.0/8"),
+            create_policy("p", "shared", "SECRET_USER", "secret/*", "n"),
+            create_policy("q", "shared", "SECRET_USER", "secret/*", "m"),
+            create_access_point("a", "p"),
+            create_access_point("b", "q"),
+        ]);
+        let (p, q) = (policy_name("p"), policy_name("q"));
+        let (a, b) = (access_point_name("a"), access_point_name("b"));
+        let like_q = Policy { name: p.clone(), ..Policy::clone(world.catalog.policy(&q).unwrap()) };
+        let event = next_event(&world, Change::PolicyCreated(Arc::new(like_q)));
+        world.catalog.evolve(&event);
+        assert_eq!(world.catalog.holders_of_rule(&network_rule_name("n")), None);
+        let holders = world.catalog.holders_of_rule(&network_rule_name("m")).unwrap();
+        assert_eq!(holders.iter().collect::<Vec<_>>(), [&p, &q]);
+
+        let other = AccessPoint::clone(world.catalog.access_point(&b).unwrap());
+        let like_b = AccessPoint { name: a.clone(), ..other };
+        let event = next_event(&world, Change::AccessPointCreated(Arc::new(like_b)));
+        world.catalog.evolve(&event);
+        assert_eq!(world.catalog.holders_of_policy(&p), None);
+        let holders = world.catalog.holders_of_policy(&q).unwrap();
+        assert_eq!(holders.iter().collect::<Vec<_>>(), [&a, &b]);
+    }
+}

@@ -8,7 +8,7 @@ use crate::domain::{
     testing::{
         ABROAD, HOME, Question, World, access_point_name, answer, create_access_point,
         create_network_rule, create_policy, delete_access_point, delete_network_rule,
-        delete_policy,
+        delete_policy, network_rule_name, policy_name,
     },
 };
 
@@ -455,6 +455,24 @@ fn what_takes_the_place_of_something_deleted_inherits_nothing() {
         other  Sign            key/k         kst-1   private 10.0.0.1    => allow q from n
         ",
     );
+}
+
+#[test]
+fn what_is_deleted_gives_its_place_to_the_next() {
+    let mut world = World::given(a_reader());
+    let (policy, rule) = (policy_name("p"), network_rule_name("n"));
+    let places = |world: &World, policy, rule| {
+        let policy = world.rulebook.policies.find(policy).map(|(id, _)| id);
+        (policy, world.rulebook.rules.find(rule).map(|(id, _)| id))
+    };
+    let before = places(&world, &policy, &rule);
+    for command in [delete_access_point("app"), delete_policy("p"), delete_network_rule("n")] {
+        world.carry_out(command);
+    }
+    assert_eq!(places(&world, &policy, &rule), (None, None));
+    world.carry_out(create_network_rule("m", "public", "203.0.113.0/24"));
+    world.carry_out(create_policy("q", "shared", "SECRET_USER", "secret/b", "m"));
+    assert_eq!(places(&world, &policy_name("q"), &network_rule_name("m")), before);
 }
 
 #[test]
