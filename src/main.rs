@@ -1,3 +1,7 @@
-//! The program: hands the command line to the library and the library's answer to the shell.
+//! The program: hands the command line to the library, and what comes of it to the shell.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    aap::cli::main()
+}

@@ -127,7 +127,7 @@ where
 impl Admission {
     fn record(&self, request: &Request<Body>, refused: Refused) -> Status {
         let Refused { caller, error } = refused;
-        let status = Status::from(error);
+        let status: Status = error.into();
         let reason = status::reason_of(&status);
         let call = Call {
             caller: caller.as_ref().map_or("", |caller| &caller.name),
@@ -177,9 +177,10 @@ where
                 Poll::Ready(Ok(status::with_own_reason(response)))
             }
             // A finished future is not polled again; if it were, it would say that it failed.
-            AdmittedProjection::Refused { response } => Poll::Ready(Ok(response
-                .take()
-                .unwrap_or_else(|| Status::from(ApiError::Internal).into_http()))),
+            AdmittedProjection::Refused { response } => {
+                let failed = || status::response(ApiError::Internal);
+                Poll::Ready(Ok(response.take().unwrap_or_else(failed)))
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ impl Authorization {
     /// Records that an enforcer asked what it may not ask.
     fn refuse(&self, call: Call<'_>, method: &str, error: CheckError) -> Status {
         let is_refusal = !matches!(error, CheckError::Record(_));
-        let status = Status::from(ApiError::from(error));
+        let status: Status = ApiError::from(error).into();
         if is_refusal {
             let reason = status::reason_of(&status);
             let code = u8::try_from(i32::from(status.code())).unwrap_or_default();

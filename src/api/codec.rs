@@ -1,5 +1,5 @@
 //! Protobuf as tonic's codec has it, but a message that can't be read is the caller's fault and gets
-//! an error like any other: INVALID_ARGUMENT with its reason, not INTERNAL.
+//! an error like any other: `INVALID_ARGUMENT` with its reason, not `INTERNAL`.
 
 use std::marker::PhantomData;
 

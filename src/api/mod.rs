@@ -17,10 +17,50 @@ mod audit;
 mod authorization;
 mod policies;
 
+use tonic::service::RoutesBuilder;
+
+use admission::MAX_MESSAGE_BYTES;
+use pb::{
+    access_point_service_server::AccessPointServiceServer,
+    audit_service_server::AuditServiceServer,
+    authorization_service_server::AuthorizationServiceServer,
+    policy_service_server::PolicyServiceServer,
+};
+
 pub use access_points::AccessPoints;
 pub use audit::Audit;
 pub use authorization::Authorization;
 pub use policies::Policies;
+
+/// The services of the API.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// `AccessPointService`.
+    pub access_points: AccessPoints,
+    /// `PolicyService`.
+    pub policies: Policies,
+    /// `AuthorizationService`.
+    pub authorization: Authorization,
+    /// `AuditService`.
+    pub audit: Audit,
+}
+
+impl Services {
+    /// Adds them to what is served. [`admission`] must stand before them.
+    pub fn add_to(self, routes: &mut RoutesBuilder) {
+        let Self { access_points, policies, authorization, audit } = self;
+        let limit = MAX_MESSAGE_BYTES;
+        routes
+            .add_service(
+                AuthorizationServiceServer::new(authorization).max_decoding_message_size(limit),
+            )
+            .add_service(
+                AccessPointServiceServer::new(access_points).max_decoding_message_size(limit),
+            )
+            .add_service(PolicyServiceServer::new(policies).max_decoding_message_size(limit))
+            .add_service(AuditServiceServer::new(audit).max_decoding_message_size(limit));
+    }
+}
 
 /// The API's descriptors with their comments, as reflection serves them.
 pub const FILE_DESCRIPTOR_SET: &[u8] =

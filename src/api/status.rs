@@ -18,10 +18,7 @@ use crate::{
     store::{space::ReserveReached, writer::SubmitError},
 };
 
-use super::{
-    convert::Violation,
-    pb::ErrorReason::{self, *},
-};
+use super::{convert::Violation, pb::ErrorReason as Reason};
 
 const DOMAIN: &str = "aap";
 /// When to repeat what was refused because too much waited.
@@ -98,7 +95,7 @@ impl From<ApiError> for Status {
         match error {
             ApiError::Unauthenticated => Problem::new(
                 Code::Unauthenticated,
-                CallerUnauthenticated,
+                Reason::CallerUnauthenticated,
                 "the call has no valid bearer token",
             ),
             ApiError::Role { caller, role, needs, method } => {
@@ -111,11 +108,13 @@ impl From<ApiError> for Status {
             ApiError::TooManyWatches { limit } => too_many_watches(limit),
             ApiError::TooLarge { limit } => too_large(limit),
             ApiError::ShuttingDown => {
-                Problem::new(Code::Unavailable, ShuttingDown, "the server is stopping")
+                Problem::new(Code::Unavailable, Reason::ShuttingDown, "the server is stopping")
             }
-            ApiError::Internal => {
-                Problem::new(Code::Internal, Internal, "the server failed; its log says why")
-            }
+            ApiError::Internal => Problem::new(
+                Code::Internal,
+                Reason::Internal,
+                "the server failed; its log says why",
+            ),
         }
         .into_status()
     }
@@ -126,7 +125,7 @@ pub fn malformed(error: &prost::DecodeError) -> Status {
     let detail = error.to_string();
     Problem::new(
         Code::InvalidArgument,
-        MalformedMessage,
+        Reason::MalformedMessage,
         format!("the request is not a message of this method: {detail}"),
     )
     .with("detail", detail)
@@ -147,14 +146,14 @@ pub fn reason_of(status: &Status) -> String {
 /// What a status is made from.
 struct Problem {
     code: Code,
-    reason: ErrorReason,
+    reason: Reason,
     message: String,
     metadata: HashMap<String, String>,
     details: ErrorDetails,
 }
 
 impl Problem {
-    fn new(code: Code, reason: ErrorReason, message: impl Into<String>) -> Self {
+    fn new(code: Code, reason: Reason, message: impl Into<String>) -> Self {
         let (metadata, details) = (HashMap::new(), ErrorDetails::new());
         Self { code, reason, message: message.into(), metadata, details }
     }
@@ -191,7 +190,7 @@ fn role_problem(caller: &str, role: &str, needs: Needs, method: &str) -> Problem
     let needed = needs.name();
     Problem::new(
         Code::PermissionDenied,
-        RoleNotSufficient,
+        Reason::RoleNotSufficient,
         format!("caller `{caller}` has the role {role}; `{method}` needs {needed}"),
     )
     .with("caller", caller)
@@ -209,7 +208,7 @@ fn invalid(violations: Vec<Violation>) -> Problem {
         }
         [] => "the request is invalid".to_owned(),
     };
-    let mut problem = Problem::new(Code::InvalidArgument, InvalidFields, message);
+    let mut problem = Problem::new(Code::InvalidArgument, Reason::InvalidFields, message);
     let violations = violations
         .into_iter()
         .map(|Violation { field, description }| FieldViolation::new(field, description));
@@ -221,15 +220,16 @@ fn manage(error: ManageError) -> Problem {
     let message = error.to_string();
     match error {
         ManageError::NotFound(resource) => {
-            Problem::new(Code::NotFound, ResourceNotFound, message).about(&resource)
+            Problem::new(Code::NotFound, Reason::ResourceNotFound, message).about(&resource)
         }
         ManageError::LocationNotFound(location) => {
-            Problem::new(Code::NotFound, ResourceNotFound, message).with("resource", location)
+            Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
+                .with("resource", location)
         }
         ManageError::Submit(error) => submit(error),
         ManageError::Entropy(error) => {
             tracing::error!(%error, "no uid can be made");
-            Problem::new(Code::Internal, Internal, "the server failed; its log says why")
+            Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
         }
     }
 }
@@ -239,14 +239,14 @@ fn submit(error: SubmitError) -> Problem {
         SubmitError::Rejected(rejection) => rejected(rejection),
         SubmitError::Busy => Problem::new(
             Code::ResourceExhausted,
-            JournalBusy,
+            Reason::JournalBusy,
             "too many changes wait to be written",
         )
         .retry_after(RETRY_DELAY),
         SubmitError::Reserve(reached) => reserve(reached),
         SubmitError::Unavailable => Problem::new(
             Code::Unavailable,
-            JournalUnavailable,
+            Reason::JournalUnavailable,
             "the journal can't be written; whether the change was made is unknown: \
              repeat it with the same request id when the server has restarted",
         ),
@@ -257,29 +257,31 @@ fn rejected(rejection: Rejection) -> Problem {
     let message = rejection.to_string();
     match rejection {
         Rejection::NotFound(resource) => {
-            Problem::new(Code::NotFound, ResourceNotFound, message).about(&resource)
+            Problem::new(Code::NotFound, Reason::ResourceNotFound, message).about(&resource)
         }
         Rejection::AlreadyExists(resource) => {
-            Problem::new(Code::AlreadyExists, ResourceAlreadyExists, message).about(&resource)
+            Problem::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, message)
+                .about(&resource)
         }
         Rejection::ReferencesMissing { resource, missing } => {
-            let problem = Problem::new(Code::FailedPrecondition, ReferenceNotFound, message)
-                .with("missing", missing.len());
+            let problem =
+                Problem::new(Code::FailedPrecondition, Reason::ReferenceNotFound, message)
+                    .with("missing", missing.len());
             preconditions(problem, "MISSING", &missing, "does not exist").with("resource", resource)
         }
         Rejection::InUse { resource, holders, total } => {
-            let problem = Problem::new(Code::FailedPrecondition, ResourceInUse, message)
+            let problem = Problem::new(Code::FailedPrecondition, Reason::ResourceInUse, message)
                 .with("holders", total);
             let description = format!("holds `{resource}`");
             preconditions(problem, "HELD", &holders, &description).with("resource", resource)
         }
         Rejection::EtagMismatch { resource, current } => {
-            Problem::new(Code::Aborted, EtagMismatch, message)
+            Problem::new(Code::Aborted, Reason::EtagMismatch, message)
                 .about(&resource)
                 .with("etag", current)
         }
         Rejection::RequestIdReused(id) => {
-            Problem::new(Code::FailedPrecondition, RequestIdReused, message)
+            Problem::new(Code::FailedPrecondition, Reason::RequestIdReused, message)
                 .with("request_id", id.as_str())
         }
         Rejection::PrivateRulesNeedInstance { places } => {
@@ -313,28 +315,29 @@ fn check(error: CheckError) -> Problem {
     let message = error.to_string();
     match error {
         CheckError::AccountNotBound { caller, account } => {
-            Problem::new(Code::PermissionDenied, AccountNotBound, message)
+            Problem::new(Code::PermissionDenied, Reason::AccountNotBound, message)
                 .with("caller", caller)
                 .with("account", account)
         }
         CheckError::AssertionNotAllowed { caller } => {
-            Problem::new(Code::PermissionDenied, IdentityAssertionNotAllowed, message)
+            Problem::new(Code::PermissionDenied, Reason::IdentityAssertionNotAllowed, message)
                 .with("caller", caller)
         }
         CheckError::Record(RecordError::Busy) => {
-            Problem::new(Code::ResourceExhausted, AuditBusy, message).retry_after(RETRY_DELAY)
+            Problem::new(Code::ResourceExhausted, Reason::AuditBusy, message)
+                .retry_after(RETRY_DELAY)
         }
         CheckError::Record(RecordError::Reserve(reached)) => reserve(reached),
         CheckError::Record(RecordError::Unavailable) => Problem::new(
             Code::Unavailable,
-            AuditUnavailable,
+            Reason::AuditUnavailable,
             "the decision can't be recorded, so it isn't given",
         ),
     }
 }
 
 fn reserve(reached: ReserveReached) -> Problem {
-    Problem::new(Code::ResourceExhausted, DiskReserveReached, reached.to_string())
+    Problem::new(Code::ResourceExhausted, Reason::DiskReserveReached, reached.to_string())
         .with("free_percent", reached.free_percent)
         .with("reserve_percent", reached.reserve_percent)
 }
@@ -343,32 +346,38 @@ fn reading(error: &ReadingError) -> Problem {
     let message = error.to_string();
     match error {
         ReadingError::NotFound { sequence } => {
-            Problem::new(Code::NotFound, ResourceNotFound, message)
+            Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
                 .with("resource", format_args!("audit record {sequence}"))
         }
         ReadingError::OutOfRange { sequence, first, last } => {
-            Problem::new(Code::OutOfRange, SequenceOutOfRange, message)
+            Problem::new(Code::OutOfRange, Reason::SequenceOutOfRange, message)
                 .with("sequence", sequence)
                 .with("first", first)
                 .with("last", last)
         }
         ReadingError::Io(error) => {
             tracing::error!(%error, "the audit log can't be read");
-            Problem::new(Code::Internal, Internal, "the server failed; its log says why")
+            Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
         }
     }
 }
 
 fn too_many_watches(limit: usize) -> Problem {
     let message = format!("{limit} watches are open, which is as many as the server allows");
-    Problem::new(Code::ResourceExhausted, TooManyWatches, message)
+    Problem::new(Code::ResourceExhausted, Reason::TooManyWatches, message)
         .with("limit", limit)
         .retry_after(LONG_RETRY_DELAY)
 }
 
 fn too_large(limit: usize) -> Problem {
     let message = format!("the message is larger than {limit} bytes");
-    Problem::new(Code::ResourceExhausted, MessageTooLarge, message).with("limit_bytes", limit)
+    Problem::new(Code::ResourceExhausted, Reason::MessageTooLarge, message)
+        .with("limit_bytes", limit)
+}
+
+/// An error as a whole response.
+pub fn response<B: Default>(error: ApiError) -> http::Response<B> {
+    Status::from(error).into_http()
 }
 
 /// Gives a refusal that tonic made on its own, over a message that is too large, this API's form.
@@ -378,7 +387,7 @@ pub fn with_own_reason<B: Default>(response: http::Response<B>) -> http::Respons
         && !headers.contains_key("grpc-status-details-bin");
     if is_too_large {
         let limit = super::admission::MAX_MESSAGE_BYTES;
-        Status::from(ApiError::TooLarge { limit }).into_http()
+        self::response(ApiError::TooLarge { limit })
     } else {
         response
     }

@@ -300,12 +300,11 @@ impl Future for Wait {
         if let Some(outcome) = self.ticket.outcome() {
             return Poll::Ready(outcome);
         }
-        match self.place.and_then(|place| waiting.get_mut(place)) {
-            Some(waker) => waker.clone_from(context.waker()),
-            None => {
-                self.place = Some(waiting.len());
-                waiting.push(context.waker().clone());
-            }
+        if let Some(waker) = self.place.and_then(|place| waiting.get_mut(place)) {
+            waker.clone_from(context.waker());
+        } else {
+            self.place = Some(waiting.len());
+            waiting.push(context.waker().clone());
         }
         Poll::Pending
     }

@@ -196,8 +196,8 @@ mod tests {
             (read(SALT, &[0; 20]), read(SALT, &[0; 3]), read(SALT, &[])),
             (Read::End, Read::End, Read::End)
         );
-        let Read::Frame { kind: Kind::Mark, payload } = read(SALT, &mark(SALT, 42)).to_owned()
-        else {
+        let mark = mark(SALT, 42);
+        let Read::Frame { kind: Kind::Mark, payload } = read(SALT, &mark) else {
             panic!("no mark")
         };
         assert_eq!(read_mark(payload), Some(42));

@@ -50,6 +50,13 @@ pub struct Damage {
     pub records: Option<(u64, u64)>,
 }
 
+/// A file that is a segment of this log.
+struct FoundFile {
+    name: String,
+    file: Arc<dyn VolumeFile>,
+    header: Header,
+}
+
 /// A segment with all that sealing it will need.
 #[derive(Debug)]
 pub struct OpenSegment {
@@ -120,7 +127,7 @@ pub enum RecoveryError {
 /// Reads the whole log.
 pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
     let mut names: Vec<_> =
-        volume.list()?.into_iter().filter(|name| name.ends_with(".seg")).collect();
+        volume.list()?.into_iter().filter(|name| Segment::is_file_name(name)).collect();
     names.sort();
     let mut recovered = Recovered { ends_with_stop: true, ..Recovered::default() };
     let count = names.len();
@@ -132,7 +139,8 @@ pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryE
             return Err(RecoveryError::SegmentMissing { from, through });
         }
         recovered.last = recovered.last.max(header.first_sequence - 1);
-        recovered.take(name, file, header, place + 1 == count)?;
+        let found = FoundFile { name, file, header };
+        recovered.take(found, place + 1 == count)?;
     }
     Ok(recovered)
 }
@@ -152,26 +160,21 @@ fn read_header(name: &str, file: &dyn VolumeFile, log_id: Uuid) -> Result<Header
 }
 
 impl Recovered {
-    fn take(
-        &mut self,
-        name: String,
-        file: Arc<dyn VolumeFile>,
-        header: Header,
-        is_last: bool,
-    ) -> Result<(), RecoveryError> {
-        if let Some(footer) = read_footer(file.as_ref(), header)? {
-            return self.take_sealed(name, file, header, footer);
+    fn take(&mut self, found: FoundFile, is_last: bool) -> Result<(), RecoveryError> {
+        if let Some(footer) = read_footer(found.file.as_ref(), found.header)? {
+            return self.take_sealed(found, footer);
         }
-        let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or(usize::MAX)];
-        file.read_at(&mut bytes, 0)?;
-        let scan = Scan::of(&bytes, header);
+        let length = found.file.length()?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        found.file.read_at(&mut bytes, 0)?;
+        let scan = Scan::of(&bytes, found.header);
         if let Some(footer) = scan.footer.clone() {
             // The footer is whole, so only the trailer behind it can be damaged.
-            let offset = file.length()?.saturating_sub(TRAILER_BYTES as u64);
-            self.damage.push(Damage { file: name.clone(), offset, records: None });
-            return self.take_sealed(name, file, header, footer);
+            let offset = length.saturating_sub(TRAILER_BYTES as u64);
+            self.damage.push(Damage { file: found.name.clone(), offset, records: None });
+            return self.take_sealed(found, footer);
         }
-        let open = self.fold(name, file, header, &bytes, &scan)?;
+        let open = self.fold(found, &bytes, &scan)?;
         if is_last {
             self.open = Some(open);
         } else {
@@ -180,13 +183,8 @@ impl Recovered {
         Ok(())
     }
 
-    fn take_sealed(
-        &mut self,
-        name: String,
-        file: Arc<dyn VolumeFile>,
-        header: Header,
-        footer: Footer,
-    ) -> Result<(), RecoveryError> {
+    fn take_sealed(&mut self, found: FoundFile, footer: Footer) -> Result<(), RecoveryError> {
+        let FoundFile { name, file, header } = found;
         let last = footer.last_sequence();
         self.last = last;
         self.last_time = footer.record_times.1;
@@ -213,12 +211,11 @@ impl Recovered {
     /// Takes in a segment that was scanned, and cuts off what was never finished.
     fn fold(
         &mut self,
-        name: String,
-        file: Arc<dyn VolumeFile>,
-        header: Header,
+        found: FoundFile,
         bytes: &[u8],
         scan: &Scan,
     ) -> Result<OpenSegment, RecoveryError> {
+        let FoundFile { name, file, header } = found;
         let cut = scan.cut();
         let (mut leaves, mut index, mut times) = (Leaves::default(), Vec::new(), None);
         let mut last = header.first_sequence - 1;

@@ -20,6 +20,8 @@ use super::{
 /// How many records lie between two places in the index.
 pub const INDEX_STRIDE: u64 = 256;
 
+const SUFFIX: &str = ".seg";
+
 /// A file of the log. The one that is written to grows; the others stay as they are.
 #[derive(Debug)]
 pub struct Segment {
@@ -58,7 +60,12 @@ impl Segment {
 
     /// The name of a segment's file: its first sequence number, so that names sort.
     pub fn file_name(first_sequence: u64) -> String {
-        format!("{first_sequence:020}.seg")
+        format!("{first_sequence:020}{SUFFIX}")
+    }
+
+    /// Whether a file is a segment, by its name.
+    pub fn is_file_name(name: &str) -> bool {
+        name.ends_with(SUFFIX)
     }
 
     /// The file's name.

@@ -148,7 +148,7 @@ impl Problems {
         let origin = self.check_origin(origin);
         let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
         let reserve = self.check_disk(&disk);
-        let digest = digest(&listen, &data_dir, &origin, (options, reserve), &callers);
+        let digest = digest(&listen, data_dir.as_ref(), &origin, (options, reserve), &callers);
         let callers = self.check_callers(callers);
         let data_dir = data_dir?;
         Some(Config { listen, data_dir, origin, callers, audit: options, reserve, digest })
@@ -268,11 +268,13 @@ impl Problems {
             [all] if all == "*" => Some(Accounts::All),
             some => {
                 let ids: Result<BTreeSet<_>, _> = some.iter().map(|text| Id::parse(text)).collect();
-                ids.map(Accounts::Only)
-                    .map_err(|error| {
-                        self.add(place, format!("has an account that {error}; `*` stands alone"))
-                    })
-                    .ok()
+                match ids {
+                    Ok(ids) => Some(Accounts::Only(ids)),
+                    Err(error) => {
+                        self.add(place, format!("has an account that {error}; `*` stands alone"));
+                        None
+                    }
+                }
             }
         }
     }
@@ -282,7 +284,7 @@ impl Problems {
 /// same token elsewhere.
 fn digest(
     listen: &[SocketAddr],
-    data_dir: &Option<PathBuf>,
+    data_dir: Option<&PathBuf>,
     origin: &str,
     (audit, reserve): (AuditOptions, Reserve),
     callers: &[CallerTable],

@@ -9,16 +9,7 @@ use tonic::{
 };
 
 use crate::{
-    api::{
-        self, AccessPoints, Audit, Authorization, Policies,
-        admission::{Admission, MAX_MESSAGE_BYTES},
-        pb::{
-            access_point_service_server::AccessPointServiceServer,
-            audit_service_server::AuditServiceServer,
-            authorization_service_server::AuthorizationServiceServer,
-            policy_service_server::PolicyServiceServer,
-        },
-    },
+    api::{self, AccessPoints, Audit, Authorization, Policies, Services, admission::Admission},
     audit::log::AuditLog,
     clock::Clock,
     identity::caller::Callers,
@@ -26,15 +17,13 @@ use crate::{
     service::{checks::Checker, management::Manager, refusals::Refusals},
 };
 
-use super::{DRAIN, Parts, ServeError, health::Health};
+use super::{DRAIN, MoreServices, Parts, ServeError, health::Health};
 
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 1_024;
 const MAX_HEADER_BYTES: u32 = 16 * 1_024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-type MoreServices = Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>;
 
 /// What every runtime serves.
 #[derive(Clone)]
@@ -115,25 +104,15 @@ impl Doors {
     fn routes(&self, lane: usize) -> Result<RoutesBuilder, ServeError> {
         let (published, log) = (Arc::clone(&self.published), self.log.clone());
         let checker = Checker::new(published, log.clone(), lane, self.clock.clone());
-        let authorization = Authorization::new(checker, log, self.refusals.on_lane(lane));
+        let services = Services {
+            access_points: AccessPoints::new(self.manager.clone()),
+            policies: Policies::new(self.manager.clone()),
+            authorization: Authorization::new(checker, log, self.refusals.on_lane(lane)),
+            audit: self.audit.clone(),
+        };
         let mut routes = RoutesBuilder::default();
+        services.add_to(&mut routes);
         routes
-            .add_service(
-                AuthorizationServiceServer::new(authorization)
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
-            )
-            .add_service(
-                AccessPointServiceServer::new(AccessPoints::new(self.manager.clone()))
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
-            )
-            .add_service(
-                PolicyServiceServer::new(Policies::new(self.manager.clone()))
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
-            )
-            .add_service(
-                AuditServiceServer::new(self.audit.clone())
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES),
-            )
             .add_service(self.health.service())
             .add_service(reflection().build_v1().map_err(not_reflected)?)
             .add_service(reflection().build_v1alpha().map_err(not_reflected)?);

@@ -74,6 +74,9 @@ impl Stores {
     }
 }
 
+/// Adds services to those that are served.
+pub type MoreServices = Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>;
+
 /// How the server is to be run.
 pub struct Settings {
     /// Who may call.
@@ -89,7 +92,7 @@ pub struct Settings {
     /// What is created first if the journal is empty.
     pub seed: Vec<Command>,
     /// Adds further services behind the same layers.
-    pub more_services: Option<Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>>,
+    pub more_services: Option<MoreServices>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -288,19 +291,20 @@ impl Parts {
 
 fn name_damage(damage: &Damage) {
     let Damage { file, offset, records } = damage;
-    match records {
-        Some((from, through)) => tracing::error!(
+    if let Some((from, through)) = records {
+        tracing::error!(
             file,
             offset,
             from,
             through,
             "audit records are damaged; they are named to readers and the others are served"
-        ),
-        None => tracing::error!(
+        );
+    } else {
+        tracing::error!(
             file,
             offset,
             "an audit segment is damaged between its records; none is lost"
-        ),
+        );
     }
 }
 

@@ -197,7 +197,7 @@ fn last_sequence(tree: &sled::Tree) -> Result<u64, String> {
     Ok(sequence)
 }
 
-fn panic_text<'a>(panic: &'a (dyn std::any::Any + Send)) -> &'a str {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -1,0 +1,220 @@
+//! `aap serve --dev`: a server to try, with fresh credentials and the example of the KMS's own
+//! documentation.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    audit::log::Options,
+    config::{Config, Overrides},
+    domain::{
+        access_point::{Authentication, PolicyIds, TrustedRole},
+        command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy},
+        name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName},
+        network::{NetworkKind, Prefix, VpcId},
+        network_rule::Addresses,
+        pattern::ResourcePattern,
+        policy::{NetworkAccess, Terms},
+        resource::Description,
+        rules::Template,
+    },
+    identity::{
+        caller::{Accounts, Assertion, Caller, CallerRole, Callers},
+        token::NewToken,
+    },
+    store::space::Reserve,
+};
+
+use super::say;
+
+const ADDRESS: &str = "127.0.0.1:7300";
+const DATA_DIR: &str = "aap-dev";
+const ACCOUNT: &str = "demo";
+const LOCATION: &str = "accounts/demo/regions/local";
+/// Beside the data directory, which is the server's alone.
+const CREDENTIALS: &str = "aap-dev.env";
+
+/// What a server to try begins with.
+#[derive(Debug)]
+pub(super) struct World {
+    /// Its configuration.
+    pub(super) config: Config,
+    /// What is there at its first start.
+    pub(super) seed: Vec<Command>,
+    credentials: PathBuf,
+}
+
+impl World {
+    /// Makes credentials and says what to do with them.
+    pub(super) fn make(overrides: Overrides) -> anyhow::Result<Self> {
+        let Overrides { listen, data_dir } = overrides;
+        let listen = if listen.is_empty() { vec![ADDRESS.parse()?] } else { listen };
+        if let Some(address) = listen.iter().find(|address| !address.ip().is_loopback()) {
+            bail!("--dev listens on loopback only, not on {address}");
+        }
+        let data_dir = data_dir.unwrap_or_else(|| DATA_DIR.into());
+        let credentials = data_dir.with_file_name(CREDENTIALS);
+        let tokens = Tokens::make()?;
+        tokens.write(&credentials, &listen)?;
+        let config = Config {
+            listen,
+            data_dir,
+            origin: "aap.local/dev".to_owned(),
+            callers: tokens.callers()?,
+            audit: Options::default(),
+            // To try something out, a nearly full disk is good enough.
+            reserve: Reserve { management_percent: 0, check_percent: 0 },
+            digest: [0; 32],
+        };
+        tokens.introduce(&config, &credentials);
+        Ok(Self { config, seed: example()?, credentials })
+    }
+
+    /// Removes the credentials, which are worth nothing once the server has stopped.
+    pub(super) fn forget_credentials(&self) {
+        let _ = fs::remove_file(&self.credentials);
+    }
+}
+
+struct Tokens {
+    admin: NewToken,
+    enforcer: NewToken,
+    auditor: NewToken,
+}
+
+impl Tokens {
+    fn make() -> anyhow::Result<Self> {
+        let make = || NewToken::make().context("can't make a token");
+        Ok(Self { admin: make()?, enforcer: make()?, auditor: make()? })
+    }
+
+    fn callers(&self) -> anyhow::Result<Callers> {
+        let mut callers = Callers::default();
+        let demo = Accounts::Only(BTreeSet::from([Id::parse(ACCOUNT)?]));
+        for (name, token, role, accounts) in [
+            ("dev-admin", &self.admin, CallerRole::Admin, demo.clone()),
+            ("dev-enforcer", &self.enforcer, CallerRole::Enforcer(Assertion::Allowed), demo),
+            ("dev-auditor", &self.auditor, CallerRole::Auditor, Accounts::All),
+        ] {
+            let caller = Caller { name: name.into(), role, accounts };
+            if !callers.add(token.digest(), caller) {
+                bail!("two tokens are the same");
+            }
+        }
+        Ok(callers)
+    }
+
+    /// Writes the tokens where a shell can read them.
+    fn write(&self, path: &Path, listen: &[SocketAddr]) -> anyhow::Result<()> {
+        let address = listen.first().map(ToString::to_string).unwrap_or_default();
+        let text = format!(
+            "# Credentials of the running `aap serve --dev`; they end with it.\n\
+             AAP_ADDRESS={address}\nAAP_ADMIN={}\nAAP_ENFORCER={}\nAAP_AUDITOR={}\n",
+            self.admin.reveal(),
+            self.enforcer.reveal(),
+            self.auditor.reveal(),
+        );
+        let _ = fs::remove_file(path);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("can't write credentials to `{}`", path.display()))
+    }
+
+    fn introduce(&self, config: &Config, credentials: &Path) {
+        let address = config.listen.first().map(ToString::to_string).unwrap_or_default();
+        say(format_args!(
+            "\
+aap serve --dev
+
+  address    {address} (plain text, loopback only)
+  data       {data}/
+  admin      {admin}
+  enforcer   {enforcer}
+  auditor    {auditor}
+  example    {LOCATION}
+
+The tokens are made anew at each start. In another shell, from this directory:
+
+  . {credentials}
+
+  # May the example's application read a secret, from its own network? It may:
+  grpcurl -plaintext -H \"authorization: Bearer $AAP_ENFORCER\" -d '{{
+    \"parent\": \"{LOCATION}\",
+    \"check\": {{
+      \"access_point\": \"{LOCATION}/accessPoints/app\",
+      \"action\": \"GetSecretValue\", \"resource\": \"secret/dataKey1\", \"instance\": \"shared\",
+      \"origin\": {{ \"vpc_network\": {{ \"vpc_id\": \"vpc-1\" }}, \"address\": \"192.168.1.20\" }}
+    }}
+  }}' $AAP_ADDRESS aap.v1.AuthorizationService/CheckAccess
+
+  # Every decision there was, and each new one as it is made:
+  grpcurl -plaintext -H \"authorization: Bearer $AAP_AUDITOR\" -d '{{\"from_sequence\": 1}}' \\
+    $AAP_ADDRESS aap.v1.AuditService/WatchAuditRecords
+",
+            data = config.data_dir.display(),
+            admin = self.admin.reveal(),
+            enforcer = self.enforcer.reveal(),
+            auditor = self.auditor.reveal(),
+            credentials = shell_path(credentials),
+        ));
+    }
+}
+
+/// A path that `.` reads as a file of this directory and doesn't look for elsewhere.
+fn shell_path(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.contains('/') { text } else { format!("./{text}") }
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens")
+    }
+}
+
+/// The example of the KMS's documentation: an application on an ECS instance reads data keys from
+/// its VPC.
+fn example() -> anyhow::Result<Vec<Command>> {
+    let location = Location::parse(LOCATION)?;
+    let (rule, policy) = (Id::parse("Network")?, Id::parse("RAMPolicy")?);
+    let terms = Terms::new(
+        Instance::parse(Instance::SHARED)?,
+        vec![Template::SecretUser],
+        vec![ResourcePattern::parse("secret/dataKey****")?],
+        NetworkAccess::Rules(Box::new([rule.clone()])),
+    );
+    let Ok(terms) = terms else { bail!("the example's policy is invalid") };
+    Ok(vec![
+        Command::CreateNetworkRule(NewNetworkRule {
+            name: NetworkRuleName { location: location.clone(), id: rule },
+            description: Description::parse("Access the specified VPC")?,
+            kind: NetworkKind::Vpc(VpcId::parse("vpc-1")?),
+            addresses: Addresses::new(vec![Prefix::parse("192.168.0.0/16")?])?,
+        }),
+        Command::CreatePolicy(NewPolicy {
+            name: PolicyName { location: location.clone(), id: policy.clone() },
+            description: Description::parse("Data keys, from the application's own network")?,
+            terms,
+        }),
+        Command::CreateAccessPoint(NewAccessPoint {
+            name: AccessPointName { location, id: Id::parse("app")? },
+            description: Description::parse("An application on an ECS instance")?,
+            authentication: Authentication::RamRole {
+                trusted_role: TrustedRole::EcsInstance,
+                role: Id::parse("ECSRole")?,
+            },
+            policies: PolicyIds::new([policy])?,
+        }),
+    ])
+}

@@ -1,0 +1,103 @@
+//! `aap serve`: from the command line to a running server.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    clock::Clock,
+    config::{self, Overrides},
+    server::{self, Settings, Stores, listen},
+    telemetry,
+};
+
+use super::{dev, say};
+
+/// How to serve.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Try it out: listen on loopback with fresh credentials, a data directory in the current
+    /// directory, and an example to look at.
+    #[arg(long, conflicts_with = "config")]
+    dev: bool,
+    /// The configuration file.
+    #[arg(long, env = "AAP_CONFIG", value_name = "FILE", required_unless_present = "dev")]
+    config: Option<PathBuf>,
+    /// Check the configuration, say what is wrong with it, and stop.
+    #[arg(long, requires = "config", conflicts_with = "dev")]
+    check_config: bool,
+    /// Where to listen, over the configuration; may be repeated.
+    #[arg(long, env = "AAP_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
+    /// Where the data is kept, over the configuration.
+    #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// What to log: a level, or a list of `target=level`.
+    #[arg(long, env = "AAP_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { dev, config, check_config, listen, data_dir, log } = arguments;
+    let overrides = Overrides { listen, data_dir };
+    if let Some(path) = config {
+        let config = config::read(&path, overrides)?;
+        if check_config {
+            say(format_args!("configuration `{}` is valid", path.display()));
+            return Ok(());
+        }
+        return start(&config, Vec::new(), &log);
+    }
+    // Without a configuration file, clap asked for `--dev`.
+    debug_assert!(dev);
+    let world = dev::World::make(overrides)?;
+    let served = start(&world.config, world.seed.clone(), &log);
+    world.forget_credentials();
+    served
+}
+
+fn start(
+    config: &config::Config,
+    seed: Vec<crate::domain::command::Command>,
+    log: &str,
+) -> anyhow::Result<()> {
+    telemetry::start(log)?;
+    // What the server makes is for its own user alone, whatever makes it.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        let opened = listen::listen(*address, listen::sockets_per_address());
+        listeners.extend(opened.with_context(|| format!("can't listen on {address}"))?);
+        tracing::info!(%address, "listening");
+    }
+    let stores = Stores::open(&config.data_dir, &config.origin)?;
+    let settings = Settings {
+        callers: Arc::new(config.callers.clone()),
+        audit: config.audit,
+        reserve: config.reserve,
+        clock: Clock::system(),
+        configuration_digest: config.digest,
+        seed,
+        more_services: None,
+    };
+    server::run(stores, settings, listeners, signals())?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends at SIGTERM and at ctrl-c.
+async fn signals() {
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        // A server that can't be told to stop is not left running.
+        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "can't listen to signals"),
+    }
+}
