@@ -72,7 +72,6 @@ impl World {
             audit: Options::default(),
             // To try something out, a nearly full disk is good enough.
             reserve: Reserve { management_percent: 0, check_percent: 0 },
-            digest: [0; 32],
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })

@@ -78,7 +78,7 @@ fn start(
         audit: config.audit,
         reserve: config.reserve,
         clock: Clock::system(),
-        configuration_digest: config.digest,
+        configuration_digest: config.digest(),
         seed,
         more_services: None,
     };

@@ -39,8 +39,21 @@ pub struct Config {
     pub audit: AuditOptions,
     /// What of the disk stays free.
     pub reserve: Reserve,
-    /// SHA-256 of all this without its secrets.
-    pub digest: [u8; 32],
+}
+
+impl Config {
+    /// SHA-256 of all this but the tokens' digests: those are no secrets, but would tell who has
+    /// the same token elsewhere.
+    pub fn digest(&self) -> [u8; 32] {
+        let Self { listen, data_dir, origin, callers, audit, reserve } = self;
+        let callers = callers.by_name();
+        let text =
+            format!("{listen:?}\n{data_dir:?}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
+        let mut digest = [0; 32];
+        digest
+            .copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+        digest
+    }
 }
 
 /// What the command line and the environment say, over the file.
@@ -148,10 +161,9 @@ impl Problems {
         let origin = self.check_origin(origin);
         let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
         let reserve = self.check_disk(&disk);
-        let digest = digest(&listen, data_dir.as_ref(), &origin, (options, reserve), &callers);
         let callers = self.check_callers(callers);
         let data_dir = data_dir?;
-        Some(Config { listen, data_dir, origin, callers, audit: options, reserve, digest })
+        Some(Config { listen, data_dir, origin, callers, audit: options, reserve })
     }
 
     fn refuse_plaintext_from_network(&mut self, listen: &[SocketAddr]) {
@@ -278,24 +290,4 @@ impl Problems {
             }
         }
     }
-}
-
-/// A digest over everything but the tokens' digests, which are no secrets but would tell who has the
-/// same token elsewhere.
-fn digest(
-    listen: &[SocketAddr],
-    data_dir: Option<&PathBuf>,
-    origin: &str,
-    (audit, reserve): (AuditOptions, Reserve),
-    callers: &[CallerTable],
-) -> [u8; 32] {
-    let callers: Vec<_> = callers
-        .iter()
-        .map(|caller| (&caller.name, caller.role, &caller.accounts, caller.assert_identity))
-        .collect();
-    let text =
-        format!("{listen:?}\n{data_dir:?}\n{origin:?}\n{audit:?}\n{reserve:?}\n{callers:?}\n");
-    let mut digest = [0; 32];
-    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
-    digest
 }

@@ -72,6 +72,13 @@ impl Callers {
         self.by_token.insert(token, Arc::new(caller)).is_none()
     }
 
+    /// All callers, by name.
+    pub fn by_name(&self) -> Vec<&Caller> {
+        let mut callers: Vec<_> = self.by_token.values().map(Arc::as_ref).collect();
+        callers.sort_by(|a, b| a.name.cmp(&b.name));
+        callers
+    }
+
     /// The caller that has a token.
     pub fn authenticate(&self, token: &str) -> Option<&Arc<Caller>> {
         self.by_token.get(&TokenDigest::of(token))

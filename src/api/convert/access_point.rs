@@ -97,8 +97,8 @@ fn parse_policies(
     policies: &[String],
 ) -> Option<PolicyIds> {
     let field = "access_point.policies";
-    // Counted first, so that a long list isn't parsed.
-    if policies.len() > PolicyIds::MAX {
+    // Counted first, so that a long list isn't parsed; repetitions count.
+    if !(1..=PolicyIds::MAX).contains(&policies.len()) {
         violations.add(field, crate::domain::access_point::InvalidPolicyIds);
         return None;
     }

@@ -54,7 +54,7 @@ pub fn parse_new(
 fn parse_permissions(violations: &mut Violations, permissions: &[i32]) -> Option<Vec<Template>> {
     let field = "policy.permissions";
     // Repetitions are folded, but a list of thousands is not a list of three.
-    if permissions.len() > Terms::MAX_RESOURCES {
+    if !(1..=Terms::MAX_RESOURCES).contains(&permissions.len()) {
         violations.add(field, InvalidTerms::PermissionCount);
         return None;
     }
@@ -83,7 +83,7 @@ fn parse_resources(
     resources: &[String],
 ) -> Option<Vec<ResourcePattern>> {
     let field = "policy.resources";
-    if resources.len() > Terms::MAX_RESOURCES {
+    if !(1..=Terms::MAX_RESOURCES).contains(&resources.len()) {
         violations.add(field, InvalidTerms::ResourceCount);
         return None;
     }
@@ -100,7 +100,7 @@ fn parse_access(
         SentAccess::AnyNetwork(pb::AnyNetwork {}) => return Some(NetworkAccess::AnyNetwork),
         SentAccess::NetworkRules(pb::NetworkRuleNames { names }) => names,
     };
-    if names.len() > Terms::MAX_RULES {
+    if !(1..=Terms::MAX_RULES).contains(&names.len()) {
         violations.add("policy.network_rules.names", InvalidTerms::RuleCount);
         return None;
     }
