@@ -46,9 +46,9 @@ impl Config {
     /// the same token elsewhere.
     pub fn digest(&self) -> [u8; 32] {
         let Self { listen, data_dir, origin, callers, audit, reserve } = self;
-        let callers = callers.by_name();
+        let (callers, data_dir) = (callers.by_name(), data_dir.display());
         let text =
-            format!("{listen:?}\n{data_dir:?}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
+            format!("{listen:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
         let mut digest = [0; 32];
         digest
             .copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());

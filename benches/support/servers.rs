@@ -1,0 +1,162 @@
+//! The servers that benches load, each in a process of its own: started by the bench with an
+//! argument, stopped when their standard input ends.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::Arc,
+    thread,
+};
+
+use aap::{
+    audit::log::Options,
+    clock::Clock,
+    domain::{
+        access_point::{Authentication, PolicyIds},
+        command,
+        name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName},
+        network::{NetworkKind, Prefix, VpcId},
+        network_rule::Addresses,
+        pattern::ResourcePattern,
+        policy::{NetworkAccess, Terms},
+        resource::Description,
+        rules::Template,
+    },
+    identity::{
+        caller::{Accounts, Assertion, Caller, CallerRole, Callers},
+        token::NewToken,
+    },
+    server::{self, Settings, Stores},
+    store::space::Reserve,
+};
+
+use super::empty::Empty;
+
+/// Where the world of the bench is.
+pub(crate) const LOCATION: &str = "accounts/bench/regions/local";
+/// How many access points it has, each with a policy and a rule of its own.
+const ACCESS_POINTS: usize = 1_000;
+
+/// A server in a process of its own.
+pub(crate) struct Server {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    pub(crate) address: SocketAddr,
+    pub(crate) token: String,
+}
+
+impl Server {
+    /// Starts one and waits until it says where it listens.
+    pub(crate) fn spawn(arguments: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let (address, token) = line.trim().split_once(' ').expect("a server says where it listens");
+        let (address, token) = (address.parse().unwrap(), token.to_owned());
+        Self { stdin: child.stdin.take(), child, address, token }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves an empty method on tonic as it is by default.
+pub(crate) fn serve_empty() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{} -", listener.local_addr().unwrap());
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        tonic::transport::Server::builder()
+            .add_service(Empty)
+            // What `Server::serve` does with an address.
+            .serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), end_of_input())
+            .await
+            .unwrap();
+    });
+}
+
+/// Serves this service, and an empty method beside it.
+pub(crate) fn serve_aap(directory: &str) {
+    let token = NewToken::make().unwrap();
+    let mut callers = Callers::default();
+    let role = CallerRole::Enforcer(Assertion::Allowed);
+    let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All };
+    assert!(callers.add(token.digest(), enforcer));
+    let stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
+    let settings = Settings {
+        callers: Arc::new(callers),
+        audit: Options::default(),
+        reserve: Reserve { management_percent: 0, check_percent: 0 },
+        clock: Clock::system(),
+        configuration_digest: [0; 32],
+        seed: world(),
+        more_services: Some(Arc::new(|routes| {
+            routes.add_service(Empty);
+        })),
+    };
+    let sockets = server::listen::sockets_per_address();
+    let listeners: Vec<TcpListener> =
+        server::listen::listen("127.0.0.1:0".parse().unwrap(), sockets).unwrap();
+    println!("{} {}", listeners[0].local_addr().unwrap(), token.reveal());
+    server::run(stores, settings, listeners, end_of_input()).unwrap();
+}
+
+async fn end_of_input() {
+    let (ended, wait) = tokio::sync::oneshot::channel();
+    thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        let _ = ended.send(());
+    });
+    let _ = wait.await;
+}
+
+fn world() -> Vec<command::Command> {
+    (0..ACCESS_POINTS).flat_map(application).collect()
+}
+
+fn application(number: usize) -> [command::Command; 3] {
+    let location = Location::parse(LOCATION).unwrap();
+    let id = |kind: &str| Id::parse(&format!("{kind}-{number}")).unwrap();
+    let terms = Terms::new(
+        Instance::parse("shared").unwrap(),
+        vec![Template::SecretUser],
+        vec![ResourcePattern::parse(&format!("secret/dataKey-{number}*")).unwrap()],
+        NetworkAccess::Rules([id("rule")].into()),
+    );
+    [
+        command::Command::CreateNetworkRule(command::NewNetworkRule {
+            name: NetworkRuleName { location: location.clone(), id: id("rule") },
+            description: Description::default(),
+            kind: NetworkKind::Vpc(VpcId::parse("vpc-1").unwrap()),
+            addresses: Addresses::new(vec![Prefix::parse("192.168.0.0/16").unwrap()]).unwrap(),
+        }),
+        command::Command::CreatePolicy(command::NewPolicy {
+            name: PolicyName { location: location.clone(), id: id("policy") },
+            description: Description::default(),
+            terms: terms.unwrap(),
+        }),
+        command::Command::CreateAccessPoint(command::NewAccessPoint {
+            name: AccessPointName { location, id: id("app") },
+            description: Description::default(),
+            authentication: Authentication::ClientKey,
+            policies: PolicyIds::new([id("policy")]).unwrap(),
+        }),
+    ]
+}
