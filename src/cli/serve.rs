@@ -64,8 +64,6 @@ fn start(
     log: &str,
 ) -> anyhow::Result<()> {
     telemetry::start(log)?;
-    // What the server makes is for its own user alone, whatever makes it.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let mut listeners = Vec::new();
     for address in &config.listen {
         let opened = listen::listen(*address, listen::sockets_per_address());

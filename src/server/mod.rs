@@ -65,6 +65,9 @@ impl<J: Journal + std::fmt::Debug> JournalPart for J {}
 impl Stores {
     /// Opens a data directory, or makes one whose audit log has that origin.
     pub fn open(path: &Path, origin: &str) -> Result<Self, ServeError> {
+        // What is made from here on is for the server's own user alone, whoever makes it: sled makes
+        // files at times of its own.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let origin = origin.to_owned();
         let new = Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin };
         let data_dir = DataDir::open(path, &new)?;
@@ -133,6 +136,8 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
+/// How many threads read from the disk at once for watches.
+const DISK_READERS: usize = 8;
 /// How long open calls may take to end after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the disk still answers.
@@ -149,6 +154,7 @@ pub fn run(
 ) -> Result<(), ServeError> {
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .max_blocking_threads(DISK_READERS)
         .thread_name("background")
         .enable_all()
         .build()?;
