@@ -1,21 +1,24 @@
 //! `AccessPointService`.
 
-use std::mem;
+use std::{mem, sync::Arc};
 
 use tonic::{Request, Response, Status};
 
 use crate::{
     domain::{
+        access_point::AccessPoint,
         command::{Command, Target},
         event::Change,
         name::{AccessPointName, ResourceName},
     },
-    service::management::Manager,
+    identity::caller::Caller,
+    service::management::{Manager, Manner},
 };
 
 use super::{
     call,
-    convert::{self, Repetition, SentHeader, Violations, access_point},
+    convert::{self, Repetition, SentHeader, Violations, access_point, page::List},
+    in_background,
     pb::{self, access_point_service_server::AccessPointService},
     status::ApiError,
 };
@@ -30,6 +33,27 @@ impl AccessPoints {
     /// Serves it by a manager.
     pub fn new(manager: Manager) -> Self {
         Self { manager }
+    }
+
+    /// Has a change made, and answers with what is there after it.
+    async fn change_access_point(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        command: Command,
+    ) -> Result<Response<pb::AccessPoint>, Status> {
+        let mode = manner.mode;
+        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        match &event.change {
+            Change::AccessPointCreated(made)
+            | Change::AccessPointUpdated(made)
+            | Change::AccessPointSuspended(made)
+            | Change::AccessPointResumed(made) => {
+                let header = SentHeader::made_in(mode, &made.header);
+                Ok(Response::new(access_point::send(made, header)))
+            }
+            _ => Err(ApiError::Internal.into()),
+        }
     }
 }
 
@@ -59,16 +83,7 @@ impl AccessPointService for AccessPoints {
             access_point::parse_new(&mut violations, &location, &access_point_id, access_point);
         let (manner, new) = violations.finish(manner.zip(new))?;
 
-        let mode = manner.mode;
-        let command = Command::CreateAccessPoint(new);
-        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
-        match &event.change {
-            Change::AccessPointCreated(made) => {
-                let header = SentHeader::made_in(mode, &made.header);
-                Ok(Response::new(access_point::send(made, header)))
-            }
-            _ => Err(ApiError::Internal.into()),
-        }
+        self.change_access_point(caller, manner, Command::CreateAccessPoint(new)).await
     }
 
     async fn get_access_point(
@@ -80,6 +95,118 @@ impl AccessPointService for AccessPoints {
         let name = convert::parse_first("name", AccessPointName::parse(&name))?;
         let found = self.manager.access_point(caller, &name).map_err(ApiError::from)?;
         Ok(Response::new(access_point::send(&found, SentHeader::of(&found.header))))
+    }
+
+    async fn list_access_points(
+        &self,
+        request: Request<pb::ListAccessPointsRequest>,
+    ) -> Result<Response<pb::ListAccessPointsResponse>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let location = convert::parse_parent(&message.parent)?;
+        Manager::authorize_in(caller, &location).map_err(ApiError::from)?;
+
+        let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
+        let list = List::of("ListAccessPoints", &message);
+        let pb::ListAccessPointsRequest {
+            parent: _,
+            page_size: _,
+            page_token: _,
+            policy,
+            role,
+            state,
+        } = message;
+        let mut violations = Violations::default();
+        let page = list.parse_page(&mut violations, size, &token);
+        let filter =
+            access_point::parse_filter(&mut violations, &location, (&policy, &role, state));
+        let (page, filter) = violations.finish(page.zip(filter))?;
+
+        let state = self.manager.state();
+        let listed =
+            in_background(move || state.catalog.list_access_points(&location, &filter, &page))
+                .await?;
+        let send = |item: &Arc<AccessPoint>| access_point::send(item, SentHeader::of(&item.header));
+        Ok(Response::new(pb::ListAccessPointsResponse {
+            access_points: listed.items.iter().map(send).collect(),
+            next_page_token: list.token(listed.next_after),
+        }))
+    }
+
+    async fn update_access_point(
+        &self,
+        request: Request<pb::UpdateAccessPointRequest>,
+    ) -> Result<Response<pb::AccessPoint>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let text = message.access_point.as_ref().map_or("", |given| given.name.as_str());
+        let name = convert::parse_first("access_point.name", AccessPointName::parse(text))?;
+        let resource = ResourceName::AccessPoint(name.clone());
+        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
+
+        let request_id = mem::take(&mut message.request_id);
+        let repetition = Repetition::of(request_id, message.validate_only, &message);
+        let pb::UpdateAccessPointRequest {
+            access_point: patched,
+            update_mask,
+            request_id: _,
+            validate_only: _,
+        } = message;
+        let patched = patched.unwrap_or_default();
+        let etag = convert::parse_etag(&patched.etag);
+        let mut violations = Violations::default();
+        let manner = repetition.manner("UpdateAccessPoint", &mut violations);
+        let patch =
+            access_point::parse_patch(&mut violations, &name.location, patched, update_mask);
+        let (manner, patch) = violations.finish(manner.zip(patch))?;
+
+        let command = Command::UpdateAccessPoint(Target { name, etag }, patch);
+        self.change_access_point(caller, manner, command).await
+    }
+
+    async fn suspend_access_point(
+        &self,
+        request: Request<pb::SuspendAccessPointRequest>,
+    ) -> Result<Response<pb::AccessPoint>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let name = convert::parse_first("name", AccessPointName::parse(&message.name))?;
+        let resource = ResourceName::AccessPoint(name.clone());
+        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
+
+        let request_id = mem::take(&mut message.request_id);
+        let repetition = Repetition::of(request_id, message.validate_only, &message);
+        let pb::SuspendAccessPointRequest { name: _, etag, request_id: _, validate_only: _ } =
+            message;
+        let mut violations = Violations::default();
+        let manner = repetition.manner("SuspendAccessPoint", &mut violations);
+        let manner = violations.finish(manner)?;
+
+        let command =
+            Command::SuspendAccessPoint(Target { name, etag: convert::parse_etag(&etag) });
+        self.change_access_point(caller, manner, command).await
+    }
+
+    async fn resume_access_point(
+        &self,
+        request: Request<pb::ResumeAccessPointRequest>,
+    ) -> Result<Response<pb::AccessPoint>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let name = convert::parse_first("name", AccessPointName::parse(&message.name))?;
+        let resource = ResourceName::AccessPoint(name.clone());
+        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
+
+        let request_id = mem::take(&mut message.request_id);
+        let repetition = Repetition::of(request_id, message.validate_only, &message);
+        let pb::ResumeAccessPointRequest { name: _, etag, request_id: _, validate_only: _ } =
+            message;
+        let mut violations = Violations::default();
+        let manner = repetition.manner("ResumeAccessPoint", &mut violations);
+        let manner = violations.finish(manner)?;
+
+        let command = Command::ResumeAccessPoint(Target { name, etag: convert::parse_etag(&etag) });
+        self.change_access_point(caller, manner, command).await
     }
 
     async fn delete_access_point(

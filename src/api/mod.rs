@@ -65,3 +65,10 @@ impl Services {
 /// The API's descriptors with their comments, as reflection serves them.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/aap.v1.descriptor.bin"));
+
+/// Does what takes too long for the runtime that serves calls.
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, status::ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| status::ApiError::Internal)
+}

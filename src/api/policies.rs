@@ -1,6 +1,6 @@
 //! `PolicyService`.
 
-use std::mem;
+use std::{mem, sync::Arc};
 
 use tonic::{Request, Response, Status};
 
@@ -9,13 +9,17 @@ use crate::{
         command::{Command, Target},
         event::Change,
         name::{NetworkRuleName, PolicyName, ResourceName},
+        network_rule::NetworkRule,
+        policy::Policy,
     },
-    service::management::Manager,
+    identity::caller::Caller,
+    service::management::{Manager, Manner},
 };
 
 use super::{
     call,
-    convert::{self, Repetition, SentHeader, Violations, network_rule, policy},
+    convert::{self, Repetition, SentHeader, Violations, network_rule, page::List, policy},
+    in_background,
     pb::{self, policy_service_server::PolicyService},
     status::ApiError,
 };
@@ -30,6 +34,42 @@ impl Policies {
     /// Serves it by a manager.
     pub fn new(manager: Manager) -> Self {
         Self { manager }
+    }
+
+    /// Has a change made, and answers with what is there after it.
+    async fn change_policy(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        command: Command,
+    ) -> Result<Response<pb::Policy>, Status> {
+        let mode = manner.mode;
+        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        match &event.change {
+            Change::PolicyCreated(made) | Change::PolicyUpdated(made) => {
+                let header = SentHeader::made_in(mode, &made.header);
+                Ok(Response::new(policy::send(made, header)))
+            }
+            _ => Err(ApiError::Internal.into()),
+        }
+    }
+
+    /// Has a change made, and answers with what is there after it.
+    async fn change_network_rule(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        command: Command,
+    ) -> Result<Response<pb::NetworkRule>, Status> {
+        let mode = manner.mode;
+        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        match &event.change {
+            Change::NetworkRuleCreated(made) | Change::NetworkRuleUpdated(made) => {
+                let header = SentHeader::made_in(mode, &made.header);
+                Ok(Response::new(network_rule::send(made, header)))
+            }
+            _ => Err(ApiError::Internal.into()),
+        }
     }
 }
 
@@ -58,16 +98,7 @@ impl PolicyService for Policies {
         let new = policy::parse_new(&mut violations, &location, &policy_id, policy);
         let (manner, new) = violations.finish(manner.zip(new))?;
 
-        let mode = manner.mode;
-        let command = Command::CreatePolicy(new);
-        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
-        match &event.change {
-            Change::PolicyCreated(made) => {
-                let header = SentHeader::made_in(mode, &made.header);
-                Ok(Response::new(policy::send(made, header)))
-            }
-            _ => Err(ApiError::Internal.into()),
-        }
+        self.change_policy(caller, manner, Command::CreatePolicy(new)).await
     }
 
     async fn get_policy(
@@ -79,6 +110,64 @@ impl PolicyService for Policies {
         let name = convert::parse_first("name", PolicyName::parse(&name))?;
         let found = self.manager.policy(caller, &name).map_err(ApiError::from)?;
         Ok(Response::new(policy::send(&found, SentHeader::of(&found.header))))
+    }
+
+    async fn list_policies(
+        &self,
+        request: Request<pb::ListPoliciesRequest>,
+    ) -> Result<Response<pb::ListPoliciesResponse>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let location = convert::parse_parent(&message.parent)?;
+        Manager::authorize_in(caller, &location).map_err(ApiError::from)?;
+
+        let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
+        let list = List::of("ListPolicies", &message);
+        let pb::ListPoliciesRequest { parent: _, page_size: _, page_token: _, network_rule, scope } =
+            message;
+        let mut violations = Violations::default();
+        let page = list.parse_page(&mut violations, size, &token);
+        let filter = policy::parse_filter(&mut violations, &location, (&network_rule, &scope));
+        let (page, filter) = violations.finish(page.zip(filter))?;
+
+        let state = self.manager.state();
+        let listed =
+            in_background(move || state.catalog.list_policies(&location, &filter, &page)).await?;
+        let send = |item: &Arc<Policy>| policy::send(item, SentHeader::of(&item.header));
+        Ok(Response::new(pb::ListPoliciesResponse {
+            policies: listed.items.iter().map(send).collect(),
+            next_page_token: list.token(listed.next_after),
+        }))
+    }
+
+    async fn update_policy(
+        &self,
+        request: Request<pb::UpdatePolicyRequest>,
+    ) -> Result<Response<pb::Policy>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let text = message.policy.as_ref().map_or("", |given| given.name.as_str());
+        let name = convert::parse_first("policy.name", PolicyName::parse(text))?;
+        let resource = ResourceName::Policy(name.clone());
+        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
+
+        let request_id = mem::take(&mut message.request_id);
+        let repetition = Repetition::of(request_id, message.validate_only, &message);
+        let pb::UpdatePolicyRequest {
+            policy: patched,
+            update_mask,
+            request_id: _,
+            validate_only: _,
+        } = message;
+        let patched = patched.unwrap_or_default();
+        let etag = convert::parse_etag(&patched.etag);
+        let mut violations = Violations::default();
+        let manner = repetition.manner("UpdatePolicy", &mut violations);
+        let patch = policy::parse_patch(&mut violations, &name.location, patched, update_mask);
+        let (manner, patch) = violations.finish(manner.zip(patch))?;
+
+        let command = Command::UpdatePolicy(Target { name, etag }, patch);
+        self.change_policy(caller, manner, command).await
     }
 
     async fn delete_policy(
@@ -128,16 +217,7 @@ impl PolicyService for Policies {
             network_rule::parse_new(&mut violations, &location, &network_rule_id, network_rule);
         let (manner, new) = violations.finish(manner.zip(new))?;
 
-        let mode = manner.mode;
-        let command = Command::CreateNetworkRule(new);
-        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
-        match &event.change {
-            Change::NetworkRuleCreated(made) => {
-                let header = SentHeader::made_in(mode, &made.header);
-                Ok(Response::new(network_rule::send(made, header)))
-            }
-            _ => Err(ApiError::Internal.into()),
-        }
+        self.change_network_rule(caller, manner, Command::CreateNetworkRule(new)).await
     }
 
     async fn get_network_rule(
@@ -149,6 +229,62 @@ impl PolicyService for Policies {
         let name = convert::parse_first("name", NetworkRuleName::parse(&name))?;
         let found = self.manager.network_rule(caller, &name).map_err(ApiError::from)?;
         Ok(Response::new(network_rule::send(&found, SentHeader::of(&found.header))))
+    }
+
+    async fn list_network_rules(
+        &self,
+        request: Request<pb::ListNetworkRulesRequest>,
+    ) -> Result<Response<pb::ListNetworkRulesResponse>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let location = convert::parse_parent(&message.parent)?;
+        Manager::authorize_in(caller, &location).map_err(ApiError::from)?;
+
+        let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
+        let list = List::of("ListNetworkRules", &message);
+        let pb::ListNetworkRulesRequest { parent: _, page_size: _, page_token: _ } = message;
+        let mut violations = Violations::default();
+        let page = list.parse_page(&mut violations, size, &token);
+        let page = violations.finish(page)?;
+
+        let state = self.manager.state();
+        let listed =
+            in_background(move || state.catalog.list_network_rules(&location, &page)).await?;
+        let send = |item: &Arc<NetworkRule>| network_rule::send(item, SentHeader::of(&item.header));
+        Ok(Response::new(pb::ListNetworkRulesResponse {
+            network_rules: listed.items.iter().map(send).collect(),
+            next_page_token: list.token(listed.next_after),
+        }))
+    }
+
+    async fn update_network_rule(
+        &self,
+        request: Request<pb::UpdateNetworkRuleRequest>,
+    ) -> Result<Response<pb::NetworkRule>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let text = message.network_rule.as_ref().map_or("", |given| given.name.as_str());
+        let name = convert::parse_first("network_rule.name", NetworkRuleName::parse(text))?;
+        let resource = ResourceName::NetworkRule(name.clone());
+        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
+
+        let request_id = mem::take(&mut message.request_id);
+        let repetition = Repetition::of(request_id, message.validate_only, &message);
+        let pb::UpdateNetworkRuleRequest {
+            network_rule: patched,
+            update_mask,
+            request_id: _,
+            validate_only: _,
+        } = message;
+        let patched = patched.unwrap_or_default();
+        let etag = convert::parse_etag(&patched.etag);
+        let mut violations = Violations::default();
+        let manner = repetition.manner("UpdateNetworkRule", &mut violations);
+        let patch = network_rule::parse_patch(&mut violations, patched, update_mask);
+        let (manner, patch) = violations.finish(manner.zip(patch))?;
+
+        let command = Command::UpdateNetworkRule(Target { name, etag }, patch);
+        self.change_network_rule(caller, manner, command).await
     }
 
     async fn delete_network_rule(

@@ -18,7 +18,10 @@ use crate::{
     store::{space::ReserveReached, writer::SubmitError},
 };
 
-use super::{convert::Violation, pb::ErrorReason as Reason};
+use super::{
+    convert::{self, Violation, Violations},
+    pb::ErrorReason as Reason,
+};
 
 const DOMAIN: &str = "aap";
 /// When to repeat what was refused because too much waited.
@@ -283,6 +286,11 @@ fn rejected(rejection: Rejection) -> Problem {
         Rejection::RequestIdReused(id) => {
             Problem::new(Code::FailedPrecondition, Reason::RequestIdReused, message)
                 .with("request_id", id.as_str())
+        }
+        Rejection::InvalidTerms(problems) => {
+            let mut violations = Violations::default();
+            convert::policy::add_problems(&mut violations, &problems);
+            invalid(violations.into_vec())
         }
         Rejection::PrivateRulesNeedInstance { places } => {
             let violations = places.into_iter().map(|place| Violation {

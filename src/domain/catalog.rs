@@ -2,7 +2,7 @@
 //!
 //! Cloning is cheap (the maps share what didn't change), so every revision can be published whole.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Bound, sync::Arc, time::Duration};
 
 use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
@@ -79,6 +79,30 @@ impl Catalog {
         self.network_rules.get(name)
     }
 
+    /// The access points after a name, in order.
+    pub(super) fn access_points_after(
+        &self,
+        after: &AccessPointName,
+    ) -> impl Iterator<Item = &Arc<AccessPoint>> {
+        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
+        self.access_points.range(range).map(|(_, access_point)| access_point)
+    }
+
+    /// The policies after a name, in order.
+    pub(super) fn policies_after(&self, after: &PolicyName) -> impl Iterator<Item = &Arc<Policy>> {
+        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
+        self.policies.range(range).map(|(_, policy)| policy)
+    }
+
+    /// The network rules after a name, in order.
+    pub(super) fn network_rules_after(
+        &self,
+        after: &NetworkRuleName,
+    ) -> impl Iterator<Item = &Arc<NetworkRule>> {
+        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
+        self.network_rules.range(range).map(|(_, rule)| rule)
+    }
+
     /// The access points that hold a policy; `None` if none does.
     pub fn holders_of_policy(&self, name: &PolicyName) -> Option<&Holders<AccessPointName>> {
         self.policy_holders.get(name)
@@ -107,11 +131,16 @@ impl Catalog {
         self.revision = event.sequence;
         self.remember(event);
         match &event.change {
-            Change::AccessPointCreated(access_point) => self.put_access_point(access_point),
+            Change::AccessPointCreated(access_point)
+            | Change::AccessPointUpdated(access_point)
+            | Change::AccessPointSuspended(access_point)
+            | Change::AccessPointResumed(access_point) => self.put_access_point(access_point),
             Change::AccessPointDeleted(gone) => self.remove_access_point(&gone.name),
-            Change::PolicyCreated(policy) => self.put_policy(policy),
+            Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => {
+                self.put_policy(policy)
+            }
             Change::PolicyDeleted(gone) => self.remove_policy(&gone.name),
-            Change::NetworkRuleCreated(rule) => {
+            Change::NetworkRuleCreated(rule) | Change::NetworkRuleUpdated(rule) => {
                 self.network_rules.insert_mut(rule.name.clone(), Arc::clone(rule));
             }
             Change::NetworkRuleDeleted(gone) => {

@@ -7,9 +7,11 @@ use super::{
     name::{AccessPointName, NetworkRuleName, PolicyName},
     network::NetworkKind,
     network_rule::Addresses,
-    policy::Terms,
+    pattern::ResourcePattern,
+    policy::{NetworkAccess, Terms},
     request::RequestMark,
     resource::{Description, Uid},
+    rules::Template,
     time::UnixNanos,
 };
 
@@ -33,14 +35,24 @@ pub struct Request {
 pub enum Command {
     /// Create an access point.
     CreateAccessPoint(NewAccessPoint),
+    /// Change an access point.
+    UpdateAccessPoint(Target<AccessPointName>, AccessPointPatch),
+    /// Deny an access point everything.
+    SuspendAccessPoint(Target<AccessPointName>),
+    /// Let a suspended access point's policies decide again.
+    ResumeAccessPoint(Target<AccessPointName>),
     /// Delete an access point.
     DeleteAccessPoint(Target<AccessPointName>),
     /// Create a policy.
     CreatePolicy(NewPolicy),
+    /// Change a policy.
+    UpdatePolicy(Target<PolicyName>, PolicyPatch),
     /// Delete a policy.
     DeletePolicy(Target<PolicyName>),
     /// Create a network rule.
     CreateNetworkRule(NewNetworkRule),
+    /// Change a network rule.
+    UpdateNetworkRule(Target<NetworkRuleName>, NetworkRulePatch),
     /// Delete a network rule.
     DeleteNetworkRule(Target<NetworkRuleName>),
 }
@@ -89,4 +101,35 @@ pub struct Target<N> {
     pub name: N,
     /// The state that the caller saw, if it says so.
     pub etag: Option<Box<str>>,
+}
+
+/// What of an access point is to be changed; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct AccessPointPatch {
+    /// Its description.
+    pub description: Option<Description>,
+    /// Its policies.
+    pub policies: Option<PolicyIds>,
+}
+
+/// What of a policy is to be changed; what is `None` stays. Its scope always does.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyPatch {
+    /// Its description.
+    pub description: Option<Description>,
+    /// Its templates.
+    pub permissions: Option<Vec<Template>>,
+    /// Its patterns.
+    pub resources: Option<Vec<ResourcePattern>>,
+    /// Where calls may come from.
+    pub network_access: Option<NetworkAccess>,
+}
+
+/// What of a network rule is to be changed; what is `None` stays. Its kind always does.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkRulePatch {
+    /// Its description.
+    pub description: Option<Description>,
+    /// The addresses in it.
+    pub addresses: Option<Addresses>,
 }

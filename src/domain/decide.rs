@@ -6,14 +6,17 @@
 use std::sync::Arc;
 
 use super::{
-    access_point::{AccessPoint, AccessPointState},
+    access_point::{AccessPoint, AccessPointState, PolicyIds},
     catalog::{Catalog, Holders},
-    command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, Request, Target},
+    command::{
+        AccessPointPatch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule, NewPolicy,
+        PolicyPatch, Request, Target,
+    },
     event::{Change, Event, Gone},
-    name::{Id, NetworkRuleName, PolicyName, ResourceName},
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName, ResourceName},
     network::NetworkKind,
     network_rule::NetworkRule,
-    policy::Policy,
+    policy::{InvalidTerms, Policy, Terms},
     request::RequestId,
     resource::{Description, Etag, Header},
 };
@@ -68,6 +71,9 @@ pub enum Rejection {
     /// The request id belongs to another request.
     #[error("request id `{}` was used for a request with other content", .0.as_str())]
     RequestIdReused(RequestId),
+    /// A policy's parts would not agree with each other any more.
+    #[error("the policy would be invalid: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    InvalidTerms(Vec<InvalidTerms>),
     /// A policy of the shared KMS names private network rules.
     #[error("private network rules need the scope of a dedicated instance")]
     PrivateRulesNeedInstance {
@@ -97,10 +103,25 @@ pub fn decide(catalog: &Catalog, request: &Request) -> Result<Verdict, Rejection
     }
     let change = match &request.command {
         Command::CreateAccessPoint(new) => create_access_point(catalog, request, new),
+        Command::UpdateAccessPoint(target, patch) => {
+            update_access_point(catalog, request, target, patch)
+        }
+        Command::SuspendAccessPoint(target) => {
+            let state = AccessPointState::Suspended;
+            set_state(catalog, request, target, state).map(Change::AccessPointSuspended)
+        }
+        Command::ResumeAccessPoint(target) => {
+            let state = AccessPointState::Active;
+            set_state(catalog, request, target, state).map(Change::AccessPointResumed)
+        }
         Command::DeleteAccessPoint(target) => delete_access_point(catalog, target),
         Command::CreatePolicy(new) => create_policy(catalog, request, new),
+        Command::UpdatePolicy(target, patch) => update_policy(catalog, request, target, patch),
         Command::DeletePolicy(target) => delete_policy(catalog, target),
         Command::CreateNetworkRule(new) => create_network_rule(catalog, request, new),
+        Command::UpdateNetworkRule(target, patch) => {
+            update_network_rule(catalog, request, target, patch)
+        }
         Command::DeleteNetworkRule(target) => delete_network_rule(catalog, target),
     }?;
     Ok(Verdict::Happened(Event {
@@ -116,11 +137,18 @@ impl Command {
     fn account(&self) -> &Id {
         match self {
             Self::CreateAccessPoint(new) => &new.name.location.account,
-            Self::DeleteAccessPoint(target) => &target.name.location.account,
+            Self::UpdateAccessPoint(target, _)
+            | Self::SuspendAccessPoint(target)
+            | Self::ResumeAccessPoint(target)
+            | Self::DeleteAccessPoint(target) => &target.name.location.account,
             Self::CreatePolicy(new) => &new.name.location.account,
-            Self::DeletePolicy(target) => &target.name.location.account,
+            Self::UpdatePolicy(target, _) | Self::DeletePolicy(target) => {
+                &target.name.location.account
+            }
             Self::CreateNetworkRule(new) => &new.name.location.account,
-            Self::DeleteNetworkRule(target) => &target.name.location.account,
+            Self::UpdateNetworkRule(target, _) | Self::DeleteNetworkRule(target) => {
+                &target.name.location.account
+            }
         }
     }
 }
@@ -135,6 +163,20 @@ fn new_header(catalog: &Catalog, request: &Request, description: &Description) -
     }
 }
 
+fn changed_header(
+    catalog: &Catalog,
+    request: &Request,
+    header: &Header,
+    description: Option<&Description>,
+) -> Header {
+    Header {
+        revision: catalog.revision() + 1,
+        update_time: request.time,
+        description: description.unwrap_or(&header.description).clone(),
+        ..header.clone()
+    }
+}
+
 fn create_access_point(
     catalog: &Catalog,
     request: &Request,
@@ -144,16 +186,7 @@ fn create_access_point(
     if catalog.access_point(&new.name).is_some() {
         return Err(Rejection::AlreadyExists(resource()));
     }
-    let missing: Vec<_> = new
-        .policies
-        .iter()
-        .map(|id| PolicyName { location: new.name.location.clone(), id: id.clone() })
-        .filter(|name| catalog.policy(name).is_none())
-        .map(ResourceName::Policy)
-        .collect();
-    if !missing.is_empty() {
-        return Err(Rejection::ReferencesMissing { resource: resource(), missing });
-    }
+    check_policies(catalog, &new.name, &new.policies)?;
     Ok(Change::AccessPointCreated(Arc::new(AccessPoint {
         name: new.name.clone(),
         header: new_header(catalog, request, &new.description),
@@ -163,14 +196,69 @@ fn create_access_point(
     })))
 }
 
-fn delete_access_point(
+fn check_policies(
     catalog: &Catalog,
-    target: &Target<super::name::AccessPointName>,
-) -> Result<Change, Rejection> {
+    access_point: &AccessPointName,
+    policies: &PolicyIds,
+) -> Result<(), Rejection> {
+    let missing: Vec<_> = policies
+        .iter()
+        .map(|id| PolicyName { location: access_point.location.clone(), id: id.clone() })
+        .filter(|name| catalog.policy(name).is_none())
+        .map(ResourceName::Policy)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let resource = ResourceName::AccessPoint(access_point.clone());
+    Err(Rejection::ReferencesMissing { resource, missing })
+}
+
+fn find_access_point<'a>(
+    catalog: &'a Catalog,
+    target: &Target<AccessPointName>,
+) -> Result<&'a AccessPoint, Rejection> {
     let resource = || ResourceName::AccessPoint(target.name.clone());
     let found =
         catalog.access_point(&target.name).ok_or_else(|| Rejection::NotFound(resource()))?;
     check_etag(target.etag.as_deref(), &found.header, resource)?;
+    Ok(found)
+}
+
+fn update_access_point(
+    catalog: &Catalog,
+    request: &Request,
+    target: &Target<AccessPointName>,
+    patch: &AccessPointPatch,
+) -> Result<Change, Rejection> {
+    let found = find_access_point(catalog, target)?;
+    let AccessPointPatch { description, policies } = patch;
+    if let Some(policies) = policies {
+        check_policies(catalog, &found.name, policies)?;
+    }
+    Ok(Change::AccessPointUpdated(Arc::new(AccessPoint {
+        header: changed_header(catalog, request, &found.header, description.as_ref()),
+        policies: policies.as_ref().unwrap_or(&found.policies).clone(),
+        ..found.clone()
+    })))
+}
+
+fn set_state(
+    catalog: &Catalog,
+    request: &Request,
+    target: &Target<AccessPointName>,
+    state: AccessPointState,
+) -> Result<Arc<AccessPoint>, Rejection> {
+    let found = find_access_point(catalog, target)?;
+    let header = changed_header(catalog, request, &found.header, None);
+    Ok(Arc::new(AccessPoint { header, state, ..found.clone() }))
+}
+
+fn delete_access_point(
+    catalog: &Catalog,
+    target: &Target<AccessPointName>,
+) -> Result<Change, Rejection> {
+    let found = find_access_point(catalog, target)?;
     Ok(Change::AccessPointDeleted(Gone { name: target.name.clone(), uid: found.header.uid }))
 }
 
@@ -183,7 +271,7 @@ fn create_policy(
     if catalog.policy(&new.name).is_some() {
         return Err(Rejection::AlreadyExists(resource()));
     }
-    check_rules(catalog, new)?;
+    check_rules(catalog, &new.name, &new.terms)?;
     Ok(Change::PolicyCreated(Arc::new(Policy {
         name: new.name.clone(),
         header: new_header(catalog, request, &new.description),
@@ -191,11 +279,34 @@ fn create_policy(
     })))
 }
 
-fn check_rules(catalog: &Catalog, new: &NewPolicy) -> Result<(), Rejection> {
+fn update_policy(
+    catalog: &Catalog,
+    request: &Request,
+    target: &Target<PolicyName>,
+    patch: &PolicyPatch,
+) -> Result<Change, Rejection> {
+    let resource = || ResourceName::Policy(target.name.clone());
+    let found = catalog.policy(&target.name).ok_or_else(|| Rejection::NotFound(resource()))?;
+    check_etag(target.etag.as_deref(), &found.header, resource)?;
+    let PolicyPatch { description, permissions, resources, network_access } = patch.clone();
+    let terms = &found.terms;
+    let terms = Terms::new(
+        terms.scope().clone(),
+        permissions.unwrap_or_else(|| terms.permissions().to_vec()),
+        resources.unwrap_or_else(|| terms.resources().to_vec()),
+        network_access.unwrap_or_else(|| terms.network_access().clone()),
+    )
+    .map_err(Rejection::InvalidTerms)?;
+    check_rules(catalog, &found.name, &terms)?;
+    let header = changed_header(catalog, request, &found.header, description.as_ref());
+    Ok(Change::PolicyUpdated(Arc::new(Policy { name: found.name.clone(), header, terms })))
+}
+
+fn check_rules(catalog: &Catalog, policy: &PolicyName, terms: &Terms) -> Result<(), Rejection> {
     let mut missing = Vec::new();
     let mut private = Vec::new();
-    for (place, id) in new.terms.rules().iter().enumerate() {
-        let name = NetworkRuleName { location: new.name.location.clone(), id: id.clone() };
+    for (place, id) in terms.rules().iter().enumerate() {
+        let name = NetworkRuleName { location: policy.location.clone(), id: id.clone() };
         match catalog.network_rule(&name) {
             None => missing.push(ResourceName::NetworkRule(name)),
             Some(rule) if rule.kind == NetworkKind::Private => private.push(place),
@@ -203,10 +314,10 @@ fn check_rules(catalog: &Catalog, new: &NewPolicy) -> Result<(), Rejection> {
         }
     }
     if !missing.is_empty() {
-        let resource = ResourceName::Policy(new.name.clone());
+        let resource = ResourceName::Policy(policy.clone());
         return Err(Rejection::ReferencesMissing { resource, missing });
     }
-    if !private.is_empty() && !new.terms.scope().is_dedicated() {
+    if !private.is_empty() && !terms.scope().is_dedicated() {
         return Err(Rejection::PrivateRulesNeedInstance { places: private });
     }
     Ok(())
@@ -234,6 +345,24 @@ fn create_network_rule(
         header: new_header(catalog, request, &new.description),
         kind: new.kind.clone(),
         addresses: new.addresses.clone(),
+    })))
+}
+
+fn update_network_rule(
+    catalog: &Catalog,
+    request: &Request,
+    target: &Target<NetworkRuleName>,
+    patch: &NetworkRulePatch,
+) -> Result<Change, Rejection> {
+    let resource = || ResourceName::NetworkRule(target.name.clone());
+    let found =
+        catalog.network_rule(&target.name).ok_or_else(|| Rejection::NotFound(resource()))?;
+    check_etag(target.etag.as_deref(), &found.header, resource)?;
+    let NetworkRulePatch { description, addresses } = patch;
+    Ok(Change::NetworkRuleUpdated(Arc::new(NetworkRule {
+        header: changed_header(catalog, request, &found.header, description.as_ref()),
+        addresses: addresses.as_ref().unwrap_or(&found.addresses).clone(),
+        ..NetworkRule::clone(found)
     })))
 }
 

@@ -32,14 +32,24 @@ pub struct Event {
 pub enum Change {
     /// An access point was created.
     AccessPointCreated(Arc<AccessPoint>),
+    /// An access point's description or policies were changed.
+    AccessPointUpdated(Arc<AccessPoint>),
+    /// An access point was suspended.
+    AccessPointSuspended(Arc<AccessPoint>),
+    /// A suspended access point was resumed.
+    AccessPointResumed(Arc<AccessPoint>),
     /// An access point was deleted.
     AccessPointDeleted(Gone<AccessPointName>),
     /// A policy was created.
     PolicyCreated(Arc<Policy>),
+    /// A policy was changed.
+    PolicyUpdated(Arc<Policy>),
     /// A policy was deleted.
     PolicyDeleted(Gone<PolicyName>),
     /// A network rule was created.
     NetworkRuleCreated(Arc<NetworkRule>),
+    /// A network rule was changed.
+    NetworkRuleUpdated(Arc<NetworkRule>),
     /// A network rule was deleted.
     NetworkRuleDeleted(Gone<NetworkRuleName>),
 }
@@ -57,11 +67,18 @@ impl Change {
     /// The account that it happened in.
     pub fn account(&self) -> &Id {
         match self {
-            Self::AccessPointCreated(access_point) => &access_point.name.location.account,
+            Self::AccessPointCreated(access_point)
+            | Self::AccessPointUpdated(access_point)
+            | Self::AccessPointSuspended(access_point)
+            | Self::AccessPointResumed(access_point) => &access_point.name.location.account,
             Self::AccessPointDeleted(gone) => &gone.name.location.account,
-            Self::PolicyCreated(policy) => &policy.name.location.account,
+            Self::PolicyCreated(policy) | Self::PolicyUpdated(policy) => {
+                &policy.name.location.account
+            }
             Self::PolicyDeleted(gone) => &gone.name.location.account,
-            Self::NetworkRuleCreated(rule) => &rule.name.location.account,
+            Self::NetworkRuleCreated(rule) | Self::NetworkRuleUpdated(rule) => {
+                &rule.name.location.account
+            }
             Self::NetworkRuleDeleted(gone) => &gone.name.location.account,
         }
     }

@@ -21,6 +21,7 @@ pub mod catalog;
 pub mod command;
 pub mod decide;
 pub mod event;
+pub mod listing;
 
 pub mod check;
 pub mod decision;

@@ -33,6 +33,11 @@ impl Id {
         begins_well && goes_on_well && bytes.len() <= Self::MAX_BYTES
     }
 
+    /// Comes before every id in their order, and is none itself.
+    pub(super) fn before_all() -> Self {
+        Self("".into())
+    }
+
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -10,6 +10,7 @@ use rpds::HashTrieMapSync;
 
 use super::{
     access_point::{AccessPoint, AccessPointState, PolicyIds},
+    catalog::Catalog,
     check::{Check, Subject},
     decision::{Decision, Denial, DenyReason, Grant},
     event::{Change, Event},
@@ -245,26 +246,45 @@ impl CompiledNetworks {
 
 /// How events change it.
 impl Rulebook {
-    /// Takes in the next event. Total, like [`super::catalog::Catalog::evolve`].
-    pub fn evolve(&mut self, event: &Event) {
+    /// Takes in the next event, which the catalog has taken in already. Total, like
+    /// [`Catalog::evolve`].
+    pub fn evolve(&mut self, event: &Event, catalog: &Catalog) {
         self.revision = event.sequence;
         match &event.change {
-            Change::AccessPointCreated(access_point) => self.put_access_point(access_point),
+            Change::AccessPointCreated(access_point)
+            | Change::AccessPointUpdated(access_point)
+            | Change::AccessPointSuspended(access_point)
+            | Change::AccessPointResumed(access_point) => self.put_access_point(access_point),
             Change::AccessPointDeleted(gone) => {
                 self.access_points.remove_mut(gone.name.to_string().as_str());
             }
-            Change::PolicyCreated(policy) => {
-                let compiled = CompiledPolicy::compile(policy, self.version, &self.rules);
-                self.policies.put(policy.name.clone(), Arc::new(compiled));
+            Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => {
+                self.put_policy(policy);
             }
+            // INVARIANT: nothing holds what is deleted, or who gets its place would be held instead.
             Change::PolicyDeleted(gone) => self.policies.remove(&gone.name),
-            Change::NetworkRuleCreated(rule) => {
-                let compiled =
-                    CompiledRule { name: rule.name.to_string().into(), rule: Arc::clone(rule) };
-                self.rules.put(rule.name.clone(), Arc::new(compiled));
+            Change::NetworkRuleCreated(rule) => self.put_rule(rule),
+            Change::NetworkRuleUpdated(rule) => {
+                self.put_rule(rule);
+                let holders = catalog.holders_of_rule(&rule.name);
+                for policy in holders.into_iter().flatten().filter_map(|name| catalog.policy(name))
+                {
+                    self.put_policy(policy);
+                }
             }
             Change::NetworkRuleDeleted(gone) => self.rules.remove(&gone.name),
         }
+    }
+
+    fn put_policy(&mut self, policy: &Policy) {
+        let compiled = CompiledPolicy::compile(policy, self.version, &self.rules);
+        self.policies.put(policy.name.clone(), Arc::new(compiled));
+    }
+
+    fn put_rule(&mut self, rule: &Arc<NetworkRule>) {
+        let name = rule.name.to_string().into();
+        let compiled = CompiledRule { name, rule: Arc::clone(rule) };
+        self.rules.put(rule.name.clone(), Arc::new(compiled));
     }
 
     fn put_access_point(&mut self, access_point: &AccessPoint) {

@@ -117,7 +117,7 @@ impl World {
 
     fn take_in(&mut self, event: Event) {
         self.catalog.evolve(&event);
-        self.rulebook.evolve(&event);
+        self.rulebook.evolve(&event, &self.catalog);
         self.events.push(event);
     }
 }

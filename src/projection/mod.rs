@@ -26,7 +26,7 @@ impl State {
     /// Takes in the next event.
     pub fn evolve(&mut self, event: &Event) {
         self.catalog.evolve(event);
-        self.rulebook.evolve(event);
+        self.rulebook.evolve(event, &self.catalog);
     }
 
     /// The sequence number of the last event in it.
@@ -48,6 +48,11 @@ impl Published {
     /// The current state, to look at briefly.
     pub fn load(&self) -> Guard<Arc<State>> {
         self.0.load()
+    }
+
+    /// The current state, to keep for a while.
+    pub fn load_full(&self) -> Arc<State> {
+        self.0.load_full()
     }
 
     /// Replaces the state: what is in it must be on disk.

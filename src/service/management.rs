@@ -16,7 +16,7 @@ use crate::{
     },
     entropy,
     identity::caller::Caller,
-    projection::Published,
+    projection::{Published, State},
     store::writer::{ChangeWriter, Mode, SubmitError},
 };
 
@@ -84,6 +84,11 @@ impl Manager {
     ) -> Result<Arc<NetworkRule>, ManageError> {
         let found = self.published.load().catalog.network_rule(name).cloned();
         visible(caller, found, || ResourceName::NetworkRule(name.clone()))
+    }
+
+    /// The state as of now, for lists.
+    pub fn state(&self) -> Arc<State> {
+        self.published.load_full()
     }
 
     /// Refuses who isn't bound to the account of what is to be changed, before anything is looked

@@ -321,7 +321,7 @@ impl World {
                 _ => world.decided(command(&fields)),
             };
             world.catalog.evolve(&event);
-            world.rulebook.evolve(&event);
+            world.rulebook.evolve(&event, &world.catalog);
             world.events.push(event);
         }
         world

@@ -1,16 +1,19 @@
 //! Access points.
 
+use prost_types::FieldMask;
+
 use crate::{
     api::pb,
     domain::{
         access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds, TrustedRole},
-        command::NewAccessPoint,
+        command::{AccessPointPatch, NewAccessPoint},
+        listing::AccessPointFilter,
         name::{AccessPointName, Id, Location, PolicyName, RamRoleName},
         resource::Header,
     },
 };
 
-use super::{SentHeader, Violations, check_inner_name, parse_description, parse_id};
+use super::{SentHeader, Violations, check_inner_name, mask::Mask, parse_description, parse_id};
 use pb::access_point::Authentication as SentAuthentication;
 
 /// Parses an access point to be created.
@@ -49,6 +52,70 @@ pub fn parse_new(
     })
 }
 
+/// What of an access point can be changed.
+const CHANGEABLE: &[&str] = &["description", "policies"];
+
+/// Parses what is to be changed.
+pub fn parse_patch(
+    violations: &mut Violations,
+    location: &Location,
+    access_point: pb::AccessPoint,
+    mask: Option<FieldMask>,
+) -> Option<AccessPointPatch> {
+    let mask = Mask::parse(violations, mask, CHANGEABLE);
+    let pb::AccessPoint {
+        name: _,
+        uid: _,
+        etag: _,
+        revision: _,
+        create_time: _,
+        update_time: _,
+        description,
+        policies,
+        state: _,
+        authentication: _,
+    } = access_point;
+    let mask = mask?;
+    let mut patch = AccessPointPatch::default();
+    if mask.names("description", !description.is_empty()) {
+        let field = "access_point.description";
+        patch.description = Some(parse_description(violations, field, &description)?);
+    }
+    if mask.names("policies", !policies.is_empty()) {
+        patch.policies = Some(parse_policies(violations, location, &policies)?);
+    }
+    Some(patch)
+}
+
+/// Parses which access points are to be listed.
+pub fn parse_filter(
+    violations: &mut Violations,
+    location: &Location,
+    (policy, role, state): (&str, &str, i32),
+) -> Option<AccessPointFilter> {
+    let policy = match policy {
+        "" => Some(None),
+        text => parse_policy(location, text)
+            .map(Some)
+            .map_err(|error| violations.add("policy", error))
+            .ok(),
+    };
+    let role = match role {
+        "" => Some(None),
+        text => parse_role(violations, "role", location, text).map(Some),
+    };
+    let state = match pb::AccessPointState::try_from(state) {
+        Ok(pb::AccessPointState::Unspecified) => Some(None),
+        Ok(pb::AccessPointState::Active) => Some(Some(AccessPointState::Active)),
+        Ok(pb::AccessPointState::Suspended) => Some(Some(AccessPointState::Suspended)),
+        Err(_) => {
+            violations.add("state", "must be ACTIVE or SUSPENDED");
+            None
+        }
+    };
+    Some(AccessPointFilter { policy: policy?, role: role?, state: state? })
+}
+
 fn parse_authentication(
     violations: &mut Violations,
     location: &Location,
@@ -60,7 +127,8 @@ fn parse_authentication(
         }
         SentAuthentication::RamRole(pb::RamRoleAuthentication { trusted_role, role }) => {
             let trusted_role = parse_trusted_role(violations, trusted_role);
-            let role = parse_role(violations, location, &role);
+            let field = "access_point.ram_role.role";
+            let role = parse_role(violations, field, location, &role);
             Some(Authentication::RamRole { trusted_role: trusted_role?, role: role? })
         }
     }
@@ -81,8 +149,12 @@ fn parse_trusted_role(violations: &mut Violations, trusted_role: i32) -> Option<
     }
 }
 
-fn parse_role(violations: &mut Violations, location: &Location, role: &str) -> Option<Id> {
-    let field = "access_point.ram_role.role";
+fn parse_role(
+    violations: &mut Violations,
+    field: &str,
+    location: &Location,
+    role: &str,
+) -> Option<Id> {
     let name = violations.keep(field, RamRoleName::parse(role))?;
     if name.account == location.account {
         return Some(name.id);
@@ -102,18 +174,20 @@ fn parse_policies(
         violations.add(field, crate::domain::access_point::InvalidPolicyIds);
         return None;
     }
-    let ids = violations.keep_all(field, policies, |text| {
-        let name = PolicyName::parse(text).map_err(|error| error.to_string())?;
-        if name.location == *location {
-            Ok(name.id)
-        } else {
-            Err(format!("must be a policy in `{location}`"))
-        }
-    });
+    let ids = violations.keep_all(field, policies, |text| parse_policy(location, text));
     if ids.len() < policies.len() {
         return None;
     }
     violations.keep(field, PolicyIds::new(ids))
+}
+
+fn parse_policy(location: &Location, text: &str) -> Result<Id, String> {
+    let name = PolicyName::parse(text).map_err(|error| error.to_string())?;
+    if name.location == *location {
+        Ok(name.id)
+    } else {
+        Err(format!("must be a policy in `{location}`"))
+    }
 }
 
 /// An access point as it is sent.

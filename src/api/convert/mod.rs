@@ -7,7 +7,9 @@ pub mod access_point;
 pub mod audit;
 pub mod check;
 pub mod decision;
+pub mod mask;
 pub mod network_rule;
+pub mod page;
 pub mod policy;
 
 use prost::Message;
@@ -73,6 +75,11 @@ impl Violations {
         items
             .filter_map(|(place, item)| self.keep(format!("{field}[{place}]"), parse(item)))
             .collect()
+    }
+
+    /// What was noted.
+    pub fn into_vec(self) -> Vec<Violation> {
+        self.0
     }
 
     /// What was made of the request, if nothing is wrong with it.

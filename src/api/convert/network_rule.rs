@@ -1,9 +1,11 @@
 //! Network rules.
 
+use prost_types::FieldMask;
+
 use crate::{
     api::pb,
     domain::{
-        command::NewNetworkRule,
+        command::{NetworkRulePatch, NewNetworkRule},
         name::{Location, NetworkRuleName},
         network::{NetworkKind, Prefix, VpcId},
         network_rule::{Addresses, InvalidAddresses, NetworkRule},
@@ -11,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{SentHeader, Violations, check_inner_name, parse_description, parse_id};
+use super::{SentHeader, Violations, check_inner_name, mask::Mask, parse_description, parse_id};
 use pb::network_rule::Kind as SentKind;
 
 /// Parses a network rule to be created.
@@ -46,6 +48,38 @@ pub fn parse_new(
         kind: kind?,
         addresses: addresses?,
     })
+}
+
+/// What of a network rule can be changed.
+const CHANGEABLE: &[&str] = &["description", "addresses"];
+
+/// Parses what is to be changed.
+pub fn parse_patch(
+    violations: &mut Violations,
+    rule: pb::NetworkRule,
+    mask: Option<FieldMask>,
+) -> Option<NetworkRulePatch> {
+    let mask = Mask::parse(violations, mask, CHANGEABLE);
+    let pb::NetworkRule {
+        name: _,
+        uid: _,
+        etag: _,
+        revision: _,
+        create_time: _,
+        update_time: _,
+        description,
+        addresses,
+        kind: _,
+    } = rule;
+    let mask = mask?;
+    let mut patch = NetworkRulePatch::default();
+    if mask.names("description", !description.is_empty()) {
+        patch.description = parse_description(violations, "network_rule.description", &description);
+    }
+    if mask.names("addresses", !addresses.is_empty()) {
+        patch.addresses = parse_addresses(violations, &addresses);
+    }
+    Some(patch)
 }
 
 fn parse_kind(violations: &mut Violations, kind: SentKind) -> Option<NetworkKind> {

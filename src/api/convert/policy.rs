@@ -1,9 +1,12 @@
 //! Policies.
 
+use prost_types::FieldMask;
+
 use crate::{
     api::pb,
     domain::{
-        command::NewPolicy,
+        command::{NewPolicy, PolicyPatch},
+        listing::PolicyFilter,
         name::{Id, Instance, Location, NetworkRuleName, PolicyName},
         pattern::ResourcePattern,
         policy::{InvalidTerms, NetworkAccess, Policy, Terms},
@@ -12,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{SentHeader, Violations, check_inner_name, parse_description, parse_id};
+use super::{SentHeader, Violations, check_inner_name, mask::Mask, parse_description, parse_id};
 use pb::policy::NetworkAccess as SentAccess;
 
 /// Parses a policy to be created.
@@ -49,6 +52,71 @@ pub fn parse_new(
     let made = PolicyName { location: location.clone(), id: id? };
     check_inner_name(violations, "policy.name", &name, &made.to_string());
     Some(NewPolicy { name: made, description: description?, terms: terms? })
+}
+
+/// What of a policy can be changed.
+const CHANGEABLE: &[&str] =
+    &["description", "permissions", "resources", "any_network", "network_rules"];
+
+/// Parses what is to be changed.
+pub fn parse_patch(
+    violations: &mut Violations,
+    location: &Location,
+    policy: pb::Policy,
+    mask: Option<FieldMask>,
+) -> Option<PolicyPatch> {
+    let mask = Mask::parse(violations, mask, CHANGEABLE);
+    let pb::Policy {
+        name: _,
+        uid: _,
+        etag: _,
+        revision: _,
+        create_time: _,
+        update_time: _,
+        description,
+        scope: _,
+        permissions,
+        resources,
+        network_access,
+    } = policy;
+    let mask = mask?;
+    let mut patch = PolicyPatch::default();
+    if mask.names("description", !description.is_empty()) {
+        patch.description = parse_description(violations, "policy.description", &description);
+    }
+    if mask.names("permissions", !permissions.is_empty()) {
+        patch.permissions = parse_permissions(violations, &permissions);
+    }
+    if mask.names("resources", !resources.is_empty()) {
+        patch.resources = parse_resources(violations, &resources);
+    }
+    let is_given = network_access.is_some();
+    if mask.names("any_network", is_given) || mask.names("network_rules", is_given) {
+        patch.network_access = violations
+            .require("policy.network_access", network_access)
+            .and_then(|access| parse_access(violations, location, access));
+    }
+    Some(patch)
+}
+
+/// Parses which policies are to be listed.
+pub fn parse_filter(
+    violations: &mut Violations,
+    location: &Location,
+    (network_rule, scope): (&str, &str),
+) -> Option<PolicyFilter> {
+    let network_rule = match network_rule {
+        "" => Some(None),
+        text => parse_rule(location, text)
+            .map(Some)
+            .map_err(|error| violations.add("network_rule", error))
+            .ok(),
+    };
+    let scope = match scope {
+        "" => Some(None),
+        text => violations.keep("scope", Instance::parse(text)).map(Some),
+    };
+    Some(PolicyFilter { network_rule: network_rule?, scope: scope? })
 }
 
 fn parse_permissions(violations: &mut Violations, permissions: &[i32]) -> Option<Vec<Template>> {
@@ -104,18 +172,22 @@ fn parse_access(
         violations.add("policy.network_rules.names", InvalidTerms::RuleCount);
         return None;
     }
-    let ids = violations.keep_all("policy.network_rules.names", &names, |text| {
-        let name = NetworkRuleName::parse(text).map_err(|error| error.to_string())?;
-        if name.location == *location {
-            Ok(name.id)
-        } else {
-            Err(format!("must be a network rule in `{location}`"))
-        }
-    });
+    let field = "policy.network_rules.names";
+    let ids = violations.keep_all(field, &names, |text| parse_rule(location, text));
     (ids.len() == names.len()).then(|| NetworkAccess::Rules(ids.into()))
 }
 
-fn add_problems(violations: &mut Violations, problems: &[InvalidTerms]) {
+fn parse_rule(location: &Location, text: &str) -> Result<Id, String> {
+    let name = NetworkRuleName::parse(text).map_err(|error| error.to_string())?;
+    if name.location == *location {
+        Ok(name.id)
+    } else {
+        Err(format!("must be a network rule in `{location}`"))
+    }
+}
+
+/// Notes why some terms don't make a policy.
+pub fn add_problems(violations: &mut Violations, problems: &[InvalidTerms]) {
     for problem in problems {
         let field = match problem {
             InvalidTerms::PermissionCount | InvalidTerms::TemplateNeedsInstance => {

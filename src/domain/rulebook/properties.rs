@@ -4,6 +4,7 @@ use proptest::{prelude::*, sample::Index};
 
 use super::Rulebook;
 use crate::domain::{
+    catalog::Catalog,
     command::Command,
     rules::RulesVersion,
     testing::{
@@ -15,8 +16,10 @@ use crate::domain::{
 
 fn replayed(world: &World) -> Rulebook {
     let mut rulebook = Rulebook::new(RulesVersion::CURRENT);
+    let mut catalog = Catalog::default();
     for event in &world.events {
-        rulebook.evolve(event);
+        catalog.evolve(event);
+        rulebook.evolve(event, &catalog);
     }
     rulebook
 }

@@ -47,12 +47,25 @@ fn encode_change(change: &Change) -> StoredChange {
         Change::AccessPointDeleted(gone) => {
             StoredChange::AccessPointDeleted(encode_gone(&gone.name.to_string(), gone.uid))
         }
+        Change::AccessPointUpdated(changed) => {
+            StoredChange::AccessPointUpdated(access_point::encode(changed))
+        }
+        Change::AccessPointSuspended(changed) => {
+            StoredChange::AccessPointSuspended(access_point::encode(changed))
+        }
+        Change::AccessPointResumed(changed) => {
+            StoredChange::AccessPointResumed(access_point::encode(changed))
+        }
         Change::PolicyCreated(created) => StoredChange::PolicyCreated(policy::encode(created)),
+        Change::PolicyUpdated(changed) => StoredChange::PolicyUpdated(policy::encode(changed)),
         Change::PolicyDeleted(gone) => {
             StoredChange::PolicyDeleted(encode_gone(&gone.name.to_string(), gone.uid))
         }
         Change::NetworkRuleCreated(created) => {
             StoredChange::NetworkRuleCreated(network_rule::encode(created))
+        }
+        Change::NetworkRuleUpdated(changed) => {
+            StoredChange::NetworkRuleUpdated(network_rule::encode(changed))
         }
         Change::NetworkRuleDeleted(gone) => {
             StoredChange::NetworkRuleDeleted(encode_gone(&gone.name.to_string(), gone.uid))
@@ -96,6 +109,21 @@ fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
         }
         StoredChange::AccessPointDeleted(gone) => {
             Change::AccessPointDeleted(decode_gone(&gone, AccessPointName::parse)?)
+        }
+        StoredChange::AccessPointUpdated(stored) => {
+            Change::AccessPointUpdated(Arc::new(access_point::decode(at, stored)?))
+        }
+        StoredChange::AccessPointSuspended(stored) => {
+            Change::AccessPointSuspended(Arc::new(access_point::decode(at, stored)?))
+        }
+        StoredChange::AccessPointResumed(stored) => {
+            Change::AccessPointResumed(Arc::new(access_point::decode(at, stored)?))
+        }
+        StoredChange::PolicyUpdated(stored) => {
+            Change::PolicyUpdated(Arc::new(policy::decode(at, stored)?))
+        }
+        StoredChange::NetworkRuleUpdated(stored) => {
+            Change::NetworkRuleUpdated(Arc::new(network_rule::decode(at, stored)?))
         }
         StoredChange::PolicyCreated(stored) => {
             Change::PolicyCreated(Arc::new(policy::decode(at, stored)?))
