@@ -137,7 +137,7 @@ impl Catalog {
             | Change::AccessPointResumed(access_point) => self.put_access_point(access_point),
             Change::AccessPointDeleted(gone) => self.remove_access_point(&gone.name),
             Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => {
-                self.put_policy(policy)
+                self.put_policy(policy);
             }
             Change::PolicyDeleted(gone) => self.remove_policy(&gone.name),
             Change::NetworkRuleCreated(rule) | Change::NetworkRuleUpdated(rule) => {

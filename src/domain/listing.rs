@@ -145,3 +145,124 @@ fn names_after<N: Ord>(holders: Option<&Holders<N>>, after: N) -> impl Iterator<
     let range = (Bound::Excluded(after), Bound::Unbounded);
     holders.map(move |names| names.range(range)).into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::testing::{
+        ABROAD, HOME, World, as_update, create_access_point, create_network_rule, create_policy,
+        delete_access_point, full_name, suspend_access_point,
+    };
+
+    fn world(count: usize) -> World {
+        let mut commands = vec![
+            create_network_rule("n", "public", "10.0.0.0/8"),
+            create_policy("p", "shared", "SECRET_USER", "secret/*", "n"),
+            create_policy("q", "kst-1", "SECRET_USER", "secret/*", "any"),
+            create_policy(
+                &full_name(ABROAD, "policies", "p"),
+                "shared",
+                "SECRET_USER",
+                "secret/*",
+                "any",
+            ),
+            create_access_point(&full_name(ABROAD, "accessPoints", "a000"), "p"),
+        ];
+        for number in 0..count {
+            let policies = if number % 3 == 0 { "p q" } else { "p" };
+            commands.push(create_access_point(&format!("a{number:03}"), policies));
+        }
+        World::given(commands)
+    }
+
+    fn home() -> Location {
+        Location::parse(HOME).unwrap()
+    }
+
+    /// All ids, a page at a time; `between` happens between two pages.
+    fn pages(
+        world: &mut World,
+        filter: &AccessPointFilter,
+        size: usize,
+        between: impl Fn(&mut World, usize),
+    ) -> Vec<String> {
+        let (mut ids, mut after) = (Vec::new(), None);
+        for number in 0.. {
+            let page = Page { after, size };
+            let listed = world.catalog.list_access_points(&home(), filter, &page);
+            assert!(listed.items.len() <= size);
+            ids.extend(listed.items.iter().map(|item| item.name.id.to_string()));
+            after = listed.next_after;
+            if after.is_none() {
+                break;
+            }
+            between(world, number);
+        }
+        ids
+    }
+
+    #[test]
+    fn filters_leave_out_what_they_do_not_name() {
+        let mut world = world(9);
+        world.carry_out(suspend_access_point("a003"));
+        let id = |text| Some(Id::parse(text).unwrap());
+        let state = Some(AccessPointState::Suspended);
+        for (filter, wanted) in [
+            (AccessPointFilter { policy: id("q"), ..Default::default() }, "a000 a003 a006"),
+            (AccessPointFilter { policy: id("q"), state, ..Default::default() }, "a003"),
+            (AccessPointFilter { policy: id("none"), ..Default::default() }, ""),
+            (AccessPointFilter { role: id("ECSRole"), ..Default::default() }, ""),
+        ] {
+            for size in [1, 2, 50] {
+                let ids = pages(&mut world, &filter, size, |_, _| {}).join(" ");
+                assert_eq!(ids, wanted, "{filter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn policies_are_listed_by_rule_and_by_scope() {
+        let world = world(0);
+        let page = Page { after: None, size: 50 };
+        let list = |filter: &PolicyFilter| {
+            let listed = world.catalog.list_policies(&home(), filter, &page);
+            listed.items.iter().map(|item| item.name.id.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let network_rule = Some(Id::parse("n").unwrap());
+        let scope = Some(Instance::parse("kst-1").unwrap());
+        assert_eq!(list(&PolicyFilter::default()), "p q");
+        assert_eq!(list(&PolicyFilter { network_rule: network_rule.clone(), scope: None }), "p");
+        assert_eq!(list(&PolicyFilter { network_rule: None, scope: scope.clone() }), "q");
+        assert_eq!(list(&PolicyFilter { network_rule, scope }), "");
+        let rules = world.catalog.list_network_rules(&home(), &page);
+        assert_eq!((rules.items.len(), rules.next_after), (1, None));
+    }
+
+    proptest! {
+        // Each case makes a world of its own, which takes longer than listing it.
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn what_stays_appears_exactly_once_whatever_changes_between_pages(
+            count in 0_usize..40,
+            size in 1_usize..9,
+            changed in prop::collection::vec(0_usize..45, 0..12),
+        ) {
+            let mut world = world(count);
+            let ids = pages(&mut world, &AccessPointFilter::default(), size, |world, number| {
+                let Some(number) = changed.get(number) else { return };
+                let name = format!("a{number:03}");
+                // What is there goes, or changes; what isn't there comes.
+                world.step(as_update(create_access_point(&name, "q")));
+                world.step(delete_access_point(&name));
+                world.step(create_access_point(&format!("{name}-new"), "p"));
+            });
+            prop_assert!(ids.is_sorted() && ids.windows(2).all(|two| two[0] != two[1]), "{:?}", ids);
+            for number in (0..count).filter(|number| !changed.contains(number)) {
+                prop_assert!(ids.contains(&format!("a{number:03}")), "{} in {:?}", number, ids);
+            }
+        }
+    }
+}

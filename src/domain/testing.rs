@@ -9,16 +9,19 @@
 pub(crate) mod histories;
 pub(crate) mod reference;
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr};
 
 use super::{
-    access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds},
+    access_point::{Authentication, PolicyIds},
     catalog::Catalog,
     check::{ActionName, Check, InstanceText, ResourceText, Subject},
-    command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, Request, Target},
+    command::{
+        AccessPointPatch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule, NewPolicy,
+        PolicyPatch, Request, Target,
+    },
     decide::{Rejection, Verdict, decide},
     decision::{Decision, DenyReason},
-    event::{Change, Event},
+    event::Event,
     name::{
         AccessPointName, AccessPointRef, Id, Instance, LocationRef, NetworkRuleName, PolicyName,
     },
@@ -26,7 +29,7 @@ use super::{
     network_rule::Addresses,
     pattern::ResourcePattern,
     policy::{NetworkAccess, Terms},
-    resource::{Description, Header, Uid},
+    resource::{Description, Uid},
     rulebook::{Judgement, Rulebook},
     rules::{RulesVersion, Template},
     time::UnixNanos,
@@ -90,24 +93,6 @@ impl World {
             mark: None,
             command,
         }
-    }
-
-    /// Suspends an access point: an event that no command leads to yet.
-    pub(crate) fn suspend(&mut self, name: &AccessPointName) {
-        let Some(access_point) = self.catalog.access_point(name) else { return };
-        let revision = self.catalog.revision() + 1;
-        let suspended = AccessPoint {
-            header: Header { revision, ..access_point.header.clone() },
-            state: AccessPointState::Suspended,
-            ..AccessPoint::clone(access_point)
-        };
-        self.take_in(Event {
-            sequence: revision,
-            time: UnixNanos(0),
-            actor: "operator".into(),
-            request: None,
-            change: Change::AccessPointCreated(Arc::new(suspended)),
-        });
     }
 
     /// The rulebook's answer.
@@ -226,6 +211,41 @@ pub(crate) fn delete_policy(name: &str) -> Command {
 
 pub(crate) fn delete_network_rule(name: &str) -> Command {
     Command::DeleteNetworkRule(Target { name: network_rule_name(name), etag: None })
+}
+
+pub(crate) fn suspend_access_point(name: &str) -> Command {
+    Command::SuspendAccessPoint(Target { name: access_point_name(name), etag: None })
+}
+
+pub(crate) fn resume_access_point(name: &str) -> Command {
+    Command::ResumeAccessPoint(Target { name: access_point_name(name), etag: None })
+}
+
+/// The command that makes what is there like what this one would create, as far as that can be
+/// changed. Any other command stays as it is.
+pub(crate) fn as_update(command: Command) -> Command {
+    match command {
+        Command::CreateAccessPoint(NewAccessPoint { name, description, policies, .. }) => {
+            let (description, policies) = (Some(description), Some(policies));
+            let patch = AccessPointPatch { description, policies };
+            Command::UpdateAccessPoint(Target { name, etag: None }, patch)
+        }
+        Command::CreatePolicy(NewPolicy { name, description, terms }) => {
+            let patch = PolicyPatch {
+                description: Some(description),
+                permissions: Some(terms.permissions().to_vec()),
+                resources: Some(terms.resources().to_vec()),
+                network_access: Some(terms.network_access().clone()),
+            };
+            Command::UpdatePolicy(Target { name, etag: None }, patch)
+        }
+        Command::CreateNetworkRule(NewNetworkRule { name, description, addresses, .. }) => {
+            let (description, addresses) = (Some(description), Some(addresses));
+            let patch = NetworkRulePatch { description, addresses };
+            Command::UpdateNetworkRule(Target { name, etag: None }, patch)
+        }
+        other => other,
+    }
 }
 
 /// A check, as text.

@@ -4,10 +4,10 @@
 //! It doesn't know how decisions are made. What stands in the tables below is asked as it stands
 //! there; fields are separated by two spaces or more.
 
-use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use aap::domain::{
-    access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds, TrustedRole},
+    access_point::{AccessPoint, Authentication, PolicyIds, TrustedRole},
     catalog::Catalog,
     check::{ActionName, Check, InstanceText, ResourceText, Subject},
     command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, Request, Target},
@@ -22,7 +22,7 @@ use aap::domain::{
     network_rule::{Addresses, NetworkRule},
     pattern::ResourcePattern,
     policy::{NetworkAccess, Policy, Terms},
-    resource::{Description, Header, Uid},
+    resource::{Description, Uid},
     rulebook::Rulebook,
     rules::{Action, RulesVersion, Template},
     time::UnixNanos,
@@ -316,10 +316,7 @@ impl World {
             events: Vec::new(),
         };
         for fields in lines(text) {
-            let event = match fields[..] {
-                ["suspend", name] => world.suspended(name),
-                _ => world.decided(command(&fields)),
-            };
+            let event = world.decided(command(&fields));
             world.catalog.evolve(&event);
             world.rulebook.evolve(&event, &world.catalog);
             world.events.push(event);
@@ -339,22 +336,6 @@ impl World {
             Ok(Verdict::Happened(event)) => event,
             other => panic!("it should have happened, but: {other:?}"),
         }
-    }
-
-    /// An event that no command leads to yet.
-    fn suspended(&self, name: &str) -> Event {
-        let name = AccessPointName::parse(&full_name("accessPoints", name)).unwrap();
-        let access_point = self.catalog.access_point(&name).unwrap();
-        let sequence = self.catalog.revision() + 1;
-        let header = Header { revision: sequence, ..access_point.header.clone() };
-        let suspended = AccessPoint {
-            header,
-            state: AccessPointState::Suspended,
-            ..AccessPoint::clone(access_point)
-        };
-        let change = Change::AccessPointCreated(Arc::new(suspended));
-        let (time, actor) = (UnixNanos(0), "operator".into());
-        Event { sequence, time, actor, request: None, change }
     }
 
     /// Outcome, reason, policy and network rule.
@@ -414,6 +395,10 @@ fn command(fields: &[&str]) -> Command {
             description,
             authentication: parse_authentication(proof),
             policies: PolicyIds::new(list(policies, |text| Id::parse(text).unwrap())).unwrap(),
+        }),
+        ["suspend", name] => Command::SuspendAccessPoint(Target {
+            name: AccessPointName::parse(&full_name("accessPoints", name)).unwrap(),
+            etag: None,
         }),
         ["delete", name] => Command::DeleteAccessPoint(Target {
             name: AccessPointName::parse(&full_name("accessPoints", name)).unwrap(),
@@ -511,12 +496,12 @@ fn told(event: &Event) -> Vec<String> {
             ("policy created", &policy.name.location, &policy.name.id, told_policy(policy))
         }
         Change::AccessPointCreated(access_point) => {
-            let what = match access_point.state {
-                AccessPointState::Active => "access point created",
-                AccessPointState::Suspended => "access point suspended",
-            };
             let AccessPointName { location, id } = &access_point.name;
-            (what, location, id, told_access_point(access_point))
+            ("access point created", location, id, told_access_point(access_point))
+        }
+        Change::AccessPointSuspended(access_point) => {
+            let AccessPointName { location, id } = &access_point.name;
+            ("access point suspended", location, id, told_access_point(access_point))
         }
         Change::AccessPointDeleted(gone) => {
             ("access point deleted", &gone.name.location, &gone.name.id, "-".to_owned())

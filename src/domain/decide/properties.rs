@@ -7,7 +7,7 @@ use crate::domain::{
     name::AccessPointName,
     testing::{
         World, access_point_name, delete_access_point, delete_policy, full_name,
-        histories::{ACCESS_POINTS, LOCATIONS, NETWORK_RULES, POLICIES, Step, any_history},
+        histories::{ACCESS_POINTS, LOCATIONS, NETWORK_RULES, POLICIES, any_history},
         network_rule_name, policy_name,
     },
 };
@@ -77,10 +77,10 @@ proptest! {
         }
         // Whatever happened, everything can be deleted in the order of the references.
         for name in named("accessPoints", &ACCESS_POINTS) {
-            world.step(Step::Ask(delete_access_point(&name)));
+            world.step(delete_access_point(&name));
         }
         for name in named("policies", &POLICIES) {
-            world.step(Step::Ask(delete_policy(&name)));
+            world.step(delete_policy(&name));
         }
         check_holders(&world);
         prop_assert!(access_points(&world).is_empty() && policies(&world).is_empty());

@@ -3,12 +3,13 @@
 use super::*;
 use crate::domain::{
     access_point::{Authentication, PolicyIds},
+    pattern::ResourcePattern,
     request::{Fingerprint, RequestMark},
     resource::Uid,
     testing::{
-        ABROAD, World, access_point_name, create_access_point, create_network_rule, create_policy,
-        delete_access_point, delete_network_rule, delete_policy, full_name, network_rule_name,
-        policy_name, terms,
+        ABROAD, World, access_point_name, as_update, create_access_point, create_network_rule,
+        create_policy, delete_access_point, delete_network_rule, delete_policy, full_name,
+        network_rule_name, policy_name, suspend_access_point, terms,
     },
     time::UnixNanos,
 };
@@ -27,6 +28,80 @@ fn policy(name: &str, networks: &str) -> Command {
 
 fn access_point(name: &str, policies: &str) -> Command {
     create_access_point(name, policies)
+}
+
+#[test]
+fn an_update_changes_what_it_names_and_nothing_else() {
+    let mut world = World::given(a_chain());
+    let before = world.catalog.policy(&policy_name("p")).unwrap().clone();
+    let patch = PolicyPatch {
+        resources: Some(vec![ResourcePattern::parse("secret/b").unwrap()]),
+        ..PolicyPatch::default()
+    };
+    let target =
+        Target { name: policy_name("p"), etag: Some(before.header.etag().to_string().into()) };
+    let event = world.carry_out(Command::UpdatePolicy(target, patch));
+    let after = world.catalog.policy(&policy_name("p")).unwrap();
+    assert_eq!(after.terms.resources()[0].to_string(), "secret/b");
+    assert_eq!(after.terms.permissions(), before.terms.permissions());
+    assert_eq!(after.terms.network_access(), before.terms.network_access());
+    let Header { uid, revision, create_time, update_time, .. } = after.header;
+    assert_eq!((uid, create_time), (before.header.uid, before.header.create_time));
+    assert_eq!((revision, update_time), (event.sequence, event.time));
+}
+
+#[test]
+fn an_update_over_an_old_etag_is_refused() {
+    let mut world = World::given(a_chain());
+    let before = world.catalog.network_rule(&network_rule_name("n")).unwrap().header.etag();
+    world.carry_out(as_update(create_network_rule("n", "public", "11.0.0.0/8")));
+    let name = network_rule_name("n");
+    let target = Target { name: name.clone(), etag: Some(before.to_string().into()) };
+    let command = Command::UpdateNetworkRule(target, NetworkRulePatch::default());
+    let current = world.catalog.network_rule(&name).unwrap().header.etag();
+    let refused = world.ask(&world.request(command));
+    let resource = ResourceName::NetworkRule(name);
+    assert_eq!(refused, Err(Rejection::EtagMismatch { resource, current }));
+}
+
+#[test]
+fn an_update_is_judged_like_a_creation() {
+    let mut world = World::given(a_chain());
+    world.carry_out(private_rule("secret-net"));
+    let secrets_only = PolicyPatch {
+        resources: Some(vec![ResourcePattern::parse("key/a").unwrap()]),
+        ..PolicyPatch::default()
+    };
+    let keys = Command::UpdatePolicy(Target { name: policy_name("p"), etag: None }, secrets_only);
+    let cases = [
+        (keys, Rejection::InvalidTerms(vec![InvalidTerms::NothingToGrant])),
+        (
+            as_update(policy("p", "n secret-net")),
+            Rejection::PrivateRulesNeedInstance { places: vec![1] },
+        ),
+        (
+            as_update(access_point("a", "p gone")),
+            Rejection::ReferencesMissing {
+                resource: an_access_point("a"),
+                missing: vec![ResourceName::Policy(policy_name("gone"))],
+            },
+        ),
+        (as_update(access_point("b", "p")), Rejection::NotFound(an_access_point("b"))),
+        (suspend_access_point("b"), Rejection::NotFound(an_access_point("b"))),
+    ];
+    for (command, rejection) in cases {
+        assert_eq!(world.ask(&world.request(command)), Err(rejection));
+    }
+}
+
+#[test]
+fn an_updated_access_point_lets_go_of_the_policies_it_had() {
+    let mut world = World::given(a_chain());
+    world.carry_out(policy("q", "n"));
+    world.carry_out(as_update(access_point("a", "q")));
+    world.carry_out(delete_policy("p"));
+    let held = world.ask(&world.request(delete_policy("q")));
+    assert!(matches!(held, Err(Rejection::InUse { total: 1, .. })), "{held:?}");
 }
 
 /// A rule `n`, held by a policy `p`, held by an access point `a`.

@@ -6,9 +6,9 @@ use super::*;
 use crate::domain::{
     command::Command,
     testing::{
-        ABROAD, HOME, Question, World, access_point_name, answer, create_access_point,
+        ABROAD, HOME, Question, World, access_point_name, answer, as_update, create_access_point,
         create_network_rule, create_policy, delete_access_point, delete_network_rule,
-        delete_policy, network_rule_name, policy_name,
+        delete_policy, network_rule_name, policy_name, resume_access_point, suspend_access_point,
     },
 };
 
@@ -100,9 +100,44 @@ fn an_unknown_access_point_is_denied() {
 }
 
 #[test]
+fn a_resumed_access_point_is_decided_by_its_policies_again() {
+    let mut world = World::given(a_reader());
+    world.carry_out(suspend_access_point("app"));
+    world.carry_out(resume_access_point("app"));
+    let asked = Question {
+        location: HOME,
+        access_point: "app",
+        action: "GetSecretValue",
+        resource: "secret/data1",
+        instance: "shared",
+        origin: VPC,
+    };
+    assert_eq!(world.answer(&asked).outcome.to_string(), "allow p from n");
+}
+
+#[test]
+fn a_changed_rule_changes_what_every_policy_that_holds_it_grants() {
+    let mut world = World::given(a_reader());
+    let asked = |origin| Question {
+        location: HOME,
+        access_point: "app",
+        action: "GetSecretValue",
+        resource: "secret/data1",
+        instance: "shared",
+        origin,
+    };
+    world.carry_out(as_update(create_network_rule("n", "vpc-1", "10.0.0.0/8")));
+    let outcome = |origin| world.answer(&asked(origin)).outcome.to_string();
+    assert_eq!(outcome(VPC), "NetworkNotAllowed at p");
+    assert_eq!(outcome("vpc-1 10.1.2.3"), "allow p from n");
+    // The kind of a network rule stays.
+    assert_eq!(outcome("public 10.1.2.3"), "NetworkNotAllowed at p");
+}
+
+#[test]
 fn a_suspended_access_point_is_denied_everything() {
     let mut world = World::given(a_reader());
-    world.suspend(&access_point_name("app"));
+    world.carry_out(suspend_access_point("app"));
     check_in(
         &world,
         "
@@ -151,7 +186,7 @@ fn an_answer_has_the_uid_of_the_access_point_that_it_is_about() {
         assert_eq!(world.answer(&asked).access_point, uid(&world));
     }
     let first = uid(&world);
-    world.suspend(&access_point_name("app"));
+    world.carry_out(suspend_access_point("app"));
     let asked = question(["app", "GetSecretValue", "secret/a", "shared", VPC]);
     assert_eq!(world.answer(&asked).access_point, first);
     world.carry_out(delete_access_point("app"));

@@ -4,9 +4,9 @@
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    ABROAD, ANY_NETWORK, HOME, Question, World, access_point_name, create_access_point,
+    ABROAD, ANY_NETWORK, HOME, Question, World, as_update, create_access_point,
     create_network_rule, delete_access_point, delete_network_rule, delete_policy, full_name,
-    policy_name, terms,
+    policy_name, resume_access_point, suspend_access_point, terms,
 };
 use crate::domain::{
     command::{Command, NewPolicy},
@@ -18,28 +18,16 @@ pub(crate) const ACCESS_POINTS: [&str; 3] = ["a0", "a1", "a2"];
 pub(crate) const POLICIES: [&str; 4] = ["p0", "p1", "p2", "p3"];
 pub(crate) const NETWORK_RULES: [&str; 4] = ["n0", "n1", "n2", "n3"];
 
-/// What happens next.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    /// Somebody asks for this; it may be rejected.
-    Ask(Command),
-    /// This access point is suspended, if it exists.
-    Suspend(String),
-}
-
 impl World {
-    /// Lets the next thing happen, or not.
-    pub(crate) fn step(&mut self, step: Step) {
-        match step {
-            Step::Ask(command) => drop(self.ask(&self.request(command))),
-            Step::Suspend(name) => self.suspend(&access_point_name(&name)),
-        }
+    /// Lets somebody ask for this; it may be rejected.
+    pub(crate) fn step(&mut self, command: Command) {
+        drop(self.ask(&self.request(command)));
     }
 }
 
 /// A history, from the empty world on: a first attempt at everything at home, so that there is
 /// something to lose, and then anything.
-pub(crate) fn any_history() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn any_history() -> impl Strategy<Value = Vec<Command>> {
     let at_home = |collection: &'static str, ids: &'static [&'static str]| {
         ids.iter().map(move |id| full_name(HOME, collection, id))
     };
@@ -49,13 +37,13 @@ pub(crate) fn any_history() -> impl Strategy<Value = Vec<Step>> {
     let access_points: Vec<_> =
         at_home("accessPoints", &ACCESS_POINTS).map(any_access_point).collect();
     let first = (network_rules, policies, access_points).prop_map(|(rules, policies, rest)| {
-        rules.into_iter().chain(policies).chain(rest).map(Step::Ask).collect::<Vec<_>>()
+        rules.into_iter().chain(policies).chain(rest).collect::<Vec<_>>()
     });
     (first, prop::collection::vec(any_step(), 0..60))
         .prop_map(|(first, then)| first.into_iter().chain(then).collect())
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = Command> {
     // Mostly at home, or the two tenants would leave each other too little.
     let location = || prop_oneof![4 => Just(HOME), 1 => Just(ABROAD)];
     let name = |collection, ids: &'static [&'static str]| {
@@ -65,13 +53,17 @@ fn any_step() -> impl Strategy<Value = Step> {
     let policy = || name("policies", &POLICIES);
     let network_rule = || name("networkRules", &NETWORK_RULES);
     prop_oneof![
-        6 => access_point().prop_flat_map(any_access_point).prop_map(Step::Ask),
-        5 => policy().prop_flat_map(any_policy).prop_map(Step::Ask),
-        4 => network_rule().prop_flat_map(any_network_rule).prop_map(Step::Ask),
-        3 => access_point().prop_map(|name| Step::Ask(delete_access_point(&name))),
-        3 => policy().prop_map(|name| Step::Ask(delete_policy(&name))),
-        2 => network_rule().prop_map(|name| Step::Ask(delete_network_rule(&name))),
-        1 => access_point().prop_map(Step::Suspend),
+        6 => access_point().prop_flat_map(any_access_point),
+        5 => policy().prop_flat_map(any_policy),
+        4 => network_rule().prop_flat_map(any_network_rule),
+        2 => access_point().prop_flat_map(any_access_point).prop_map(as_update),
+        4 => policy().prop_flat_map(any_policy).prop_map(as_update),
+        4 => network_rule().prop_flat_map(any_network_rule).prop_map(as_update),
+        3 => access_point().prop_map(|name| delete_access_point(&name)),
+        3 => policy().prop_map(|name| delete_policy(&name)),
+        2 => network_rule().prop_map(|name| delete_network_rule(&name)),
+        1 => access_point().prop_map(|name| suspend_access_point(&name)),
+        1 => access_point().prop_map(|name| resume_access_point(&name)),
     ]
 }
 
