@@ -136,42 +136,40 @@ impl Journal for SledJournal {
     }
 
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError> {
+        let mut rows = self.tree.range(parts::key(from, 0)..);
         let mut events = Vec::new();
-        let mut expected = from;
-        while events.len() < limit && expected <= self.last {
-            events.push(self.read_one(expected)?);
-            expected += 1;
+        let mut sequence = from;
+        while events.len() < limit && sequence <= self.last {
+            events.push(read_event(&mut rows, sequence)?);
+            sequence += 1;
         }
         Ok(events)
     }
 }
 
-impl SledJournal {
-    fn read_one(&self, sequence: u64) -> Result<Event, ReadError> {
-        let mut bytes = Vec::new();
-        let mut number = 0;
-        loop {
-            let damaged = |detail: String| ReadError::Damaged { sequence, part: number, detail };
-            let value = self
-                .tree
-                .get(parts::key(sequence, number))
-                .map_err(|error| damaged(error.to_string()))?
-                .ok_or_else(|| damaged("it is missing".to_owned()))?;
-            let part = parts::read_value(sequence, number, &value)
-                .map_err(|error| damaged(error.to_string()))?;
-            bytes.extend_from_slice(part.body);
-            number += 1;
-            if number >= part.count {
-                break;
-            }
+/// Reads the parts of one event, which must be what comes next.
+fn read_event(rows: &mut sled::Iter, sequence: u64) -> Result<Event, ReadError> {
+    let mut bytes = Vec::new();
+    let (mut part, mut count) = (0, 1);
+    while part < count {
+        let damaged = |detail: String| ReadError::Damaged { sequence, part, detail };
+        let row = rows.next().ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let (key, value) = row.map_err(|error| damaged(error.to_string()))?;
+        if parts::read_key(&key) != Some((sequence, part)) {
+            return Err(damaged("it is missing".to_owned()));
         }
-        let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
-        let event = codec::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if event.sequence == sequence {
-            Ok(event)
-        } else {
-            Err(damaged(format!("it says that it is event {}", event.sequence)))
-        }
+        let read = parts::read_value(sequence, part, &value)
+            .map_err(|error| damaged(error.to_string()))?;
+        bytes.extend_from_slice(read.body);
+        count = read.count;
+        part += 1;
+    }
+    let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
+    let event = codec::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if event.sequence == sequence {
+        Ok(event)
+    } else {
+        Err(damaged(format!("it says that it is event {}", event.sequence)))
     }
 }
 
