@@ -123,7 +123,7 @@ pub enum OpenError {
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
     /// The file system refused.
-    #[error("can't open the audit log: {0}")]
+    #[error("can't open the audit log")]
     Io(#[from] io::Error),
     /// There is no randomness.
     #[error(transparent)]

@@ -120,7 +120,7 @@ pub enum RecoveryError {
         detail: String,
     },
     /// The file system refused.
-    #[error("can't read the audit log: {0}")]
+    #[error("can't read the audit log")]
     Io(#[from] io::Error),
 }
 

@@ -30,12 +30,13 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The disk failed.
-    #[error("{doing}: {source}")]
+    // Shown where the chain of causes isn't: in the log, and as the reason of a condition.
+    #[error("can't {doing}: {cause}")]
     Io {
         /// What was being done.
         doing: &'static str,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// There is no randomness.
     #[error(transparent)]
@@ -162,12 +163,12 @@ impl Writer {
 
     fn put(&self, bytes: &[u8]) -> Result<(), WriteError> {
         let written = self.open.segment.file().write_at(bytes, self.offset);
-        written.map_err(|source| WriteError::Io { doing: "write an audit segment", source })
+        written.map_err(|cause| WriteError::Io { doing: "write an audit segment", cause })
     }
 
     fn sync(&self) -> Result<(), WriteError> {
         let synced = self.open.segment.file().sync();
-        synced.map_err(|source| WriteError::Io { doing: "sync an audit segment", source })
+        synced.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })
     }
 
     /// Says that all before it is on disk. The next batch begins with the same mark at the same
@@ -235,7 +236,7 @@ impl Writer {
     /// Goes on in a new segment; the full one is sealed in the background.
     fn roll(&mut self) -> Result<(), WriteError> {
         self.write_mark()?;
-        let failed = |source| WriteError::Io { doing: "begin an audit segment", source };
+        let failed = |cause| WriteError::Io { doing: "begin an audit segment", cause };
         let header = new_header(self.log_id, self.next_sequence)?;
         let segment = self.keeper.begin_segment(header).map_err(failed)?;
         self.shared.add_segment(Arc::clone(&segment));

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -17,16 +17,17 @@ use super::{dev, say};
 
 /// How to serve.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["dev", "config"])))]
 pub(super) struct Arguments {
     /// Try it out: listen on loopback with fresh credentials, a data directory in the current
     /// directory, and an example to look at.
-    #[arg(long, conflicts_with = "config")]
+    #[arg(long)]
     dev: bool,
     /// The configuration file.
-    #[arg(long, env = "AAP_CONFIG", value_name = "FILE", required_unless_present = "dev")]
+    #[arg(long, env = "AAP_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Check the configuration, say what is wrong with it, and stop.
-    #[arg(long, requires = "config", conflicts_with = "dev")]
+    #[arg(long, requires = "config")]
     check_config: bool,
     /// Where to listen, over the configuration; may be repeated.
     #[arg(long, env = "AAP_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]

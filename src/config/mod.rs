@@ -69,7 +69,7 @@ pub struct Overrides {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read configuration `{path}`: {source}")]
+    #[error("can't read configuration `{path}`")]
     Read {
         /// The file.
         path: String,

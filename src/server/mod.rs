@@ -114,17 +114,17 @@ pub enum ServeError {
     #[error(transparent)]
     Journal(#[from] OpenError),
     /// The journal can't be read.
-    #[error("{0}; restore the journal from a backup")]
+    #[error("the journal is damaged; restore it from a backup")]
     Replay(#[from] ReadError),
     /// The audit log can't be opened.
     #[error(transparent)]
     Audit(#[from] audit_log::OpenError),
     /// The start or the stop can't be recorded.
-    #[error("can't record the server's start or stop: {0}")]
+    #[error("can't record the server's start or stop")]
     Record(#[from] RecordError),
     /// The first resources can't be created.
-    #[error("can't create the first resources: {0}")]
-    Seed(SubmitError),
+    #[error("can't create the first resources")]
+    Seed(#[source] SubmitError),
     /// The server can't listen.
     #[error("can't serve: {0}")]
     Transport(String),
@@ -132,7 +132,7 @@ pub enum ServeError {
     #[error(transparent)]
     Entropy(#[from] EntropyError),
     /// The operating system refused.
-    #[error("can't start: {0}")]
+    #[error("can't start")]
     Io(#[from] io::Error),
 }
 

@@ -37,7 +37,7 @@ pub enum ReadingError {
         last: u64,
     },
     /// The disk failed.
-    #[error("can't read the audit log: {0}")]
+    #[error("can't read the audit log")]
     Io(#[from] io::Error),
 }
 

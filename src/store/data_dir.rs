@@ -83,7 +83,7 @@ pub enum DataDirError {
         detail: String,
     },
     /// The file system refused.
-    #[error("can't open data directory `{path}`: {source}")]
+    #[error("can't open data directory `{path}`")]
     Io {
         /// The directory.
         path: String,

@@ -62,7 +62,7 @@ pub enum OpenError {
         acknowledged: u64,
     },
     /// The file system refused.
-    #[error("can't open the journal in `{path}`: {source}")]
+    #[error("can't open the journal in `{path}`")]
     Io {
         /// Where it is.
         path: String,
