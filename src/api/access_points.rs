@@ -17,7 +17,9 @@ use crate::{
 
 use super::{
     call,
-    convert::{self, Repetition, SentHeader, Violations, access_point, page::List},
+    convert::{
+        self, Repetition, SentHeader, Violations, access_point, page::List, target::Targeted,
+    },
     in_background,
     pb::{self, access_point_service_server::AccessPointService},
     status::ApiError,
@@ -168,66 +170,44 @@ impl AccessPointService for AccessPoints {
         &self,
         request: Request<pb::SuspendAccessPointRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
+        let (_, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let name = convert::parse_first("name", AccessPointName::parse(&message.name))?;
-        let resource = ResourceName::AccessPoint(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::SuspendAccessPointRequest { name: _, etag, request_id: _, validate_only: _ } =
-            message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("SuspendAccessPoint", &mut violations);
-        let manner = violations.finish(manner)?;
-
-        let command =
-            Command::SuspendAccessPoint(Target { name, etag: convert::parse_etag(&etag) });
-        self.change_access_point(caller, manner, command).await
+        let (target, manner) = Targeted::from(message).authorize(
+            caller,
+            "SuspendAccessPoint",
+            AccessPointName::parse,
+            ResourceName::AccessPoint,
+        )?;
+        self.change_access_point(caller, manner, Command::SuspendAccessPoint(target)).await
     }
 
     async fn resume_access_point(
         &self,
         request: Request<pb::ResumeAccessPointRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
+        let (_, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let name = convert::parse_first("name", AccessPointName::parse(&message.name))?;
-        let resource = ResourceName::AccessPoint(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::ResumeAccessPointRequest { name: _, etag, request_id: _, validate_only: _ } =
-            message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("ResumeAccessPoint", &mut violations);
-        let manner = violations.finish(manner)?;
-
-        let command = Command::ResumeAccessPoint(Target { name, etag: convert::parse_etag(&etag) });
-        self.change_access_point(caller, manner, command).await
+        let (target, manner) = Targeted::from(message).authorize(
+            caller,
+            "ResumeAccessPoint",
+            AccessPointName::parse,
+            ResourceName::AccessPoint,
+        )?;
+        self.change_access_point(caller, manner, Command::ResumeAccessPoint(target)).await
     }
 
     async fn delete_access_point(
         &self,
         request: Request<pb::DeleteAccessPointRequest>,
     ) -> Result<Response<()>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
+        let (_, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let name = convert::parse_first("name", AccessPointName::parse(&message.name))?;
-        let resource = ResourceName::AccessPoint(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::DeleteAccessPointRequest { name: _, etag, request_id: _, validate_only: _ } =
-            message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("DeleteAccessPoint", &mut violations);
-        let manner = violations.finish(manner)?;
-
-        let target = Target { name, etag: convert::parse_etag(&etag) };
+        let (target, manner) = Targeted::from(message).authorize(
+            caller,
+            "DeleteAccessPoint",
+            AccessPointName::parse,
+            ResourceName::AccessPoint,
+        )?;
         let command = Command::DeleteAccessPoint(target);
         self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
         Ok(Response::new(()))

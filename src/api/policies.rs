@@ -18,7 +18,10 @@ use crate::{
 
 use super::{
     call,
-    convert::{self, Repetition, SentHeader, Violations, network_rule, page::List, policy},
+    convert::{
+        self, Repetition, SentHeader, Violations, network_rule, page::List, policy,
+        target::Targeted,
+    },
     in_background,
     pb::{self, policy_service_server::PolicyService},
     status::ApiError,
@@ -174,20 +177,14 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::DeletePolicyRequest>,
     ) -> Result<Response<()>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
+        let (_, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let name = convert::parse_first("name", PolicyName::parse(&message.name))?;
-        let resource = ResourceName::Policy(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::DeletePolicyRequest { name: _, etag, request_id: _, validate_only: _ } = message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("DeletePolicy", &mut violations);
-        let manner = violations.finish(manner)?;
-
-        let target = Target { name, etag: convert::parse_etag(&etag) };
+        let (target, manner) = Targeted::from(message).authorize(
+            caller,
+            "DeletePolicy",
+            PolicyName::parse,
+            ResourceName::Policy,
+        )?;
         let command = Command::DeletePolicy(target);
         self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
         Ok(Response::new(()))
@@ -291,21 +288,14 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::DeleteNetworkRuleRequest>,
     ) -> Result<Response<()>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
+        let (_, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let name = convert::parse_first("name", NetworkRuleName::parse(&message.name))?;
-        let resource = ResourceName::NetworkRule(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::DeleteNetworkRuleRequest { name: _, etag, request_id: _, validate_only: _ } =
-            message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("DeleteNetworkRule", &mut violations);
-        let manner = violations.finish(manner)?;
-
-        let target = Target { name, etag: convert::parse_etag(&etag) };
+        let (target, manner) = Targeted::from(message).authorize(
+            caller,
+            "DeleteNetworkRule",
+            NetworkRuleName::parse,
+            ResourceName::NetworkRule,
+        )?;
         let command = Command::DeleteNetworkRule(target);
         self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
         Ok(Response::new(()))

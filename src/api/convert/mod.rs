@@ -11,6 +11,7 @@ pub mod mask;
 pub mod network_rule;
 pub mod page;
 pub mod policy;
+pub mod target;
 
 use prost::Message;
 use prost_types::Timestamp;
