@@ -1,0 +1,171 @@
+//! The program itself as a process: started on a directory, killed, stopped.
+//!
+//! What it is asked is not known here. Nothing waits for a time: a start ends with the line of the
+//! log that says so, or with the process.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use aap::identity::token::NewToken;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Between looking for a free port and listening on it, another process may take it.
+const ATTEMPTS: usize = 5;
+
+/// A configuration, its callers' tokens, and a data directory that servers come and go on.
+pub(super) struct Home {
+    directory: TempDir,
+    pub(super) admin: NewToken,
+    pub(super) enforcer: NewToken,
+    pub(super) auditor: NewToken,
+}
+
+impl Home {
+    pub(super) fn new() -> Self {
+        let make = || NewToken::make().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let home = Self { directory, admin: make(), enforcer: make(), auditor: make() };
+        fs::write(home.path("aap.toml"), home.configuration()).unwrap();
+        home
+    }
+
+    /// Where the journal is.
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path("data").join("journal")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn configuration(&self) -> String {
+        let caller = |name: &str, token: &NewToken, more: &str| {
+            let digest = token.digest();
+            format!("[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{digest}\"\n{more}\n")
+        };
+        let assert = "role = \"enforcer\"\naccounts = [\"acme\"]\nassert_identity = true";
+        [
+            format!("data_dir = {:?}\n", self.path("data")),
+            // Small segments, so that many are begun and sealed.
+            "[audit]\nsegment_mebibytes = 1\n".to_owned(),
+            "[disk]\nmanagement_reserve_percent = 0\ncheck_reserve_percent = 0\n".to_owned(),
+            caller("admin", &self.admin, "role = \"admin\"\naccounts = [\"acme\"]"),
+            caller("enforcer", &self.enforcer, assert),
+            caller("auditor", &self.auditor, "role = \"auditor\"\naccounts = [\"*\"]"),
+        ]
+        .concat()
+    }
+
+    /// Starts the server, and returns when it serves.
+    pub(super) fn start(&self) -> Server {
+        let mut log = Log::default();
+        for _ in 0..ATTEMPTS {
+            let (server, started) = self.start_once();
+            // Ends with the line that says that it serves, or when the process has closed its log.
+            if started.recv().is_ok() {
+                return server;
+            }
+            log = server.log.clone();
+            if !log.text().contains("can't listen on") {
+                break;
+            }
+        }
+        panic!("the server does not start:\n{}", log.text());
+    }
+
+    fn start_once(&self) -> (Server, Receiver<()>) {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut child = Command::new(binary())
+            .env_clear()
+            .args(["serve", "--listen", &address.to_string(), "--config"])
+            .arg(self.path("aap.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (log, (serving, started)) = (Log::default(), channel());
+        let (stderr, copy) = (child.stderr.take().unwrap(), log.clone());
+        thread::spawn(move || copy.follow(stderr, &serving));
+        (Server { address, log, child: Mutex::new(child) }, started)
+    }
+}
+
+/// The program to test: the one that was just built, or another one by `AAP_BINARY`.
+#[expect(clippy::disallowed_methods, reason = "a test has no command line of its own")]
+fn binary() -> PathBuf {
+    std::env::var_os("AAP_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_aap").into(), PathBuf::from)
+}
+
+/// A running server.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    log: Log,
+    /// Held while the process is signalled, so that nobody signals one that was waited for.
+    child: Mutex<Child>,
+}
+
+impl Server {
+    /// Kills it, with no chance to do anything more.
+    pub(super) fn kill(&self) {
+        self.child.lock().unwrap().kill().unwrap();
+    }
+
+    /// Waits until it is gone, killed.
+    pub(super) fn wait_killed(&self) {
+        let status = self.child.lock().unwrap().wait().unwrap();
+        assert!(!status.success() && status.code().is_none(), "not killed but ended: {status}");
+    }
+
+    /// Tells it to stop, and waits until it has, in good order.
+    pub(super) fn stop(&self) {
+        let mut child = self.child.lock().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success(), "stopped with {status}");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap();
+        // Both do nothing to a process that was waited for.
+        let _ = child.kill();
+        let _ = child.wait();
+        if thread::panicking() {
+            println!("the server's log:\n{}", self.log.text());
+        }
+    }
+}
+
+/// The lines that a server has logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    fn follow(&self, stderr: ChildStderr, serving: &Sender<()>) {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let serves = line.contains(": serving ");
+            self.0.lock().unwrap().push(line);
+            if serves {
+                // Nobody listens any more after the first time.
+                let _ = serving.send(());
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
