@@ -25,7 +25,9 @@ use load::{Dice, End, Ledger, Run, STEADY, Tally, assert_reason};
 use server::{Home, Server};
 
 /// How long one step may take; a server that hangs is a failure too.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How often this gives way, at most, before it kills a server that starts.
+const MAX_TURNS: u64 = 20_000;
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
@@ -79,6 +81,10 @@ async fn kill_once(
     (*ledger, tally) = timeout(PATIENCE, run.load(home, dice)).await.unwrap();
     ledger.runs += 1;
 
+    let again = dice.roll(3) == 1;
+    if again {
+        home.start_and_kill(dice.roll(MAX_TURNS));
+    }
     let clock = Clock::system();
     let server = home.start();
     let mut client = Client::connect(home, server.address).await;
@@ -87,13 +93,15 @@ async fn kill_once(
 
     let read = timeout(PATIENCE, verify::audit_log(&mut client, ledger, marker));
     let unacknowledged = read.await.unwrap();
+    let more = unacknowledged - std::mem::replace(&mut ledger.unacknowledged, unacknowledged);
     timeout(PATIENCE, verify::repetitions(&mut client, ledger)).await.unwrap();
     timeout(PATIENCE, verify::changes(&mut client, ledger, first_id)).await.unwrap();
 
     let Tally { creates, deletes, checks, unanswered } = tally;
+    let again = if again { ", and again while it started" } else { "" };
     let line = format!(
-        "{creates} creates, {deletes} deletes and {checks} checks acknowledged; killed at {end}; \
-         answers again after {recovery} ms; {unanswered} changes not answered, {unacknowledged} \
+        "{creates} creates, {deletes} deletes and {checks} checks acknowledged; killed at {end}{again}; \
+         answers again after {recovery} ms; {unanswered} changes not answered, {more} \
          records of answers that never came"
     );
     (server, line)

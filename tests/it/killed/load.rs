@@ -31,7 +31,7 @@ const MAX_CALLS: u64 = 1_000;
 /// The id of resources that are always there.
 pub(super) const STEADY: u64 = 0;
 
-/// Random numbers that come again with the same seed (SplitMix64).
+/// Random numbers that come again with the same seed (`SplitMix64`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Dice(pub(super) u64);
 
@@ -59,6 +59,8 @@ pub(super) struct Ledger {
     pub(super) revision: u64,
     /// The id that resources got last.
     pub(super) last_id: u64,
+    /// How many records there are of checks that were not answered.
+    pub(super) unacknowledged: usize,
     /// How many runs of the server have ended.
     pub(super) runs: usize,
 }

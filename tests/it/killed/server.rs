@@ -56,7 +56,6 @@ impl Home {
         };
         let assert = "role = \"enforcer\"\naccounts = [\"acme\"]\nassert_identity = true";
         [
-            format!("data_dir = {:?}\n", self.path("data")),
             // Small segments, so that many are begun and sealed.
             "[audit]\nsegment_mebibytes = 1\n".to_owned(),
             "[disk]\nmanagement_reserve_percent = 0\ncheck_reserve_percent = 0\n".to_owned(),
@@ -69,11 +68,26 @@ impl Home {
 
     /// Starts the server, and returns when it serves.
     pub(super) fn start(&self) -> Server {
+        self.start_until(": serving ")
+    }
+
+    /// Starts the server, and kills it while it finds its data again.
+    pub(super) fn start_and_kill(&self, turns: u64) {
+        let server = self.start_until(": listening ");
+        for _ in 0..turns {
+            thread::yield_now();
+        }
+        server.kill();
+        server.wait_killed();
+    }
+
+    /// Starts the server, and returns when it has logged that.
+    fn start_until(&self, text: &str) -> Server {
         let mut log = Log::default();
         for _ in 0..ATTEMPTS {
-            let (server, started) = self.start_once();
-            // Ends with the line that says that it serves, or when the process has closed its log.
-            if started.recv().is_ok() {
+            let (server, lines) = self.start_once();
+            // Ends with the line, or when the process has closed its log.
+            if lines.iter().any(|line| line.contains(text)) {
                 return server;
             }
             log = server.log.clone();
@@ -84,21 +98,23 @@ impl Home {
         panic!("the server does not start:\n{}", log.text());
     }
 
-    fn start_once(&self) -> (Server, Receiver<()>) {
+    fn start_once(&self) -> (Server, Receiver<String>) {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut child = Command::new(binary())
             .env_clear()
             .args(["serve", "--listen", &address.to_string(), "--config"])
             .arg(self.path("aap.toml"))
+            .arg("--data-dir")
+            .arg(self.path("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (log, (serving, started)) = (Log::default(), channel());
+        let (log, (sender, lines)) = (Log::default(), channel());
         let (stderr, copy) = (child.stderr.take().unwrap(), log.clone());
-        thread::spawn(move || copy.follow(stderr, &serving));
-        (Server { address, log, child: Mutex::new(child) }, started)
+        thread::spawn(move || copy.follow(stderr, &sender));
+        (Server { address, log, child: Mutex::new(child) }, lines)
     }
 }
 
@@ -154,14 +170,11 @@ impl Drop for Server {
 struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    fn follow(&self, stderr: ChildStderr, serving: &Sender<()>) {
+    fn follow(&self, stderr: ChildStderr, lines: &Sender<String>) {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            let serves = line.contains(": serving ");
-            self.0.lock().unwrap().push(line);
-            if serves {
-                // Nobody listens any more after the first time.
-                let _ = serving.send(());
-            }
+            self.0.lock().unwrap().push(line.clone());
+            // Nobody listens any more once the server has started.
+            let _ = lines.send(line);
         }
     }
 
