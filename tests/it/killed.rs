@@ -101,8 +101,8 @@ async fn kill_once(
     let again = if again { ", and again while it started" } else { "" };
     let line = format!(
         "{creates} creates, {deletes} deletes and {checks} checks acknowledged; killed at {end}{again}; \
-         answers again after {recovery} ms; {unanswered} changes not answered, {more} \
-         records of answers that never came"
+         answers again after {recovery} ms; not acknowledged: {unanswered} changes, {more} \
+         records found"
     );
     (server, line)
 }

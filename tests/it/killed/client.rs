@@ -131,13 +131,12 @@ impl Client {
     pub(super) async fn connect(home: &Home, address: SocketAddr) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = endpoint.connect().await.unwrap();
-        let (admin, channel_too) = (Bearer::new(&home.admin), channel.clone());
-        let (enforcer, auditor) = (Bearer::new(&home.enforcer), Bearer::new(&home.auditor));
+        let connection = |token| InterceptedService::new(channel.clone(), Bearer::new(token));
         Self {
-            policies: PolicyServiceClient::with_interceptor(channel_too.clone(), admin.clone()),
-            access_points: AccessPointServiceClient::with_interceptor(channel_too, admin),
-            authorization: AuthorizationServiceClient::with_interceptor(channel.clone(), enforcer),
-            audit: AuditServiceClient::with_interceptor(channel, auditor),
+            policies: PolicyServiceClient::new(connection(&home.admin)),
+            access_points: AccessPointServiceClient::new(connection(&home.admin)),
+            authorization: AuthorizationServiceClient::new(connection(&home.enforcer)),
+            audit: AuditServiceClient::new(connection(&home.auditor)),
         }
     }
 
@@ -151,13 +150,12 @@ impl Client {
 
     async fn create(&mut self, change: Change) -> Result<Made, Status> {
         let Change { action: _, kind, id } = change;
-        let (parent, request_id, id_text) =
-            (LOCATION.to_owned(), change.request_id(), id.to_string());
+        let (parent, request_id) = (LOCATION.to_owned(), change.request_id());
         Ok(match kind {
             Kind::NetworkRule => {
                 let request = pb::CreateNetworkRuleRequest {
                     parent,
-                    network_rule_id: id_text,
+                    network_rule_id: id.to_string(),
                     network_rule: Some(network_rule(id)),
                     request_id,
                     validate_only: false,
@@ -167,7 +165,7 @@ impl Client {
             Kind::Policy => {
                 let request = pb::CreatePolicyRequest {
                     parent,
-                    policy_id: id_text,
+                    policy_id: id.to_string(),
                     policy: Some(policy(id)),
                     request_id,
                     validate_only: false,
@@ -177,7 +175,7 @@ impl Client {
             Kind::AccessPoint => {
                 let request = pb::CreateAccessPointRequest {
                     parent,
-                    access_point_id: id_text,
+                    access_point_id: id.to_string(),
                     access_point: Some(access_point(id)),
                     request_id,
                     validate_only: false,
