@@ -140,8 +140,8 @@ check_reflection() {
   local wanted listed
   wanted=$(
     sed -n 's/^service \(.*\) {$/aap.v1.\1/p' proto/aap/v1/*.proto
-    # Each version of reflection lists itself alone, and grpcurl asks the newest.
-    printf '%s\n' grpc.health.v1.Health grpc.reflection.v1.ServerReflection
+    printf '%s\n' grpc.health.v1.Health grpc.reflection.v1.ServerReflection \
+      grpc.reflection.v1alpha.ServerReflection
   )
   listed=$(show "$AAP_LISTEN" list)
   diff <(sort <<<"$wanted") <(sort <<<"$listed") || fail "reflection lists other services"

@@ -200,6 +200,7 @@ fn description(event: &Event) -> (Action, String) {
         Happened::NetworkRuleDeleted(gone) => (Action::Delete, gone.name.to_string()),
         Happened::PolicyDeleted(gone) => (Action::Delete, gone.name.to_string()),
         Happened::AccessPointDeleted(gone) => (Action::Delete, gone.name.to_string()),
+        other => panic!("nobody asked for {other:?}"),
     }
 }
 
@@ -211,6 +212,7 @@ fn uid_of(event: &Event) -> String {
         Happened::NetworkRuleDeleted(gone) => gone.uid,
         Happened::PolicyDeleted(gone) => gone.uid,
         Happened::AccessPointDeleted(gone) => gone.uid,
+        other => panic!("nobody asked for {other:?}"),
     };
     uid.to_string()
 }
