@@ -150,6 +150,7 @@ fn check_call(server: &Server) -> Call {
             origin: Some(pb::Origin { network: Some(network), address: "192.168.1.20".to_owned() }),
         }),
         request_id: String::new(),
+        at_least_revision: 0,
     };
     Call {
         path: "/aap.v1.AuthorizationService/CheckAccess".to_owned(),

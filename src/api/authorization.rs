@@ -1,6 +1,6 @@
 //! `AuthorizationService`: the hot path. An answer leaves when its record is on disk.
 
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     audit::{buffer::NotWritten, log::AuditLog, record::Call},
@@ -31,6 +31,14 @@ impl Authorization {
         Self { checker, log, refusals }
     }
 
+    /// Waits for the revision that a check demands; most demand none.
+    async fn reach(&self, at_least: u64, metadata: &MetadataMap) -> Result<(), ApiError> {
+        if at_least > 0 {
+            self.checker.reach(at_least, call::patience(metadata)).await?;
+        }
+        Ok(())
+    }
+
     /// Records that an enforcer asked what it may not ask.
     fn refuse(&self, call: Call<'_>, method: &str, error: CheckError) -> Status {
         let is_refusal = !matches!(error, CheckError::Record(_));
@@ -55,18 +63,17 @@ impl AuthorizationService for Authorization {
     ) -> Result<Response<pb::CheckAccessResponse>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let deciding = {
-            let pb::CheckAccessRequest { parent, check, request_id } = &message;
-            let location = check::parse_parent(parent)?;
-            let facts = call::facts(caller, &metadata, &extensions);
-            Checker::authorize(caller, location)
-                .map_err(|error| self.refuse(facts, CHECK, error))?;
-            let question = check::parse_one(location, check.as_ref(), request_id)?;
-            let facts = Call { request_id, ..facts };
-            self.checker
-                .check(caller, facts, question, decision::send)
-                .map_err(|error| self.refuse(facts, CHECK, error))?
-        };
+        let pb::CheckAccessRequest { parent, check, request_id, at_least_revision } = &message;
+        let location = check::parse_parent(parent)?;
+        let facts = call::facts(caller, &metadata, &extensions);
+        Checker::authorize(caller, location).map_err(|error| self.refuse(facts, CHECK, error))?;
+        let question = check::parse_one(location, check.as_ref(), request_id)?;
+        self.reach(*at_least_revision, &metadata).await?;
+        let facts = Call { request_id, ..facts };
+        let deciding = self
+            .checker
+            .check(caller, facts, question, decision::send)
+            .map_err(|error| self.refuse(facts, CHECK, error))?;
         // Ends when the record is on disk, or when the disk stalls.
         let receipts = deciding.recorded.await.map_err(not_recorded)?;
         let receipt = receipts.iter().next().ok_or(ApiError::Internal)?;
@@ -83,18 +90,19 @@ impl AuthorizationService for Authorization {
     ) -> Result<Response<pb::BatchCheckAccessResponse>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let caller = call::caller(&extensions)?;
-        let deciding = {
-            let pb::BatchCheckAccessRequest { parent, checks, request_id } = &message;
-            let location = check::parse_parent(parent)?;
-            let facts = call::facts(caller, &metadata, &extensions);
-            Checker::authorize(caller, location)
-                .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?;
-            let questions = check::parse_all(location, checks, request_id)?;
-            let facts = Call { request_id, ..facts };
-            self.checker
-                .check_all(caller, facts, &questions, decision::send)
-                .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?
-        };
+        let pb::BatchCheckAccessRequest { parent, checks, request_id, at_least_revision } =
+            &message;
+        let location = check::parse_parent(parent)?;
+        let facts = call::facts(caller, &metadata, &extensions);
+        Checker::authorize(caller, location)
+            .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?;
+        let questions = check::parse_all(location, checks, request_id)?;
+        self.reach(*at_least_revision, &metadata).await?;
+        let facts = Call { request_id, ..facts };
+        let deciding = self
+            .checker
+            .check_all(caller, facts, &questions, decision::send)
+            .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?;
         // Ends when the records are on disk, or when the disk stalls.
         let receipts = deciding.recorded.await.map_err(not_recorded)?;
         let results = deciding.rendered.into_iter().zip(receipts.iter());

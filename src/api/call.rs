@@ -1,6 +1,6 @@
 //! What a call says about itself besides its message.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Extensions;
 use tonic::{metadata::MetadataMap, transport::server::TcpConnectInfo};
@@ -30,6 +30,35 @@ pub fn facts<'a>(
     }
 }
 
+/// How long a check may wait for a revision, if its caller sets no deadline.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a call may wait: nine tenths of the time to its deadline, so that the answer to a wait in
+/// vain still arrives.
+pub fn patience(metadata: &MetadataMap) -> Duration {
+    let timeout = text(metadata.as_ref(), "grpc-timeout").and_then(timeout);
+    timeout.map_or(PATIENCE, |timeout| (timeout / 10 * 9).min(MAX_PATIENCE))
+}
+
+/// The value of `grpc-timeout`: at most eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value.saturating_mul(3_600))),
+        "M" => Some(Duration::from_secs(value.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
 /// The socket's other end.
 pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
@@ -54,6 +83,25 @@ pub fn trace_id(traceparent: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_ends_before_the_deadline() {
+        for (header, patience) in [
+            ("100m", Duration::from_millis(90)),
+            ("2S", Duration::from_millis(1_800)),
+            ("99999999H", MAX_PATIENCE),
+            ("0n", Duration::ZERO),
+            ("", PATIENCE),
+            ("S", PATIENCE),
+            ("+1S", PATIENCE),
+            ("1x", PATIENCE),
+            ("123456789S", PATIENCE),
+        ] {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("grpc-timeout", header.parse().unwrap());
+            assert_eq!(super::patience(&MetadataMap::from_headers(headers)), patience, "{header}");
+        }
+    }
 
     #[test]
     fn a_trace_id_is_read_from_a_traceparent() {

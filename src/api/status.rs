@@ -331,6 +331,11 @@ fn check(error: CheckError) -> Problem {
             Problem::new(Code::PermissionDenied, Reason::IdentityAssertionNotAllowed, message)
                 .with("caller", caller)
         }
+        CheckError::RevisionNotReached { at_least, revision } => {
+            Problem::new(Code::Unavailable, Reason::RevisionNotReached, message)
+                .with("at_least_revision", at_least)
+                .with("revision", revision)
+        }
         CheckError::Record(RecordError::Busy) => {
             Problem::new(Code::ResourceExhausted, Reason::AuditBusy, message)
                 .retry_after(RETRY_DELAY)

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 use crate::domain::{catalog::Catalog, event::Event, rulebook::Rulebook, rules::RulesVersion};
 
@@ -37,26 +38,40 @@ impl State {
 
 /// The state that readers see. Reading takes no lock.
 #[derive(Debug)]
-pub struct Published(ArcSwap<State>);
+pub struct Published {
+    state: ArcSwap<State>,
+    /// Rings for those who wait for a revision.
+    revision: watch::Sender<u64>,
+}
 
 impl Published {
     /// Publishes a first state.
     pub fn new(state: State) -> Self {
-        Self(ArcSwap::from_pointee(state))
+        let revision = watch::Sender::new(state.revision());
+        Self { state: ArcSwap::from_pointee(state), revision }
     }
 
     /// The current state, to look at briefly.
     pub fn load(&self) -> Guard<Arc<State>> {
-        self.0.load()
+        self.state.load()
     }
 
     /// The current state, to keep for a while.
     pub fn load_full(&self) -> Arc<State> {
-        self.0.load_full()
+        self.state.load_full()
     }
 
     /// Replaces the state: what is in it must be on disk.
     pub fn publish(&self, state: State) {
-        self.0.store(Arc::new(state));
+        let revision = state.revision();
+        self.state.store(Arc::new(state));
+        self.revision.send_replace(revision);
+    }
+
+    /// Waits until a revision is published. For ever, if it never is.
+    pub async fn reach(&self, revision: u64) {
+        let mut published = self.revision.subscribe();
+        // The sender is this, so it can't be gone.
+        let _ = published.wait_for(|published| *published >= revision).await;
     }
 }

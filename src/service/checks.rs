@@ -1,7 +1,7 @@
 //! Deciding checks: authorize the enforcer, decide, record. The answer may leave when the record is
 //! on disk, and not before; the future that [`Checker`] returns ends then.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     audit::{
@@ -47,6 +47,14 @@ pub enum CheckError {
         /// The enforcer.
         caller: Arc<str>,
     },
+    /// The revision that the check demands was not reached in time.
+    #[error("revision {at_least} was not reached in time: the server is at {revision}")]
+    RevisionNotReached {
+        /// The revision that is demanded.
+        at_least: u64,
+        /// The revision that there is.
+        revision: u64,
+    },
     /// The decision can't be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -85,6 +93,18 @@ impl Checker {
         }
         let (caller, account) = (Arc::clone(&caller.name), location.account().into());
         Err(CheckError::AccountNotBound { caller, account })
+    }
+
+    /// Waits until checks are decided at a revision or a later one.
+    pub async fn reach(&self, at_least: u64, patience: Duration) -> Result<(), CheckError> {
+        if self.published.load().revision() >= at_least {
+            return Ok(());
+        }
+        let reached = tokio::time::timeout(patience, self.published.reach(at_least)).await;
+        reached.map_err(|_| {
+            let revision = self.published.load().revision();
+            CheckError::RevisionNotReached { at_least, revision }
+        })
     }
 
     /// Decides one check.
