@@ -233,7 +233,7 @@ impl Client {
         request_id: String,
     ) -> Result<pb::CheckAccessResponse, Status> {
         let (parent, check) = (LOCATION.to_owned(), Some(check));
-        let request = pb::CheckAccessRequest { parent, check, request_id };
+        let request = pb::CheckAccessRequest { parent, check, request_id, at_least_revision: 0 };
         Ok(self.authorization.check_access(request).await?.into_inner())
     }
 
@@ -244,7 +244,8 @@ impl Client {
         request_id: String,
     ) -> Result<pb::BatchCheckAccessResponse, Status> {
         let parent = LOCATION.to_owned();
-        let request = pb::BatchCheckAccessRequest { parent, checks, request_id };
+        let request =
+            pb::BatchCheckAccessRequest { parent, checks, request_id, at_least_revision: 0 };
         Ok(self.authorization.batch_check_access(request).await?.into_inner())
     }
 }
