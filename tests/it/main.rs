@@ -16,3 +16,4 @@ mod support;
 mod decisions;
 
 mod checks;
+mod failing;
