@@ -17,3 +17,4 @@ mod decisions;
 
 mod checks;
 mod failing;
+mod hostile;

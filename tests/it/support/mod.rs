@@ -4,6 +4,7 @@
 
 pub mod clients;
 pub mod faults;
+pub mod methods;
 pub mod random;
 pub mod refusal;
 pub mod server;
