@@ -18,3 +18,4 @@ mod decisions;
 mod checks;
 mod failing;
 mod hostile;
+mod watching;
