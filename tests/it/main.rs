@@ -18,4 +18,6 @@ mod decisions;
 mod checks;
 mod failing;
 mod hostile;
+mod management;
+mod refusing;
 mod watching;
