@@ -208,6 +208,9 @@ fn invalid(violations: Vec<Violation>) -> Problem {
     let count = violations.len();
     let message = match violations.as_slice() {
         [Violation { field, description }] => format!("`{field}` {description}"),
+        [Violation { field, description }, _] => {
+            format!("`{field}` {description}; 1 more field is invalid")
+        }
         [Violation { field, description }, rest @ ..] => {
             format!("`{field}` {description}; {} more fields are invalid", rest.len())
         }
