@@ -16,8 +16,13 @@ mod support;
 mod decisions;
 
 mod checks;
+mod configuration;
+mod coverage;
+mod errors;
 mod failing;
 mod hostile;
 mod management;
+mod program;
 mod refusing;
+mod replay;
 mod watching;

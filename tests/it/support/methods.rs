@@ -26,8 +26,8 @@ pub const METHODS: [Method; 13] = [
             let mut request = world::new_access_point("new", &["RAMPolicy"]);
             let access_point = request.access_point.as_mut().unwrap();
             access_point.authentication = Some(world::ecs_role("ECSRole"));
-            access_point.description = "An application".to_owned();
-            request.request_id = "new-access-point".to_owned();
+            access_point.description = "An application".into();
+            request.request_id = "new-access-point".into();
             request.encode_to_vec()
         },
     },
@@ -43,8 +43,8 @@ pub const METHODS: [Method; 13] = [
         caller: ADMIN,
         example: || {
             let mut request = world::delete_access_point("new");
-            request.etag = "0-0".to_owned();
-            request.request_id = "old-access-point".to_owned();
+            request.etag = "0-0".into();
+            request.request_id = "old-access-point".into();
             request.encode_to_vec()
         },
     },
@@ -53,8 +53,8 @@ pub const METHODS: [Method; 13] = [
         caller: ADMIN,
         example: || {
             let mut request = world::new_policy("new", &["secret/a", "secret/b*"], &["Network"]);
-            request.policy.as_mut().unwrap().description = "A policy".to_owned();
-            request.request_id = "new-policy".to_owned();
+            request.policy.as_mut().unwrap().description = "A policy".into();
+            request.request_id = "new-policy".into();
             request.encode_to_vec()
         },
     },
@@ -68,8 +68,8 @@ pub const METHODS: [Method; 13] = [
         caller: ADMIN,
         example: || {
             let mut request = world::delete_policy("new");
-            request.etag = "0-0".to_owned();
-            request.request_id = "old-policy".to_owned();
+            request.etag = "0-0".into();
+            request.request_id = "old-policy".into();
             request.encode_to_vec()
         },
     },
@@ -79,8 +79,8 @@ pub const METHODS: [Method; 13] = [
         example: || {
             let addresses = ["10.10.10.10/24", "2001:db8::/32"];
             let mut request = world::new_rule("new", world::vpc("vpc-2"), &addresses);
-            request.network_rule.as_mut().unwrap().description = "A rule".to_owned();
-            request.request_id = "new-rule".to_owned();
+            request.network_rule.as_mut().unwrap().description = "A rule".into();
+            request.request_id = "new-rule".into();
             request.encode_to_vec()
         },
     },
@@ -94,8 +94,8 @@ pub const METHODS: [Method; 13] = [
         caller: ADMIN,
         example: || {
             let mut request = world::delete_rule("new");
-            request.etag = "0-0".to_owned();
-            request.request_id = "old-rule".to_owned();
+            request.etag = "0-0".into();
+            request.request_id = "old-rule".into();
             request.encode_to_vec()
         },
     },

@@ -13,6 +13,6 @@ pub mod world;
 
 pub use clients::{ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER};
 pub use clients::{Client, SECOND_ADMIN};
-pub use faults::{Fault, Faults};
+pub use faults::Fault;
 pub use refusal::{Refusal, refused};
 pub use server::{Setup, TestServer};

@@ -1,6 +1,6 @@
 //! Numbers that look random and are the same in every run.
 
-/// A generator with a fixed beginning (SplitMix64).
+/// A generator with a fixed beginning (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -22,8 +22,8 @@ impl Random {
     }
 
     /// One of a list.
-    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
-        &list[self.below(list.len())]
+    pub fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
     }
 
     /// So many bytes.

@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, Once},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -66,11 +66,6 @@ impl Setup {
 
     /// Starts it, and waits until it serves.
     pub async fn start(self) -> TestServer {
-        static UMASK: Once = Once::new();
-        // As the program does: what the server makes is for its own user alone.
-        UMASK.call_once(|| {
-            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        });
         let listeners = listen::listen("127.0.0.1:0".parse().unwrap(), self.listeners).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let faults = Faults::default();
