@@ -28,6 +28,11 @@ const DOMAIN: &str = "aap";
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// When to repeat what was refused because others hold something for long.
 const LONG_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// How many bytes of a status its list of violations may have. A status travels in headers, of
+/// which strict clients take 8 KiB in all; others end the whole connection over too many.
+const MAX_LISTED_BYTES: usize = 4 * 1_024;
+/// About what a violation has besides its texts.
+const VIOLATION_BYTES: usize = 12;
 
 /// Everything that a call can be refused with.
 #[derive(Debug)]
@@ -206,6 +211,9 @@ fn invalid(violations: Vec<Violation>) -> Problem {
     let count = violations.len();
     let message = match violations.as_slice() {
         [Violation { field, description }] => format!("`{field}` {description}"),
+        [Violation { field, description }, _] => {
+            format!("`{field}` {description}; 1 more field is invalid")
+        }
         [Violation { field, description }, rest @ ..] => {
             format!("`{field}` {description}; {} more fields are invalid", rest.len())
         }
@@ -215,7 +223,8 @@ fn invalid(violations: Vec<Violation>) -> Problem {
     let violations = violations
         .into_iter()
         .map(|Violation { field, description }| FieldViolation::new(field, description));
-    problem.details.set_bad_request(violations.collect::<Vec<_>>());
+    let size = |one: &FieldViolation| one.field.len() + one.description.len();
+    problem.details.set_bad_request(as_many_as_fit(violations, size));
     problem.with("violations", count)
 }
 
@@ -275,8 +284,7 @@ fn rejected(rejection: Rejection) -> Problem {
         Rejection::InUse { resource, holders, total } => {
             let problem = Problem::new(Code::FailedPrecondition, Reason::ResourceInUse, message)
                 .with("holders", total);
-            let description = format!("holds `{resource}`");
-            preconditions(problem, "HELD", &holders, &description).with("resource", resource)
+            preconditions(problem, "HELD", &holders, "holds it").with("resource", resource)
         }
         Rejection::EtagMismatch { resource, current } => {
             Problem::new(Code::Aborted, Reason::EtagMismatch, message)
@@ -308,15 +316,24 @@ fn preconditions(
     resources: &[ResourceName],
     description: &str,
 ) -> Problem {
-    let violations = resources.iter().map(|resource| {
-        PreconditionViolation::new(
-            kind,
-            resource.to_string(),
-            format!("`{resource}` {description}"),
-        )
-    });
-    problem.details.set_precondition_failure(violations.collect::<Vec<_>>());
+    let violations = resources
+        .iter()
+        .map(|resource| PreconditionViolation::new(kind, resource.to_string(), description));
+    let size =
+        |one: &PreconditionViolation| one.r#type.len() + one.subject.len() + one.description.len();
+    problem.details.set_precondition_failure(as_many_as_fit(violations, size));
     problem
+}
+
+/// The first of some violations; how many there are is in the metadata.
+fn as_many_as_fit<T>(violations: impl Iterator<Item = T>, size: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut room = MAX_LISTED_BYTES;
+    let fits = |violation: &T| {
+        let left = room.checked_sub(size(violation) + VIOLATION_BYTES);
+        room = left.unwrap_or_default();
+        left.is_some()
+    };
+    violations.take_while(fits).collect()
 }
 
 fn check(error: CheckError) -> Problem {

@@ -1,6 +1,10 @@
 //! `aap serve`: from the command line to a running server.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
@@ -68,8 +72,12 @@ fn start(
     let mut listeners = Vec::new();
     for address in &config.listen {
         let opened = listen::listen(*address, listen::sockets_per_address());
-        listeners.extend(opened.with_context(|| format!("can't listen on {address}"))?);
-        tracing::info!(%address, "listening");
+        let opened = opened.with_context(|| format!("can't listen on {address}"))?;
+        // Port 0 stands for any: what was got is what callers need.
+        if let Some(Ok(address)) = opened.first().map(TcpListener::local_addr) {
+            tracing::info!(%address, "listening");
+        }
+        listeners.extend(opened);
     }
     let stores = Stores::open(&config.data_dir, &config.origin)?;
     let settings = Settings {

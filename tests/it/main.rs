@@ -1,11 +1,29 @@
-//! The tests that know only the crate's public face.
+//! The tests that know only the crate's public face: a real server behind a real socket, and the
+//! program itself.
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    unreachable_pub,
     reason = "test code: what goes wrong here is a failed test"
 )]
 
+mod support;
+
 mod decisions;
+
+mod checks;
+mod configuration;
+mod coverage;
+mod errors;
+mod failing;
+mod hostile;
 mod killed;
+mod management;
+mod program;
+mod refusing;
+mod replay;
+mod watching;

@@ -1,0 +1,245 @@
+//! Every error of the API, provoked over the API, on one page: what was done, and what came of it.
+//!
+//! A page to read: what differs from run to run stands in angle brackets.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use aap::{
+    api::pb::{self, ErrorReason, network_rule::Kind, watch_audit_records_request::Start},
+    audit::log::Options,
+    store::space::Reserve,
+};
+use expect_test::expect_file;
+use tokio::task::JoinSet;
+
+use crate::support::{
+    ADMIN, AUDITOR, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER, Refusal, Setup,
+    TestServer, refused,
+    server::PATIENCE,
+    watching::{Watch, stored},
+    world::{self, HERE, ask, ask_all},
+};
+
+/// Reasons that no test here provokes. This list may only shrink.
+const NOT_PROVOKED: [&str; 0] = [];
+
+/// What a page is made of.
+#[derive(Debug, Default)]
+struct Page {
+    text: String,
+    reasons: BTreeSet<String>,
+}
+
+impl Page {
+    fn add(&mut self, situation: &str, refusal: &Refusal) {
+        let mut refusal = refusal.clone();
+        for (key, value) in [("etag", "<etag>"), ("free_percent", "<free>")] {
+            if let Some(found) = refusal.metadata.get_mut(key) {
+                refusal.message = refusal.message.replacen(found.as_str(), value, 1);
+                value.clone_into(found);
+            }
+        }
+        write!(self.text, "\n{situation}\n{refusal}").unwrap();
+        self.reasons.insert(refusal.reason);
+    }
+}
+
+#[tokio::test]
+async fn every_error_stands_on_the_page() {
+    let mut page = Page::default();
+    page.text.push_str("What callers are told, by what they did.\n");
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    who_may_not(&mut page, &server).await;
+    what_is_wrong(&mut page, &server).await;
+    what_is_not_so(&mut page, &server).await;
+    what_the_log_has_not(&mut page, &server).await;
+    let setup = server.stop().await;
+    what_the_journal_can_not(&mut page, setup.clone()).await;
+    what_the_audit_log_can_not(&mut page, setup).await;
+    expect_file!["../snapshots/errors.txt"].assert_eq(&page.text);
+
+    let all = (1..).map_while(|number| ErrorReason::try_from(number).ok());
+    let all: BTreeSet<_> = all.map(|reason| reason.as_str_name().to_owned()).collect();
+    let missing: Vec<_> = all.difference(&page.reasons).collect();
+    assert_eq!(missing, NOT_PROVOKED, "reasons that aren't on the page");
+}
+
+async fn who_may_not(page: &mut Page, server: &TestServer) {
+    let check = |client: Client| async move {
+        refused(client.authorization().check_access(ask(world::allowed())).await)
+    };
+    let stranger = Client::new(server.channel().clone(), "aap_wrong");
+    page.add("any method, by a stranger", &check(stranger).await);
+    page.add("CheckAccess, by an admin", &check(server.client(ADMIN)).await);
+    page.add("CheckAccess of another's account", &check(server.client(OTHER_ENFORCER)).await);
+    page.add("CheckAccess by name, which is not allowed", &check(server.client(GATEWAY)).await);
+    let request = world::new_policy("p", &["secret/a"], &[]);
+    let refusal = refused(server.client(OTHER_ADMIN).policies().create_policy(request).await);
+    page.add("CreatePolicy in another's account", &refusal);
+}
+
+async fn what_is_wrong(page: &mut Page, server: &TestServer) {
+    let (admin, enforcer) = (server.client(ADMIN), server.client(ENFORCER));
+    let path = "/aap.v1.PolicyService/GetPolicy";
+    let garbage = admin.raw(path, vec![0xff]).await.unwrap_err();
+    page.add("GetPolicy with bytes that are no message", &Refusal::of(&garbage));
+    let large = admin.raw(path, vec![0; 5_000_000]).await.unwrap_err();
+    page.add("GetPolicy with 5 MB", &Refusal::of(&large));
+    let get = pb::GetPolicyRequest { name: format!("{HERE}/policy/p") };
+    let refusal = refused(admin.policies().get_policy(get).await);
+    page.add("GetPolicy of no name", &refusal);
+    let get = pb::GetPolicyRequest { name: format!("{HERE}/policies/-p") };
+    let refusal = refused(admin.policies().get_policy(get).await);
+    page.add("GetPolicy of a name with an invalid id", &refusal);
+    let empty = pb::CreateAccessPointRequest { parent: HERE.into(), ..Default::default() };
+    let refusal = refused(admin.access_points().create_access_point(empty).await);
+    page.add("CreateAccessPoint with nothing but a parent", &refusal);
+    let policy = pb::Policy {
+        scope: "kst".into(),
+        permissions: vec![0],
+        resources: vec!["secret/*a".into(), "alias/a".into(), "secret/".into(), "secret/ ".into()],
+        ..Default::default()
+    };
+    let request = pb::CreatePolicyRequest {
+        parent: HERE.into(),
+        policy_id: "p".into(),
+        policy: Some(policy),
+        request_id: "two words".into(),
+        validate_only: true,
+    };
+    let refusal = refused(admin.policies().create_policy(request).await);
+    page.add("CreatePolicy with everything wrong", &refusal);
+    let useless = world::new_policy("p", &["key/a"], &[]);
+    let refusal = refused(admin.policies().create_policy(useless).await);
+    page.add("CreatePolicy of a policy that could never allow", &refusal);
+    let rule = world::new_rule("r", world::vpc(""), &["10.0.0.0/33"]);
+    let refusal = refused(admin.policies().create_network_rule(rule).await);
+    page.add("CreateNetworkRule with everything wrong", &refusal);
+    let refusal = refused(enforcer.authorization().batch_check_access(ask_all(vec![])).await);
+    page.add("BatchCheckAccess without a check", &refusal);
+    let wrong = pb::Check { action: "?".into(), instance: String::new(), ..world::allowed() };
+    let batch = ask_all(vec![world::allowed(), wrong]);
+    let refusal = refused(enforcer.authorization().batch_check_access(batch).await);
+    page.add("BatchCheckAccess with a check that is wrong", &refusal);
+}
+
+async fn what_is_not_so(page: &mut Page, server: &TestServer) {
+    let admin = server.client(ADMIN);
+    let get = pb::GetAccessPointRequest { name: world::access_point_name("nobody") };
+    let refusal = refused(admin.access_points().get_access_point(get).await);
+    page.add("GetAccessPoint of what is not there", &refusal);
+    let refusal = refused(admin.policies().delete_policy(world::delete_policy("none")).await);
+    page.add("DeletePolicy of what is not there", &refusal);
+    let policy = world::new_policy("RAMPolicy", &["secret/a"], &[]);
+    let refusal = refused(admin.policies().create_policy(policy).await);
+    page.add("CreatePolicy of what is there", &refusal);
+    let access_point = world::new_access_point("new", &["gone", "RAMPolicy", "Gone"]);
+    let refusal = refused(admin.access_points().create_access_point(access_point).await);
+    page.add("CreateAccessPoint with policies that are not there", &refusal);
+    let refusal =
+        refused(admin.policies().delete_network_rule(world::delete_rule("Network")).await);
+    page.add("DeleteNetworkRule of what a policy holds", &refusal);
+    let delete =
+        pb::DeleteAccessPointRequest { etag: "old".into(), ..world::delete_access_point("app") };
+    let refusal = refused(admin.access_points().delete_access_point(delete).await);
+    page.add("DeleteAccessPoint with another etag", &refusal);
+
+    let private = Kind::PrivateNetwork(pb::PrivateNetwork {});
+    let mut rule = world::new_rule("Private", private, &["10.0.0.0/8"]);
+    rule.request_id = "rule-1".into();
+    admin.policies().create_network_rule(rule.clone()).await.unwrap();
+    rule.network_rule_id = "Other".into();
+    let refusal = refused(admin.policies().create_network_rule(rule).await);
+    page.add("CreateNetworkRule with a request id that was used", &refusal);
+    let policy = world::new_policy("p", &["secret/a"], &["Network", "Private"]);
+    let refusal = refused(admin.policies().create_policy(policy).await);
+    page.add("CreatePolicy for the shared KMS with a private rule", &refusal);
+}
+
+async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
+    let auditor = server.client(AUDITOR);
+    let missing = stored(&auditor, 1_000).await.unwrap_err();
+    page.add("GetAuditRecord of what is not there", &Refusal::of(&missing));
+    // Where the log ends depends on what was refused before: all of that is recorded.
+    let last = Watch::from_end(&auditor).await.through;
+    let ahead = Watch::begin(&auditor, Start::FromSequence(1_000)).await.unwrap_err();
+    let mut refusal = Refusal::of(&ahead);
+    refusal.message = refusal.message.replace(&format!("to {last},"), "to <last>,");
+    assert_eq!(refusal.metadata.insert("last".into(), "<last>".into()), Some(last.to_string()));
+    page.add("WatchAuditRecords from too far ahead", &refusal);
+    let request = pb::WatchAuditRecordsRequest::default();
+    let refusal = refused(auditor.audit().watch_audit_records(request).await);
+    page.add("WatchAuditRecords from nowhere", &refusal);
+
+    server.faults.fail_once(Fault::AuditRead);
+    let unread = stored(&auditor, 1).await.unwrap_err();
+    page.add("GetAuditRecord when the disk fails", &Refusal::of(&unread));
+
+    let mut opening = JoinSet::new();
+    for connection in 0..2 {
+        let auditor = server.client_apart(AUDITOR);
+        opening.spawn(async move {
+            let mut open = Vec::new();
+            for _ in 0..500 {
+                open.push(Watch::from_end(&auditor).await);
+            }
+            (connection, open)
+        });
+    }
+    let open = opening.join_all().await;
+    let one_more = Watch::begin(&auditor, Start::FromSequence(1)).await.unwrap_err();
+    page.add("WatchAuditRecords when 1,000 are open", &Refusal::of(&one_more));
+    drop(open);
+}
+
+async fn what_the_journal_can_not(page: &mut Page, setup: Setup) {
+    // No disk has more than all of it free.
+    let reserve = Reserve { management_percent: 101, check_percent: 0 };
+    let server = Setup { reserve, ..setup.clone() }.start().await;
+    let policy = |id: &str| world::new_policy(id, &["secret/a"], &[]);
+    let refusal = refused(server.client(ADMIN).policies().create_policy(policy("p")).await);
+    page.add("CreatePolicy when the disk is too full", &refusal);
+    server.stop().await;
+
+    let server = setup.start().await;
+    server.faults.block_appends();
+    let mut creating = JoinSet::new();
+    // One connection has fewer calls open than the queue has places.
+    let admins = [server.client_apart(ADMIN), server.client_apart(ADMIN)];
+    for number in 0..1_100 {
+        if number == 1 {
+            // The first one is with the disk; the others wait.
+            server.faults.wait_until_blocked().await;
+        }
+        let admin = admins[number % 2].clone();
+        let request = policy(&format!("p-{number}"));
+        creating.spawn(async move { admin.policies().create_policy(request).await });
+    }
+    let first_answered = tokio::time::timeout(PATIENCE, creating.join_next()).await;
+    let first_answered = first_answered.unwrap().unwrap().unwrap();
+    page.add("CreatePolicy when too many changes wait", &refused(first_answered));
+    server.faults.release();
+    creating.join_all().await;
+
+    server.faults.fail_once(Fault::JournalAppend);
+    let refusal = refused(server.client(ADMIN).policies().create_policy(policy("p")).await);
+    page.add("CreatePolicy when the journal fails", &refusal);
+    server.stop().await;
+}
+
+async fn what_the_audit_log_can_not(page: &mut Page, setup: Setup) {
+    let options = Options { buffer_bytes: 64 * 1_024, ..setup.options };
+    let server = Setup { options, ..setup }.start().await;
+    let mut enforcer = server.client(ENFORCER).authorization();
+    let batch = ask_all(vec![world::allowed(); 1_000]);
+    let refusal = refused(enforcer.batch_check_access(batch).await);
+    page.add("BatchCheckAccess when too many decisions wait", &refusal);
+    let idle = Watch::from_end(&server.client_apart(AUDITOR)).await;
+    server.faults.fail_once(Fault::AuditSync);
+    let refusal = refused(enforcer.check_access(ask(world::allowed())).await);
+    page.add("CheckAccess when the audit log fails", &refusal);
+    let ((_, ended, _), (_, outcome)) = tokio::join!(idle.end(), server.stop_with_outcome());
+    assert!(outcome.is_err());
+    page.add("WatchAuditRecords when the server stops", &Refusal::of(&ended.unwrap()));
+}

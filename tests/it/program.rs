@@ -1,0 +1,270 @@
+//! The program itself, run as an operator runs it: its words, its exit codes, its signals.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use aap::identity::token::TokenDigest;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::{
+    ADMIN, AUDITOR, Client, ENFORCER,
+    clients::{connect, token_of},
+    watching::Watch,
+    world,
+};
+
+/// The program with arguments.
+fn aap(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
+    command.args(arguments).stdin(Stdio::null()).env_clear();
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    aap(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+/// A directory with a configuration in it.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap() };
+        let mut config =
+            format!("listen = [\"127.0.0.1:0\"]\ndata_dir = \"{}\"\n", place.data_dir().display());
+        config.push_str("[audit]\nsegment_mebibytes = 1\n");
+        config.push_str("[disk]\nmanagement_reserve_percent = 0\ncheck_reserve_percent = 0\n");
+        for (name, rest) in [
+            (ADMIN, "role = \"admin\""),
+            (ENFORCER, "role = \"enforcer\"\nassert_identity = true"),
+            (AUDITOR, "role = \"auditor\""),
+        ] {
+            let digest = TokenDigest::of(&token_of(name));
+            writeln!(
+                config,
+                "[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{digest}\"\n\
+                 accounts = [\"*\"]\n{rest}"
+            )
+            .unwrap();
+        }
+        fs::write(place.config(), config).unwrap();
+        place
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("aap.toml")
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts a server, and waits until it says that it serves.
+    fn serve(&self) -> Running {
+        let mut command = aap(&["serve", "--config", self.config().to_str().unwrap()]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut running =
+            Running { log: BufReader::new(child.stderr.take().unwrap()), child, address: None };
+        while !running.read_line().contains("serving") {}
+        running
+    }
+}
+
+/// A server that runs.
+struct Running {
+    child: Child,
+    log: BufReader<ChildStderr>,
+    address: Option<SocketAddr>,
+}
+
+impl Running {
+    /// The next line of the log; panics at its end.
+    fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.log.read_line(&mut line).unwrap() > 0, "the log has ended");
+        if let Some((_, rest)) = line.split_once("listening") {
+            let address = rest.split('=').nth(1).unwrap();
+            let address: String = address
+                .chars()
+                .filter(|letter| letter.is_ascii_digit() || ".:".contains(*letter))
+                .collect();
+            self.address = address.parse().ok();
+        }
+        line
+    }
+
+    fn client(&self, caller: &str) -> Client {
+        Client::new(connect(self.address.expect("it says where it listens")), &token_of(caller))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end; its exit code and the rest of its log.
+    async fn wait(mut self) -> (Option<i32>, String) {
+        let waited = tokio::task::spawn_blocking(move || {
+            let mut rest = String::new();
+            while self.log.read_line(&mut rest).unwrap() > 0 {}
+            (self.child.wait().unwrap().code(), rest)
+        });
+        waited.await.unwrap()
+    }
+}
+
+#[test]
+fn a_new_token_comes_with_its_digest() {
+    let made = output(&["token", "new"]);
+    assert!(made.status.success());
+    let words: Vec<_> = text(&made.stdout).split_whitespace().collect();
+    let ["token", token, "token_sha256", digest] = words[..] else { panic!("{words:?}") };
+    assert!(token.starts_with("aap_"));
+    assert_eq!(TokenDigest::of(token).to_string(), digest);
+    assert_ne!(output(&["token", "new"]).stdout, made.stdout);
+}
+
+#[test]
+fn a_configuration_can_be_checked_without_serving() {
+    let place = Place::new();
+    let config = place.config();
+    let check = ["serve", "--config", config.to_str().unwrap(), "--check-config"];
+    let checked = output(&check);
+    assert!(checked.status.success(), "{checked:?}");
+    assert_eq!(text(&checked.stdout), format!("configuration `{}` is valid\n", config.display()));
+    assert!(!place.data_dir().exists(), "nothing was made");
+
+    fs::write(&config, "listen = []\n").unwrap();
+    let checked = output(&check);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = text(&checked.stderr);
+    for problem in [
+        "error: configuration `",
+        "`listen` is missing",
+        "`data_dir` is missing",
+        "`callers` is missing",
+    ] {
+        assert!(told.contains(problem), "{told}");
+    }
+    let gone = output(&["serve", "--config", "/nowhere/aap.toml"]);
+    assert_eq!(gone.status.code(), Some(1));
+    let told = text(&gone.stderr);
+    assert!(told.starts_with("error: can't read configuration `/nowhere/aap.toml`: "), "{told}");
+}
+
+#[test]
+fn what_the_command_line_lacks_is_said() {
+    for arguments in [&["serve"][..], &[], &["serve", "--dev", "--config", "x"], &["nothing"]] {
+        let refused = output(arguments);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&refused.stderr).contains("Usage: aap"), "{arguments:?}");
+    }
+    let version = output(&["--version"]);
+    assert_eq!(text(&version.stdout), format!("aap {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn a_signal_to_stop_lets_open_calls_end_and_exits_with_zero() {
+    let place = Place::new();
+    for (round, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
+        let server = place.serve();
+        if round == 0 {
+            world::enter_page_example(&server.client(ADMIN)).await;
+        }
+        world::allow(&server.client(ENFORCER)).await;
+        let watch = Watch::from_end(&server.client(AUDITOR)).await;
+        server.signal(signal);
+        let ((entries, told, _), (code, log)) = tokio::join!(watch.end(), server.wait());
+        assert!(entries.is_empty());
+        assert_eq!(told.unwrap().code(), tonic::Code::Unavailable);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("stopped"), "{log}");
+    }
+    let server = place.serve();
+    let receipt = world::allow(&server.client(ENFORCER)).await;
+    // Twice a start, a check and a stop, and then the third start.
+    assert_eq!(receipt.sequence, 8);
+    let records = Watch::from(&server.client(AUDITOR), 1).await.records_through(8).await;
+    assert_eq!(records.len(), 8);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_same_data_names_the_first() {
+    let place = Place::new();
+    let first = place.serve();
+    let second = output(&["serve", "--config", place.config().to_str().unwrap()]);
+    assert_eq!(second.status.code(), Some(1));
+    let told = text(&second.stderr);
+    let pid = first.child.id();
+    let wanted = format!(
+        "error: data directory `{}` is in use by process {pid}; stop that one first",
+        place.data_dir().display()
+    );
+    assert!(told.contains(&wanted), "{told}");
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_killed_server_has_all_that_it_answered() {
+    let place = Place::new();
+    let server = place.serve();
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let receipt = world::allow(&server.client(ENFORCER)).await;
+    server.signal(Signal::KILL);
+    assert_eq!(server.wait().await.0, None);
+    let server = place.serve();
+    let again = world::allow(&server.client(ENFORCER)).await;
+    assert_eq!(again.sequence, receipt.sequence + 2, "a start stands between them");
+    let mut watch = Watch::from(&server.client(AUDITOR), receipt.sequence).await;
+    assert_eq!(watch.next().await.leaf_hash, receipt.leaf_hash);
+    drop(watch);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().await.0, Some(0));
+}
+
+/// Asserts that nobody but the owner can read or write anything here.
+fn assert_closed_to_others(path: &Path) {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let mode = metadata.permissions().mode() & 0o777;
+    assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            assert_closed_to_others(&entry.unwrap().path());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_data_is_for_the_servers_own_user_alone() {
+    let place = Place::new();
+    let server = place.serve();
+    world::enter_page_example(&server.client(ADMIN)).await;
+    world::allow(&server.client(ENFORCER)).await;
+    assert_closed_to_others(&place.data_dir());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().await.0, Some(0));
+    assert_closed_to_others(&place.data_dir());
+    let format = place.data_dir().join("FORMAT");
+    fs::set_permissions(&format, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = output(&["serve", "--config", place.config().to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("FORMAT` has mode 644, which lets others in; run `chmod"), "{told}");
+}

@@ -1,0 +1,182 @@
+//! The callers that every test server knows, and their clients.
+
+use std::{collections::BTreeSet, net::SocketAddr};
+
+use aap::{
+    api::pb::{
+        access_point_service_client::AccessPointServiceClient,
+        audit_service_client::AuditServiceClient,
+        authorization_service_client::AuthorizationServiceClient,
+        policy_service_client::PolicyServiceClient,
+    },
+    domain::name::Id,
+    identity::{
+        caller::{Accounts, Assertion, Caller, CallerRole, Callers},
+        token::TokenDigest,
+    },
+};
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use tonic::{
+    Request, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+/// An admin of the account `acme`.
+pub const ADMIN: &str = "admin";
+/// Another admin of the account `acme`.
+pub const SECOND_ADMIN: &str = "second-admin";
+/// An admin of the account `other`.
+pub const OTHER_ADMIN: &str = "other-admin";
+/// An enforcer of `acme` that names access points itself.
+pub const ENFORCER: &str = "enforcer";
+/// An enforcer of `acme` that may not.
+pub const GATEWAY: &str = "gateway";
+/// An enforcer of `other` that names access points itself.
+pub const OTHER_ENFORCER: &str = "other-enforcer";
+/// An auditor of all accounts.
+pub const AUDITOR: &str = "auditor";
+/// An auditor of the account `acme`.
+pub const ACME_AUDITOR: &str = "acme-auditor";
+
+/// Everybody: name, role, account.
+pub const EVERYBODY: [(&str, CallerRole, &str); 8] = [
+    (ADMIN, CallerRole::Admin, "acme"),
+    (SECOND_ADMIN, CallerRole::Admin, "acme"),
+    (OTHER_ADMIN, CallerRole::Admin, "other"),
+    (ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "acme"),
+    (GATEWAY, CallerRole::Enforcer(Assertion::Forbidden), "acme"),
+    (OTHER_ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "other"),
+    (AUDITOR, CallerRole::Auditor, "*"),
+    (ACME_AUDITOR, CallerRole::Auditor, "acme"),
+];
+
+/// The token of a caller.
+pub fn token_of(caller: &str) -> String {
+    format!("the-token-of-{caller}")
+}
+
+/// All callers, for a server.
+pub fn everybody() -> Callers {
+    let mut callers = Callers::default();
+    for (name, role, account) in EVERYBODY {
+        let accounts = match account {
+            "*" => Accounts::All,
+            account => Accounts::Only(BTreeSet::from([Id::parse(account).unwrap()])),
+        };
+        let caller = Caller { name: name.into(), role, accounts };
+        assert!(callers.add(TokenDigest::of(&token_of(name)), caller));
+    }
+    callers
+}
+
+/// A new connection, which is made with its first call.
+pub fn connect(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+/// Calls with a bearer token.
+#[derive(Clone, Debug)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+type Authorized = InterceptedService<Channel, Bearer>;
+
+/// Somebody who calls.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    bearer: Bearer,
+}
+
+impl Client {
+    /// A caller with a token, on a connection.
+    pub fn new(channel: Channel, token: &str) -> Self {
+        Self { channel, bearer: Bearer(format!("Bearer {token}").parse().unwrap()) }
+    }
+
+    pub fn access_points(&self) -> AccessPointServiceClient<Authorized> {
+        AccessPointServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn policies(&self) -> PolicyServiceClient<Authorized> {
+        PolicyServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn authorization(&self) -> AuthorizationServiceClient<Authorized> {
+        AuthorizationServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+            .max_decoding_message_size(usize::MAX)
+    }
+
+    pub fn audit(&self) -> AuditServiceClient<Authorized> {
+        AuditServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+            .max_decoding_message_size(usize::MAX)
+    }
+
+    /// Calls any method with any bytes; returns the first message of the answer.
+    pub async fn raw(&self, method: &str, message: impl Into<Bytes>) -> Result<Bytes, Status> {
+        let mut request = Request::new(message.into());
+        request.metadata_mut().insert("authorization", self.bearer.0.clone());
+        raw(&self.channel, method, request).await
+    }
+}
+
+/// Calls any method with any bytes and headers; returns the first message of the answer.
+pub async fn raw(
+    channel: &Channel,
+    method: &str,
+    request: Request<Bytes>,
+) -> Result<Bytes, Status> {
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+    let path: PathAndQuery = method.parse().unwrap();
+    let mut answer = grpc.server_streaming(request, path, RawCodec).await?.into_inner();
+    Ok(answer.message().await?.expect("an answer has a message or an error"))
+}
+
+/// Takes and gives the bytes of messages as they are.
+#[derive(Debug)]
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}

@@ -1,0 +1,132 @@
+//! Every method of the API, who may call it, and a message that it takes.
+
+use aap::api::pb;
+use prost::Message as _;
+
+use super::{
+    clients::{ADMIN, AUDITOR, ENFORCER},
+    world::{self, ask, ask_all},
+};
+
+/// A method.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    pub path: &'static str,
+    /// Somebody who may call it.
+    pub caller: &'static str,
+    /// A message for a world that has the page's example; what it creates isn't there yet.
+    pub example: fn() -> Vec<u8>,
+}
+
+pub const METHODS: [Method; 13] = [
+    Method {
+        path: "/aap.v1.AccessPointService/CreateAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::new_access_point("new", &["RAMPolicy"]);
+            let access_point = request.access_point.as_mut().unwrap();
+            access_point.authentication = Some(world::ecs_role("ECSRole"));
+            access_point.description = "An application".into();
+            request.request_id = "new-access-point".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/GetAccessPoint",
+        caller: ADMIN,
+        example: || {
+            pb::GetAccessPointRequest { name: world::access_point_name("app") }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/DeleteAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::delete_access_point("new");
+            request.etag = "0-0".into();
+            request.request_id = "old-access-point".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/CreatePolicy",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::new_policy("new", &["secret/a", "secret/b*"], &["Network"]);
+            request.policy.as_mut().unwrap().description = "A policy".into();
+            request.request_id = "new-policy".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/GetPolicy",
+        caller: ADMIN,
+        example: || pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.PolicyService/DeletePolicy",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::delete_policy("new");
+            request.etag = "0-0".into();
+            request.request_id = "old-policy".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/CreateNetworkRule",
+        caller: ADMIN,
+        example: || {
+            let addresses = ["10.10.10.10/24", "2001:db8::/32"];
+            let mut request = world::new_rule("new", world::vpc("vpc-2"), &addresses);
+            request.network_rule.as_mut().unwrap().description = "A rule".into();
+            request.request_id = "new-rule".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/GetNetworkRule",
+        caller: ADMIN,
+        example: || pb::GetNetworkRuleRequest { name: world::rule_name("Network") }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.PolicyService/DeleteNetworkRule",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::delete_rule("new");
+            request.etag = "0-0".into();
+            request.request_id = "old-rule".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuthorizationService/CheckAccess",
+        caller: ENFORCER,
+        example: || {
+            let request_id = "check".to_owned();
+            pb::CheckAccessRequest { request_id, ..ask(world::allowed()) }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuthorizationService/BatchCheckAccess",
+        caller: ENFORCER,
+        example: || {
+            let checks = vec![world::allowed(), world::question("secret/other")];
+            let request_id = "batch".to_owned();
+            pb::BatchCheckAccessRequest { request_id, ..ask_all(checks) }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuditService/GetAuditRecord",
+        caller: AUDITOR,
+        example: || pb::GetAuditRecordRequest { sequence: 1, form: 2 }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.AuditService/WatchAuditRecords",
+        caller: AUDITOR,
+        example: || {
+            let start = pb::watch_audit_records_request::Start::FromSequence(1);
+            pb::WatchAuditRecordsRequest { form: 1, start: Some(start) }.encode_to_vec()
+        },
+    },
+];

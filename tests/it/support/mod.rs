@@ -1,0 +1,18 @@
+//! What the tests of a running server share.
+//!
+//! It asserts nothing about what the server should answer; that is for the tests.
+
+pub mod clients;
+pub mod faults;
+pub mod methods;
+pub mod random;
+pub mod refusal;
+pub mod server;
+pub mod watching;
+pub mod world;
+
+pub use clients::{ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER};
+pub use clients::{Client, SECOND_ADMIN};
+pub use faults::Fault;
+pub use refusal::{Refusal, refused};
+pub use server::{Setup, TestServer};

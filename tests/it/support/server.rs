@@ -1,0 +1,203 @@
+//! A whole server in the process of the test: its own thread, a real socket, a real directory.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use aap::{
+    audit::log::Options,
+    clock::Clock,
+    server::{self, ServeError, Settings, Stores, listen},
+    store::space::Reserve,
+};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tonic::transport::Channel;
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient},
+};
+
+use super::{
+    clients::{self, Client, connect},
+    faults::{Faults, FaultyJournal, FaultyVolume},
+};
+
+/// How long anything that a test waits for may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Services whose health is told, the server as a whole included.
+pub const WHOLE: &str = "";
+pub const AUTHORIZATION: &str = "aap.v1.AuthorizationService";
+pub const AUDIT: &str = "aap.v1.AuditService";
+pub const ACCESS_POINTS: &str = "aap.v1.AccessPointService";
+pub const POLICIES: &str = "aap.v1.PolicyService";
+
+/// How a server is to be run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub options: Options,
+    pub reserve: Reserve,
+    /// How many runtimes serve.
+    pub listeners: usize,
+    /// What the directories are in; removed with the last of them that need it.
+    pub dir: Arc<TempDir>,
+}
+
+impl Setup {
+    /// A server on a new directory.
+    pub fn new() -> Self {
+        Self {
+            options: Options { segment_bytes: 1 << 20, ..Options::default() },
+            reserve: Reserve { management_percent: 0, check_percent: 0 },
+            listeners: 1,
+            dir: Arc::new(tempfile::tempdir().unwrap()),
+        }
+    }
+
+    /// Where the data is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts it, and waits until it serves.
+    pub async fn start(self) -> TestServer {
+        let listeners = listen::listen("127.0.0.1:0".parse().unwrap(), self.listeners).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let faults = Faults::default();
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let serving = Serving { setup: self.clone(), faults: faults.clone(), listeners };
+        thread::spawn(move || {
+            let served = serving.run(async {
+                // A test that is over without stopping its server stops it too.
+                let _ = stopped.await;
+            });
+            let _ = end.send(served);
+        });
+        let server =
+            TestServer { setup: self, address, channel: connect(address), faults, stop, ended };
+        server.wait_for_health(WHOLE, ServingStatus::Serving).await;
+        server
+    }
+
+    /// Runs it on this thread until it fails to start.
+    pub fn fail_to_start(self) -> ServeError {
+        let listeners = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+        let serving = Serving { setup: self, faults: Faults::default(), listeners };
+        serving.run(async {}).unwrap_err()
+    }
+}
+
+/// What the server's thread needs.
+struct Serving {
+    setup: Setup,
+    faults: Faults,
+    listeners: Vec<TcpListener>,
+}
+
+impl Serving {
+    fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let Self { setup, faults, listeners } = self;
+        let mut stores = Stores::open(&setup.data_dir(), "aap.test/audit")?;
+        stores.volume = Arc::new(FaultyVolume { inner: stores.volume, faults: faults.clone() });
+        stores.journal = Box::new(FaultyJournal { inner: stores.journal, faults });
+        let settings = Settings {
+            callers: Arc::new(clients::everybody()),
+            audit: setup.options,
+            reserve: setup.reserve,
+            clock: Clock::system(),
+            configuration_digest: [7; 32],
+            seed: Vec::new(),
+            more_services: None,
+        };
+        server::run(stores, settings, listeners, stop)
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct TestServer {
+    /// What its disk is told.
+    pub faults: Faults,
+    setup: Setup,
+    address: SocketAddr,
+    channel: Channel,
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<Result<(), ServeError>>,
+}
+
+impl TestServer {
+    /// A server as most tests want it.
+    pub async fn start() -> Self {
+        Setup::new().start().await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The connection that clients share.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// A caller.
+    pub fn client(&self, caller: &str) -> Client {
+        Client::new(self.channel.clone(), &clients::token_of(caller))
+    }
+
+    /// A caller on a connection of its own.
+    pub fn client_apart(&self, caller: &str) -> Client {
+        Client::new(connect(self.address), &clients::token_of(caller))
+    }
+
+    /// Stops it; tells how it ended, and how it could be started again.
+    pub async fn stop_with_outcome(self) -> (Setup, Result<(), ServeError>) {
+        let Self { faults, setup, channel, stop, ended, address: _ } = self;
+        faults.release();
+        drop(channel);
+        let _ = stop.send(());
+        let outcome = tokio::time::timeout(PATIENCE, ended).await.expect("it stops in time");
+        (setup, outcome.expect("it doesn't panic"))
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(self) -> Setup {
+        let (setup, outcome) = self.stop_with_outcome().await;
+        outcome.unwrap();
+        setup
+    }
+
+    /// Stops it in good order, and starts it again on the same directory.
+    pub async fn restart(self) -> Self {
+        self.stop().await.start().await
+    }
+
+    /// Waits until a service's health is told to be this.
+    pub async fn wait_for_health(&self, service: &str, wanted: ServingStatus) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut health = HealthClient::new(self.channel.clone());
+            let request = HealthCheckRequest { service: service.to_owned() };
+            let mut told = health.watch(request).await.unwrap().into_inner();
+            while let Some(HealthCheckResponse { status }) = told.message().await.unwrap() {
+                if status == wanted as i32 {
+                    return;
+                }
+            }
+            panic!("the health of `{service}` is told no more");
+        });
+        waited.await.unwrap_or_else(|_| panic!("the health of `{service}` is not {wanted}"));
+    }
+
+    /// A service's health now.
+    pub async fn health(&self, service: &str) -> i32 {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut health = HealthClient::new(self.channel.clone());
+        health.check(request).await.unwrap().into_inner().status
+    }
+}

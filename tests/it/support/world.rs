@@ -1,0 +1,167 @@
+//! Names, requests and checks that tests are made of, with the example of the KMS's own page.
+
+use aap::api::pb::{self, check::Subject, network_rule::Kind, origin::Network};
+use pb::{access_point::Authentication, policy::NetworkAccess};
+
+use super::clients::Client;
+
+/// Where most of it is.
+pub const HERE: &str = "accounts/acme/regions/eu-1";
+/// Where another tenant's is.
+pub const THERE: &str = "accounts/other/regions/eu-1";
+
+/// The page's VPC, and an address in its network.
+pub const VPC: &str = "vpc-1";
+pub const INSIDE: &str = "192.168.7.9";
+
+pub fn access_point_name(id: &str) -> String {
+    format!("{HERE}/accessPoints/{id}")
+}
+
+pub fn policy_name(id: &str) -> String {
+    format!("{HERE}/policies/{id}")
+}
+
+pub fn rule_name(id: &str) -> String {
+    format!("{HERE}/networkRules/{id}")
+}
+
+pub fn vpc(id: &str) -> Kind {
+    Kind::VpcNetwork(pb::VpcNetwork { vpc_id: id.to_owned() })
+}
+
+/// A request to create a network rule.
+pub fn new_rule(id: &str, kind: Kind, addresses: &[&str]) -> pb::CreateNetworkRuleRequest {
+    pb::CreateNetworkRuleRequest {
+        parent: HERE.to_owned(),
+        network_rule_id: id.to_owned(),
+        network_rule: Some(pb::NetworkRule {
+            kind: Some(kind),
+            addresses: texts(addresses),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A request to create a policy for secrets of the shared KMS: open to any network if it names no
+/// rules.
+pub fn new_policy(id: &str, resources: &[&str], rules: &[&str]) -> pb::CreatePolicyRequest {
+    let network_access = if rules.is_empty() {
+        NetworkAccess::AnyNetwork(pb::AnyNetwork {})
+    } else {
+        let names = rules.iter().map(|id| rule_name(id)).collect();
+        NetworkAccess::NetworkRules(pb::NetworkRuleNames { names })
+    };
+    pb::CreatePolicyRequest {
+        parent: HERE.to_owned(),
+        policy_id: id.to_owned(),
+        policy: Some(pb::Policy {
+            scope: "shared".to_owned(),
+            permissions: vec![pb::PermissionTemplate::SecretUser.into()],
+            resources: texts(resources),
+            network_access: Some(network_access),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// A request to create an access point with a client key.
+pub fn new_access_point(id: &str, policies: &[&str]) -> pb::CreateAccessPointRequest {
+    pb::CreateAccessPointRequest {
+        parent: HERE.to_owned(),
+        access_point_id: id.to_owned(),
+        access_point: Some(pb::AccessPoint {
+            authentication: Some(client_key()),
+            policies: policies.iter().map(|id| policy_name(id)).collect(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+pub fn client_key() -> Authentication {
+    Authentication::ClientKey(pb::ClientKeyAuthentication {})
+}
+
+/// The role of an ECS instance.
+pub fn ecs_role(id: &str) -> Authentication {
+    Authentication::RamRole(pb::RamRoleAuthentication {
+        trusted_role: pb::TrustedRole::EcsInstance.into(),
+        role: format!("accounts/acme/ramRoles/{id}"),
+    })
+}
+
+pub fn delete_access_point(id: &str) -> pb::DeleteAccessPointRequest {
+    pb::DeleteAccessPointRequest { name: access_point_name(id), ..Default::default() }
+}
+
+pub fn delete_policy(id: &str) -> pb::DeletePolicyRequest {
+    pb::DeletePolicyRequest { name: policy_name(id), ..Default::default() }
+}
+
+pub fn delete_rule(id: &str) -> pb::DeleteNetworkRuleRequest {
+    pb::DeleteNetworkRuleRequest { name: rule_name(id), ..Default::default() }
+}
+
+/// Enters the page's example: an application on an ECS instance reads data keys from its VPC.
+pub async fn enter_page_example(admin: &Client) {
+    let mut policies = admin.policies();
+    let rule = new_rule("Network", vpc(VPC), &["192.168.0.0/16"]);
+    policies.create_network_rule(rule).await.unwrap();
+    let policy = new_policy("RAMPolicy", &["secret/dataKey****"], &["Network"]);
+    policies.create_policy(policy).await.unwrap();
+    let mut access_point = new_access_point("app", &["RAMPolicy"]);
+    access_point.access_point.as_mut().unwrap().authentication = Some(ecs_role("ECSRole"));
+    admin.access_points().create_access_point(access_point).await.unwrap();
+}
+
+pub fn from_vpc(vpc_id: &str, address: &str) -> pb::Origin {
+    let network = Network::VpcNetwork(pb::VpcNetwork { vpc_id: vpc_id.to_owned() });
+    pb::Origin { network: Some(network), address: address.to_owned() }
+}
+
+/// A question of the page's application, from inside its network.
+pub fn question(resource: &str) -> pb::Check {
+    pb::Check {
+        subject: Some(Subject::AccessPoint(access_point_name("app"))),
+        action: "GetSecretValue".to_owned(),
+        resource: resource.to_owned(),
+        instance: "shared".to_owned(),
+        origin: Some(from_vpc(VPC, INSIDE)),
+    }
+}
+
+/// A question that the page's example allows.
+pub fn allowed() -> pb::Check {
+    question("secret/dataKey1")
+}
+
+pub fn ask(check: pb::Check) -> pb::CheckAccessRequest {
+    pb::CheckAccessRequest {
+        parent: HERE.to_owned(),
+        check: Some(check),
+        request_id: String::new(),
+    }
+}
+
+pub fn ask_all(checks: Vec<pb::Check>) -> pb::BatchCheckAccessRequest {
+    pb::BatchCheckAccessRequest { parent: HERE.to_owned(), checks, request_id: String::new() }
+}
+
+/// Asks one check that must be answered.
+pub async fn answer(enforcer: &Client, check: pb::Check) -> pb::CheckAccessResponse {
+    enforcer.authorization().check_access(ask(check)).await.unwrap().into_inner()
+}
+
+/// The receipt of a check that must be allowed.
+pub async fn allow(enforcer: &Client) -> pb::Receipt {
+    let answer = answer(enforcer, allowed()).await;
+    assert_eq!(answer.decision.unwrap().outcome(), pb::Outcome::Allow);
+    answer.receipt.unwrap()
+}
+
+fn texts(list: &[&str]) -> Vec<String> {
+    list.iter().map(|text| (*text).to_owned()).collect()
+}
