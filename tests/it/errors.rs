@@ -122,6 +122,29 @@ async fn what_is_wrong(page: &mut Page, server: &TestServer) {
     let batch = ask_all(vec![world::allowed(), wrong]);
     let refusal = refused(enforcer.authorization().batch_check_access(batch).await);
     page.add("BatchCheckAccess with a check that is wrong", &refusal);
+    let policy = pb::Policy {
+        name: world::policy_name("RAMPolicy"),
+        resources: vec!["key/a".into()],
+        ..Default::default()
+    };
+    let request = pb::UpdatePolicyRequest { policy: Some(policy.clone()), ..Default::default() };
+    let refusal = refused(admin.policies().update_policy(request).await);
+    page.add("UpdatePolicy to one that could never allow", &refusal);
+    let paths = vec!["scope".into(), "resources".into(), "name".into()];
+    let update_mask = Some(prost_types::FieldMask { paths });
+    let request =
+        pb::UpdatePolicyRequest { policy: Some(policy), update_mask, ..Default::default() };
+    let refusal = refused(admin.policies().update_policy(request).await);
+    page.add("UpdatePolicy of what can't be changed", &refusal);
+    let list = pb::ListPoliciesRequest {
+        parent: HERE.into(),
+        page_size: -1,
+        scope: "kst".into(),
+        network_rule: "Network".into(),
+        ..Default::default()
+    };
+    let refusal = refused(admin.policies().list_policies(list).await);
+    page.add("ListPolicies with everything wrong", &refusal);
 }
 
 async fn what_is_not_so(page: &mut Page, server: &TestServer) {
@@ -144,6 +167,12 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
         pb::DeleteAccessPointRequest { etag: "old".into(), ..world::delete_access_point("app") };
     let refusal = refused(admin.access_points().delete_access_point(delete).await);
     page.add("DeleteAccessPoint with another etag", &refusal);
+
+    let early = pb::CheckAccessRequest { at_least_revision: 1_000, ..ask(world::allowed()) };
+    let mut early = tonic::Request::new(early);
+    early.set_timeout(std::time::Duration::from_millis(100));
+    let refusal = refused(server.client(ENFORCER).authorization().check_access(early).await);
+    page.add("CheckAccess at a revision that is not there in time", &refusal);
 
     let private = Kind::PrivateNetwork(pb::PrivateNetwork {});
     let mut rule = world::new_rule("Private", private, &["10.0.0.0/8"]);

@@ -15,6 +15,7 @@ mod support;
 
 mod decisions;
 
+mod changing;
 mod checks;
 mod configuration;
 mod coverage;

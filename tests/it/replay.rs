@@ -188,6 +188,7 @@ fn decide_again(state: &State, record: &pb::AuditRecord, event: &pb::CheckEvent)
             origin: event.origin.clone(),
         }),
         request_id: String::new(),
+        at_least_revision: 0,
     };
     let location = LocationRef::parse(&asked.parent).unwrap();
     let check = convert::check::parse_one(location, asked.check.as_ref(), "").unwrap();

@@ -14,11 +14,12 @@ pub struct Method {
     pub path: &'static str,
     /// Somebody who may call it.
     pub caller: &'static str,
-    /// A message for a world that has the page's example; what it creates isn't there yet.
+    /// A message for a world that has the page's example; what it creates isn't there yet, and what it
+    /// changes or deletes has another etag.
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 13] = [
+pub const METHODS: [Method; 21] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -36,6 +37,56 @@ pub const METHODS: [Method; 13] = [
         caller: ADMIN,
         example: || {
             pb::GetAccessPointRequest { name: world::access_point_name("app") }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/ListAccessPoints",
+        caller: ADMIN,
+        example: || {
+            pb::ListAccessPointsRequest {
+                parent: world::HERE.into(),
+                page_size: 7,
+                policy: world::policy_name("RAMPolicy"),
+                role: "accounts/acme/ramRoles/ECSRole".into(),
+                state: pb::AccessPointState::Active.into(),
+                ..Default::default()
+            }
+            .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/UpdateAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let mut changed = world::new_access_point("app", &["RAMPolicy"]).access_point.unwrap();
+            changed.name = world::access_point_name("app");
+            changed.etag = "0-0".into();
+            let paths = vec!["policies".into()];
+            pb::UpdateAccessPointRequest {
+                access_point: Some(changed),
+                update_mask: Some(prost_types::FieldMask { paths }),
+                request_id: "changed-access-point".into(),
+                validate_only: true,
+            }
+            .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/SuspendAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let name = world::access_point_name("app");
+            pb::SuspendAccessPointRequest { name, etag: "0-0".into(), ..Default::default() }
+                .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/ResumeAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let name = world::access_point_name("app");
+            pb::ResumeAccessPointRequest { name, etag: "0-0".into(), ..Default::default() }
+                .encode_to_vec()
         },
     },
     Method {
@@ -64,6 +115,32 @@ pub const METHODS: [Method; 13] = [
         example: || pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") }.encode_to_vec(),
     },
     Method {
+        path: "/aap.v1.PolicyService/ListPolicies",
+        caller: ADMIN,
+        example: || {
+            pb::ListPoliciesRequest {
+                parent: world::HERE.into(),
+                network_rule: world::rule_name("Network"),
+                scope: "shared".into(),
+                ..Default::default()
+            }
+            .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/UpdatePolicy",
+        caller: ADMIN,
+        example: || {
+            let mut changed =
+                world::new_policy("RAMPolicy", &["secret/dataKey*"], &["Network"]).policy.unwrap();
+            changed.name = world::policy_name("RAMPolicy");
+            changed.etag = "0-0".into();
+            let policy = Some(changed);
+            pb::UpdatePolicyRequest { policy, validate_only: true, ..Default::default() }
+                .encode_to_vec()
+        },
+    },
+    Method {
         path: "/aap.v1.PolicyService/DeletePolicy",
         caller: ADMIN,
         example: || {
@@ -88,6 +165,27 @@ pub const METHODS: [Method; 13] = [
         path: "/aap.v1.PolicyService/GetNetworkRule",
         caller: ADMIN,
         example: || pb::GetNetworkRuleRequest { name: world::rule_name("Network") }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.PolicyService/ListNetworkRules",
+        caller: ADMIN,
+        example: || {
+            pb::ListNetworkRulesRequest { parent: world::HERE.into(), ..Default::default() }
+                .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/UpdateNetworkRule",
+        caller: ADMIN,
+        example: || {
+            let rule = world::new_rule("Network", world::vpc(world::VPC), &["192.168.0.0/16"]);
+            let mut changed = rule.network_rule.unwrap();
+            changed.name = world::rule_name("Network");
+            changed.etag = "0-0".into();
+            let network_rule = Some(changed);
+            pb::UpdateNetworkRuleRequest { network_rule, validate_only: true, ..Default::default() }
+                .encode_to_vec()
+        },
     },
     Method {
         path: "/aap.v1.PolicyService/DeleteNetworkRule",

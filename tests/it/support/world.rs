@@ -143,11 +143,12 @@ pub fn ask(check: pb::Check) -> pb::CheckAccessRequest {
         parent: HERE.to_owned(),
         check: Some(check),
         request_id: String::new(),
+        at_least_revision: 0,
     }
 }
 
 pub fn ask_all(checks: Vec<pb::Check>) -> pb::BatchCheckAccessRequest {
-    pb::BatchCheckAccessRequest { parent: HERE.to_owned(), checks, request_id: String::new() }
+    pb::BatchCheckAccessRequest { parent: HERE.to_owned(), checks, ..Default::default() }
 }
 
 /// Asks one check that must be answered.
