@@ -55,7 +55,7 @@ async fn check_audit_failure(fault: Fault) {
     assert_recorded(&server, &receipts).await;
 
     let (setup, outcome) = server.stop_with_outcome().await;
-    let said = outcome.unwrap_err().to_string();
+    let said = format!("{:#}", anyhow::Error::from(outcome.unwrap_err()));
     assert_eq!(said, "can't record the server's start or stop: the audit log can't be written");
     let server = setup.start().await;
     assert_recorded(&server, &receipts).await;
@@ -262,7 +262,8 @@ async fn below_the_reserve_changes_are_refused_and_checks_go_on() {
 #[test]
 fn a_server_that_could_record_nothing_does_not_start() {
     let reserve = Reserve { management_percent: 101, check_percent: 101 };
-    let error = Setup { reserve, ..Setup::new() }.fail_to_start().to_string();
+    let error = Setup { reserve, ..Setup::new() }.fail_to_start();
+    let error = format!("{:#}", anyhow::Error::from(error));
     assert!(error.starts_with("can't record the server's start or stop: "), "{error}");
     assert!(error.ends_with("% of the disk is free, 101 % are kept in reserve"), "{error}");
 }

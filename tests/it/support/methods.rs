@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::{
     clients::{ADMIN, AUDITOR, ENFORCER},
-    world::{self, ask, ask_all},
+    world::{self, HERE, ask, ask_all},
 };
 
 /// A method.
@@ -18,7 +18,7 @@ pub struct Method {
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 13] = [
+pub const METHODS: [Method; 21] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -36,6 +36,64 @@ pub const METHODS: [Method; 13] = [
         caller: ADMIN,
         example: || {
             pb::GetAccessPointRequest { name: world::access_point_name("app") }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/ListAccessPoints",
+        caller: ADMIN,
+        example: || {
+            let request = pb::ListAccessPointsRequest {
+                parent: HERE.into(),
+                page_size: 2,
+                page_token: String::new(),
+                policy: world::policy_name("RAMPolicy"),
+                role: "accounts/acme/ramRoles/ECSRole".into(),
+                state: pb::AccessPointState::Active.into(),
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/UpdateAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let access_point = pb::AccessPoint {
+                name: world::access_point_name("new"),
+                description: "Another application".into(),
+                policies: vec![world::policy_name("RAMPolicy")],
+                ..Default::default()
+            };
+            let request = pb::UpdateAccessPointRequest {
+                access_point: Some(access_point),
+                update_mask: Some(mask(&["description", "policies"])),
+                request_id: "change-access-point".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/SuspendAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let request = pb::SuspendAccessPointRequest {
+                name: world::access_point_name("new"),
+                request_id: "suspend-access-point".into(),
+                ..Default::default()
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/ResumeAccessPoint",
+        caller: ADMIN,
+        example: || {
+            let request = pb::ResumeAccessPointRequest {
+                name: world::access_point_name("new"),
+                request_id: "resume-access-point".into(),
+                ..Default::default()
+            };
+            request.encode_to_vec()
         },
     },
     Method {
@@ -64,6 +122,38 @@ pub const METHODS: [Method; 13] = [
         example: || pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") }.encode_to_vec(),
     },
     Method {
+        path: "/aap.v1.PolicyService/ListPolicies",
+        caller: ADMIN,
+        example: || {
+            let request = pb::ListPoliciesRequest {
+                parent: HERE.into(),
+                page_size: 2,
+                page_token: String::new(),
+                network_rule: world::rule_name("Network"),
+                scope: "shared".into(),
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/UpdatePolicy",
+        caller: ADMIN,
+        example: || {
+            let policy = pb::Policy {
+                name: world::policy_name("new"),
+                resources: vec!["secret/c*".into()],
+                ..Default::default()
+            };
+            let request = pb::UpdatePolicyRequest {
+                policy: Some(policy),
+                update_mask: Some(mask(&["resources"])),
+                request_id: "change-policy".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
         path: "/aap.v1.PolicyService/DeletePolicy",
         caller: ADMIN,
         example: || {
@@ -88,6 +178,33 @@ pub const METHODS: [Method; 13] = [
         path: "/aap.v1.PolicyService/GetNetworkRule",
         caller: ADMIN,
         example: || pb::GetNetworkRuleRequest { name: world::rule_name("Network") }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.PolicyService/ListNetworkRules",
+        caller: ADMIN,
+        example: || {
+            let parent = HERE.into();
+            pb::ListNetworkRulesRequest { parent, page_size: 2, ..Default::default() }
+                .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.PolicyService/UpdateNetworkRule",
+        caller: ADMIN,
+        example: || {
+            let network_rule = pb::NetworkRule {
+                name: world::rule_name("new"),
+                addresses: vec!["10.20.0.0/16".into()],
+                ..Default::default()
+            };
+            let request = pb::UpdateNetworkRuleRequest {
+                network_rule: Some(network_rule),
+                update_mask: Some(mask(&["addresses"])),
+                request_id: "change-rule".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
+        },
     },
     Method {
         path: "/aap.v1.PolicyService/DeleteNetworkRule",
@@ -130,3 +247,7 @@ pub const METHODS: [Method; 13] = [
         },
     },
 ];
+
+fn mask(paths: &[&str]) -> prost_types::FieldMask {
+    prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
+}

@@ -139,15 +139,11 @@ pub fn allowed() -> pb::Check {
 }
 
 pub fn ask(check: pb::Check) -> pb::CheckAccessRequest {
-    pb::CheckAccessRequest {
-        parent: HERE.to_owned(),
-        check: Some(check),
-        request_id: String::new(),
-    }
+    pb::CheckAccessRequest { parent: HERE.to_owned(), check: Some(check), ..Default::default() }
 }
 
 pub fn ask_all(checks: Vec<pb::Check>) -> pb::BatchCheckAccessRequest {
-    pb::BatchCheckAccessRequest { parent: HERE.to_owned(), checks, request_id: String::new() }
+    pb::BatchCheckAccessRequest { parent: HERE.to_owned(), checks, ..Default::default() }
 }
 
 /// Asks one check that must be answered.
