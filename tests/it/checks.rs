@@ -205,7 +205,7 @@ async fn all_that_is_wrong_with_a_check_is_said_at_once() {
         parent: HERE.into(),
         check: Some(wrong.clone()),
         request_id: "two words".into(),
-        at_least_revision: 0,
+        ..Default::default()
     };
     let refusal = refused(enforcer.check_access(request).await);
     refusal.is(Code::InvalidArgument, "INVALID_FIELDS").has("violations", "7");

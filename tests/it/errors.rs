@@ -261,6 +261,12 @@ async fn what_the_audit_log_can_not(page: &mut Page, setup: Setup) {
     let options = Options { buffer_bytes: 64 * 1_024, ..setup.options };
     let server = Setup { options, ..setup }.start().await;
     let mut enforcer = server.client(ENFORCER).authorization();
+    // Without a deadline it waits two seconds.
+    let early = pb::CheckAccessRequest { at_least_revision: 1_000_000, ..ask(world::allowed()) };
+    let mut refusal = refused(enforcer.check_access(early).await);
+    let revision = refusal.metadata.insert("revision".into(), "<revision>".into()).unwrap();
+    refusal.message = refusal.message.replace(&format!("at {revision}"), "at <revision>");
+    page.add("CheckAccess at a revision that does not come", &refusal);
     let batch = ask_all(vec![world::allowed(); 1_000]);
     let refusal = refused(enforcer.batch_check_access(batch).await);
     page.add("BatchCheckAccess when too many decisions wait", &refusal);

@@ -305,11 +305,9 @@ async fn refusals(admin: &Client, [access_point, policy, rule]: [&str; 3]) -> Ve
             details[at..at + name.len()].fill(b'#');
         }
         let message = status.message().replace(name, "#");
-        told.push(format!(
-            "{:?} {message} {details:?} {:?}",
-            status.code(),
-            status.metadata().keys()
-        ));
+        let mut headers = status.metadata().clone();
+        headers.remove("date");
+        told.push(format!("{:?} {message} {details:?} {headers:?}", status.code()));
     };
     let name = || access_point.to_owned();
     let get = pb::GetAccessPointRequest { name: name() };

@@ -187,8 +187,7 @@ fn decide_again(state: &State, record: &pb::AuditRecord, event: &pb::CheckEvent)
             instance: event.instance.clone(),
             origin: event.origin.clone(),
         }),
-        request_id: String::new(),
-        at_least_revision: 0,
+        ..Default::default()
     };
     let location = LocationRef::parse(&asked.parent).unwrap();
     let check = convert::check::parse_one(location, asked.check.as_ref(), "").unwrap();

@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::{
     clients::{ADMIN, AUDITOR, ENFORCER},
-    world::{self, ask, ask_all},
+    world::{self, HERE, ask, ask_all},
 };
 
 /// A method.
@@ -14,8 +14,7 @@ pub struct Method {
     pub path: &'static str,
     /// Somebody who may call it.
     pub caller: &'static str,
-    /// A message for a world that has the page's example; what it creates isn't there yet, and what it
-    /// changes or deletes has another etag.
+    /// A message for a world that has the page's example; what it creates isn't there yet.
     pub example: fn() -> Vec<u8>,
 }
 
@@ -43,50 +42,58 @@ pub const METHODS: [Method; 21] = [
         path: "/aap.v1.AccessPointService/ListAccessPoints",
         caller: ADMIN,
         example: || {
-            pb::ListAccessPointsRequest {
-                parent: world::HERE.into(),
-                page_size: 7,
+            let request = pb::ListAccessPointsRequest {
+                parent: HERE.into(),
+                page_size: 2,
+                page_token: String::new(),
                 policy: world::policy_name("RAMPolicy"),
                 role: "accounts/acme/ramRoles/ECSRole".into(),
                 state: pb::AccessPointState::Active.into(),
-                ..Default::default()
-            }
-            .encode_to_vec()
+            };
+            request.encode_to_vec()
         },
     },
     Method {
         path: "/aap.v1.AccessPointService/UpdateAccessPoint",
         caller: ADMIN,
         example: || {
-            let mut changed = world::new_access_point("app", &["RAMPolicy"]).access_point.unwrap();
-            changed.name = world::access_point_name("app");
-            changed.etag = "0-0".into();
-            let paths = vec!["policies".into()];
-            pb::UpdateAccessPointRequest {
-                access_point: Some(changed),
-                update_mask: Some(prost_types::FieldMask { paths }),
-                request_id: "changed-access-point".into(),
-                validate_only: true,
-            }
-            .encode_to_vec()
+            let access_point = pb::AccessPoint {
+                name: world::access_point_name("new"),
+                description: "Another application".into(),
+                policies: vec![world::policy_name("RAMPolicy")],
+                ..Default::default()
+            };
+            let request = pb::UpdateAccessPointRequest {
+                access_point: Some(access_point),
+                update_mask: Some(mask(&["description", "policies"])),
+                request_id: "change-access-point".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
         },
     },
     Method {
         path: "/aap.v1.AccessPointService/SuspendAccessPoint",
         caller: ADMIN,
         example: || {
-            let name = world::access_point_name("app");
-            pb::SuspendAccessPointRequest { name, etag: "0-0".into(), ..Default::default() }
-                .encode_to_vec()
+            let request = pb::SuspendAccessPointRequest {
+                name: world::access_point_name("new"),
+                request_id: "suspend-access-point".into(),
+                ..Default::default()
+            };
+            request.encode_to_vec()
         },
     },
     Method {
         path: "/aap.v1.AccessPointService/ResumeAccessPoint",
         caller: ADMIN,
         example: || {
-            let name = world::access_point_name("app");
-            pb::ResumeAccessPointRequest { name, etag: "0-0".into(), ..Default::default() }
-                .encode_to_vec()
+            let request = pb::ResumeAccessPointRequest {
+                name: world::access_point_name("new"),
+                request_id: "resume-access-point".into(),
+                ..Default::default()
+            };
+            request.encode_to_vec()
         },
     },
     Method {
@@ -118,26 +125,32 @@ pub const METHODS: [Method; 21] = [
         path: "/aap.v1.PolicyService/ListPolicies",
         caller: ADMIN,
         example: || {
-            pb::ListPoliciesRequest {
-                parent: world::HERE.into(),
+            let request = pb::ListPoliciesRequest {
+                parent: HERE.into(),
+                page_size: 2,
+                page_token: String::new(),
                 network_rule: world::rule_name("Network"),
                 scope: "shared".into(),
-                ..Default::default()
-            }
-            .encode_to_vec()
+            };
+            request.encode_to_vec()
         },
     },
     Method {
         path: "/aap.v1.PolicyService/UpdatePolicy",
         caller: ADMIN,
         example: || {
-            let mut changed =
-                world::new_policy("RAMPolicy", &["secret/dataKey*"], &["Network"]).policy.unwrap();
-            changed.name = world::policy_name("RAMPolicy");
-            changed.etag = "0-0".into();
-            let policy = Some(changed);
-            pb::UpdatePolicyRequest { policy, validate_only: true, ..Default::default() }
-                .encode_to_vec()
+            let policy = pb::Policy {
+                name: world::policy_name("new"),
+                resources: vec!["secret/c*".into()],
+                ..Default::default()
+            };
+            let request = pb::UpdatePolicyRequest {
+                policy: Some(policy),
+                update_mask: Some(mask(&["resources"])),
+                request_id: "change-policy".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
         },
     },
     Method {
@@ -170,7 +183,8 @@ pub const METHODS: [Method; 21] = [
         path: "/aap.v1.PolicyService/ListNetworkRules",
         caller: ADMIN,
         example: || {
-            pb::ListNetworkRulesRequest { parent: world::HERE.into(), ..Default::default() }
+            let parent = HERE.into();
+            pb::ListNetworkRulesRequest { parent, page_size: 2, ..Default::default() }
                 .encode_to_vec()
         },
     },
@@ -178,13 +192,18 @@ pub const METHODS: [Method; 21] = [
         path: "/aap.v1.PolicyService/UpdateNetworkRule",
         caller: ADMIN,
         example: || {
-            let rule = world::new_rule("Network", world::vpc(world::VPC), &["192.168.0.0/16"]);
-            let mut changed = rule.network_rule.unwrap();
-            changed.name = world::rule_name("Network");
-            changed.etag = "0-0".into();
-            let network_rule = Some(changed);
-            pb::UpdateNetworkRuleRequest { network_rule, validate_only: true, ..Default::default() }
-                .encode_to_vec()
+            let network_rule = pb::NetworkRule {
+                name: world::rule_name("new"),
+                addresses: vec!["10.20.0.0/16".into()],
+                ..Default::default()
+            };
+            let request = pb::UpdateNetworkRuleRequest {
+                network_rule: Some(network_rule),
+                update_mask: Some(mask(&["addresses"])),
+                request_id: "change-rule".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
         },
     },
     Method {
@@ -228,3 +247,7 @@ pub const METHODS: [Method; 21] = [
         },
     },
 ];
+
+fn mask(paths: &[&str]) -> prost_types::FieldMask {
+    prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }
+}

@@ -139,12 +139,7 @@ pub fn allowed() -> pb::Check {
 }
 
 pub fn ask(check: pb::Check) -> pb::CheckAccessRequest {
-    pb::CheckAccessRequest {
-        parent: HERE.to_owned(),
-        check: Some(check),
-        request_id: String::new(),
-        at_least_revision: 0,
-    }
+    pb::CheckAccessRequest { parent: HERE.to_owned(), check: Some(check), ..Default::default() }
 }
 
 pub fn ask_all(checks: Vec<pb::Check>) -> pb::BatchCheckAccessRequest {
