@@ -12,3 +12,6 @@ pub mod pb;
 pub mod sled_journal;
 pub mod space;
 pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod testing;
