@@ -226,6 +226,10 @@ impl AuditLog {
             Ok(ticket) => Ok(ticket.wait(lane)),
             Err(buffer::AppendError::Full) => Err(RecordError::Busy),
             Err(buffer::AppendError::Closed) => Err(RecordError::Unavailable),
+            Err(error @ buffer::AppendError::TooLong) => {
+                tracing::error!(%error, "a decision can't be recorded, and is not given");
+                Err(RecordError::Unavailable)
+            }
         }
     }
 
