@@ -1,5 +1,6 @@
 //! What the log promises, tried on a disk that crashes, fails and rots.
 
+mod buffer;
 mod crashes;
 mod damage;
 mod failures;
