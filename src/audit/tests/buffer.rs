@@ -1,8 +1,13 @@
 //! The buffer and the bells: who is refused, who is woken, and by whom.
 
-use std::{sync::Arc, thread, time::Duration};
-
-use tokio::sync::oneshot;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use crate::{
     audit::{
@@ -215,13 +220,17 @@ fn a_stall_that_is_looked_for_all_the_time_never_outlives_the_disks_answer() {
     let disk = Disk::default();
     let options = Options { stall: Duration::ZERO, ..small(1 << 20) };
     let running = Running::open(&disk, options).unwrap();
-    let (stop, mut stopped) = oneshot::channel::<()>();
-    let log = running.log.clone();
-    let checker = thread::spawn(move || {
-        while matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
-            log.check_for_stall();
-        }
-    });
+    let stopping = Arc::new(AtomicBool::new(false));
+    let checkers: Vec<_> = (0..3)
+        .map(|_| {
+            let (log, stopping) = (running.log.clone(), Arc::clone(&stopping));
+            thread::spawn(move || {
+                while !stopping.load(Ordering::Relaxed) {
+                    log.check_for_stall();
+                }
+            })
+        })
+        .collect();
     let mut random = Random(5);
     for number in 0..2_000 {
         // Whatever is looked for, the log works again when the disk has answered.
@@ -231,8 +240,8 @@ fn a_stall_that_is_looked_for_all_the_time_never_outlives_the_disks_answer() {
             let _ = running.wait(wait);
         }
     }
-    stop.send(()).unwrap();
-    checker.join().unwrap();
+    stopping.store(true, Ordering::Relaxed);
+    checkers.into_iter().for_each(|checker| checker.join().unwrap());
     running.close();
 }
 
