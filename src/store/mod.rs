@@ -15,3 +15,5 @@ pub mod writer;
 
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
