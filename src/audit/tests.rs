@@ -4,5 +4,7 @@ mod buffer;
 mod crashes;
 mod damage;
 mod failures;
+mod forgeries;
+mod layout;
 mod records;
 mod tails;

@@ -121,12 +121,6 @@ impl Disk {
         state.plan = plan;
     }
 
-    /// How many writes and syncs there were since the last plan.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        let state = self.lock();
-        (state.writes, state.syncs)
-    }
-
     /// Lets no sync end until [`Self::release_syncs`].
     pub(crate) fn hold_syncs(&self) {
         self.lock().held = true;
