@@ -5,7 +5,7 @@
 //! bell a runtime; a task of that runtime wakes the rest from inside.
 
 use std::{
-    mem,
+    iter, mem,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Waker},
@@ -14,7 +14,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::frame::{self, MARK_BYTES};
+use super::{
+    frame::{self, MARK_BYTES},
+    record::MAX_RECORD_BYTES,
+};
 
 /// What became of a batch.
 pub type Outcome = Result<Written, NotWritten>;
@@ -154,6 +157,9 @@ pub enum AppendError {
     /// The log is closed.
     #[error("the audit log is closed")]
     Closed,
+    /// A record is longer than any that is read back.
+    #[error("a record is too long")]
+    TooLong,
 }
 
 impl Buffer {
@@ -176,6 +182,10 @@ impl Buffer {
         ends: &[usize],
         opened: impl FnOnce() -> Duration,
     ) -> Result<Ticket, AppendError> {
+        let begins = iter::once(&0).chain(ends);
+        if begins.zip(ends).any(|(begin, end)| end.saturating_sub(*begin) > MAX_RECORD_BYTES) {
+            return Err(AppendError::TooLong);
+        }
         let mut state = lock(&self.state);
         if state.gate == Gate::Closed {
             return Err(AppendError::Closed);

@@ -57,9 +57,10 @@ impl Header {
         let (salt, rest) = rest.split_first_chunk::<4>()?;
         let (log_id, rest) = rest.split_first_chunk::<16>()?;
         let (first_sequence, _) = rest.split_first_chunk::<8>()?;
-        (u32::from_le_bytes(*version) == VERSION).then_some(Self {
+        let first_sequence = u64::from_le_bytes(*first_sequence);
+        (u32::from_le_bytes(*version) == VERSION && first_sequence > 0).then_some(Self {
             log_id: Uuid::from_bytes(*log_id),
-            first_sequence: u64::from_le_bytes(*first_sequence),
+            first_sequence,
             salt: Salt(u32::from_le_bytes(*salt)),
         })
     }

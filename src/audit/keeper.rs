@@ -4,8 +4,7 @@
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -27,7 +26,15 @@ const UNFINISHED: &str = "unfinished";
 pub struct Keeper {
     tasks: Sender<Task>,
     volume: Arc<dyn Volume>,
-    spare_is_ready: Arc<AtomicBool>,
+    spare: Arc<Mutex<Spare>>,
+}
+
+/// Whether there is a file by the name of [`SPARE`]. Held while the file gets or loses that name, so
+/// that the keeper never puts another one where the writer is about to take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spare {
+    None,
+    Ready,
 }
 
 enum Task {
@@ -47,12 +54,11 @@ impl Keeper {
             }
         }
         let (tasks, received) = channel();
-        let spare_is_ready = Arc::new(AtomicBool::new(false));
-        let keeper = Self { tasks, volume: Arc::clone(&volume), spare_is_ready };
-        let ready = Arc::clone(&keeper.spare_is_ready);
+        let spare = Arc::new(Mutex::new(Spare::None));
+        let keeper = Self { tasks, volume: Arc::clone(&volume), spare: Arc::clone(&spare) };
         let thread = thread::Builder::new()
             .name("audit-keeper".to_owned())
-            .spawn(move || work(&received, volume.as_ref(), segment_bytes, &ready))?;
+            .spawn(move || work(&received, volume.as_ref(), segment_bytes, &spare))?;
         Ok((keeper, thread))
     }
 
@@ -71,31 +77,41 @@ impl Keeper {
     /// header are on disk when this returns.
     pub fn begin_segment(&self, header: Header) -> io::Result<Arc<Segment>> {
         let name = Segment::file_name(header.first_sequence);
-        let (made_as, file) = if self.spare_is_ready.swap(false, Ordering::AcqRel) {
-            (SPARE, self.volume.open(SPARE)?)
-        } else {
-            (UNFINISHED, create_anew(self.volume.as_ref())?)
+        let file = match self.take_spare()? {
+            Some(file) => file,
+            None => create_anew(self.volume.as_ref())?,
         };
-        self.finish_segment(header, name, made_as, file)
+        self.finish_segment(header, name, file)
+    }
+
+    /// Takes the zeroed file, under the name of what is unfinished.
+    fn take_spare(&self) -> io::Result<Option<Arc<dyn VolumeFile>>> {
+        let mut spare = lock(&self.spare);
+        if *spare == Spare::None {
+            return Ok(None);
+        }
+        *spare = Spare::None;
+        self.volume.rename(SPARE, UNFINISHED)?;
+        drop(spare);
+        self.volume.open(UNFINISHED).map(Some)
     }
 
     /// Begins a log's first segment, in a file that it fills with zeros itself.
     pub fn begin_first_segment(&self, header: Header, length: u64) -> io::Result<Arc<Segment>> {
         let file = create_anew(self.volume.as_ref())?;
         fill_with_zeros(file.as_ref(), length)?;
-        self.finish_segment(header, Segment::file_name(header.first_sequence), UNFINISHED, file)
+        self.finish_segment(header, Segment::file_name(header.first_sequence), file)
     }
 
     fn finish_segment(
         &self,
         header: Header,
         name: String,
-        made_as: &str,
         file: Arc<dyn VolumeFile>,
     ) -> io::Result<Arc<Segment>> {
         file.write_at(&header.encode(), 0)?;
         file.sync()?;
-        self.volume.rename(made_as, &name)?;
+        self.volume.rename(UNFINISHED, &name)?;
         self.volume.sync()?;
         Ok(Arc::new(Segment::empty(name, file, header.first_sequence, header.salt)))
     }
@@ -111,16 +127,22 @@ fn create_anew(volume: &dyn Volume) -> io::Result<Arc<dyn VolumeFile>> {
     }
 }
 
-fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segment_bytes: u64, ready: &AtomicBool) {
+fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
+    // Nothing panics while it holds this.
+    spare.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segment_bytes: u64, spare: &Mutex<Spare>) {
     while let Ok(task) = tasks.recv() {
         match task {
-            Task::PrepareSpare => match prepare_spare(volume, segment_bytes) {
-                Ok(()) => ready.store(true, Ordering::Release),
-                Err(error) => tracing::warn!(
-                    %error,
-                    "can't prepare the next audit segment; its syncs will be slower"
-                ),
-            },
+            Task::PrepareSpare => {
+                if let Err(error) = prepare_spare(volume, segment_bytes, spare) {
+                    tracing::warn!(
+                        %error,
+                        "can't prepare the next audit segment; its syncs will be slower"
+                    );
+                }
+            }
             Task::Seal { segment, footer } => {
                 if let Err(error) = seal(&segment, &footer) {
                     tracing::error!(
@@ -137,13 +159,20 @@ fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segment_bytes: u64, ready: 
 /// The file has a name of its own until it is whole: the writer may make one there meanwhile.
 const FILLING: &str = "filling";
 
-fn prepare_spare(volume: &dyn Volume, length: u64) -> io::Result<()> {
+fn prepare_spare(volume: &dyn Volume, length: u64, spare: &Mutex<Spare>) -> io::Result<()> {
+    // Only this thread makes one, so that none is there when the new one is whole.
+    if *lock(spare) == Spare::Ready {
+        return Ok(());
+    }
     if volume.list()?.iter().any(|name| name == FILLING) {
         volume.remove(FILLING)?;
     }
     let file = volume.create(FILLING)?;
     fill_with_zeros(file.as_ref(), length)?;
-    volume.rename(FILLING, SPARE)
+    let mut spare = lock(spare);
+    volume.rename(FILLING, SPARE)?;
+    *spare = Spare::Ready;
+    Ok(())
 }
 
 /// Seals a segment: writes the footer behind its frames and cuts the zeros off.

@@ -226,6 +226,10 @@ impl AuditLog {
             Ok(ticket) => Ok(ticket.wait(lane)),
             Err(buffer::AppendError::Full) => Err(RecordError::Busy),
             Err(buffer::AppendError::Closed) => Err(RecordError::Unavailable),
+            Err(error @ buffer::AppendError::TooLong) => {
+                tracing::error!(%error, "a decision can't be recorded, and is not given");
+                Err(RecordError::Unavailable)
+            }
         }
     }
 
@@ -337,10 +341,14 @@ impl Shared {
     }
 
     fn check_for_stall(&self) {
-        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Without a batch at the disk, what waits is about to be taken.
-        let Some(at_disk) = in_flight else { return };
-        if self.clock.elapsed().saturating_sub(at_disk.opened()) < self.stall {
+        // Held until the condition is set: the writer gives its batch up before it notes progress,
+        // so a stall that is found here is ended by the writer, and not found when it has ended.
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        // Without a batch at the disk, what waits is about to be taken, unless the disk holds the
+        // writer up between two batches.
+        let waiting = self.buffer.waiting();
+        let Some(oldest) = in_flight.as_ref().or(waiting.as_ref()) else { return };
+        if self.clock.elapsed().saturating_sub(oldest.opened()) < self.stall {
             return;
         }
         let changed = self.condition.send_if_modified(|condition| {
@@ -353,7 +361,9 @@ impl Shared {
         if changed {
             tracing::error!(stall = ?self.stall, "no audit sync completes; checks are refused meanwhile");
         }
-        for batch in [Some(at_disk), self.buffer.waiting()].into_iter().flatten() {
+        let at_disk = in_flight.clone();
+        drop(in_flight);
+        for batch in [at_disk, waiting].into_iter().flatten() {
             batch.finish(Err(NotWritten));
             self.lanes.ring(&batch);
         }

@@ -17,3 +17,8 @@ pub mod segment;
 pub mod volume;
 pub mod wire;
 pub mod writer;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use super::{
     footer::{self, Footer, HEADER_BYTES, Header, IndexEntry, TRAILER_BYTES},
     frame::{self, Kind, MARK_BYTES, Read, Salt},
     record,
-    segment::{INDEX_STRIDE, Segment},
+    segment::{Content, Cursor, INDEX_STRIDE, Segment},
     volume::{Volume, VolumeFile},
 };
 
@@ -111,6 +111,12 @@ pub enum RecoveryError {
         /// The last record that is missing.
         through: u64,
     },
+    /// The last file is missing: a segment is sealed only when there is one after it.
+    #[error("audit records from {from} on are missing: the last segment file is gone; restore it")]
+    EndMissing {
+        /// The first record that is missing.
+        from: u64,
+    },
     /// A file isn't a segment of this log.
     #[error("audit segment `{file}` is not one of this log: {detail}; move it away or restore it")]
     Foreign {
@@ -126,21 +132,26 @@ pub enum RecoveryError {
 
 /// Reads the whole log.
 pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
+    // A killed process may have left names that are seen and not on disk.
+    volume.sync()?;
     let mut names: Vec<_> =
         volume.list()?.into_iter().filter(|name| Segment::is_file_name(name)).collect();
     names.sort();
-    let mut recovered = Recovered { ends_with_stop: true, ..Recovered::default() };
-    let count = names.len();
-    for (place, name) in names.into_iter().enumerate() {
+    let mut files = Vec::with_capacity(names.len());
+    for name in names {
         let file = volume.open(&name)?;
         let header = read_header(&name, file.as_ref(), log_id)?;
-        if place > 0 && header.first_sequence > recovered.last + 1 {
-            let (from, through) = (recovered.last + 1, header.first_sequence - 1);
-            return Err(RecoveryError::SegmentMissing { from, through });
-        }
-        recovered.last = recovered.last.max(header.first_sequence - 1);
-        let found = FoundFile { name, file, header };
-        recovered.take(found, place + 1 == count)?;
+        files.push(FoundFile { name, file, header });
+    }
+    let mut recovered = Recovered { ends_with_stop: true, ..Recovered::default() };
+    let mut files = files.into_iter().peekable();
+    while let Some(found) = files.next() {
+        recovered.refuse_if_out_of_place(&found)?;
+        recovered.last = recovered.last.max(found.header.first_sequence - 1);
+        recovered.take(found, files.peek().map(|next| next.header.first_sequence))?;
+    }
+    if recovered.open.is_none() && !recovered.sealed.is_empty() {
+        return Err(RecoveryError::EndMissing { from: recovered.last + 1 });
     }
     Ok(recovered)
 }
@@ -160,25 +171,41 @@ fn read_header(name: &str, file: &dyn VolumeFile, log_id: Uuid) -> Result<Header
 }
 
 impl Recovered {
-    fn take(&mut self, found: FoundFile, is_last: bool) -> Result<(), RecoveryError> {
+    fn refuse_if_out_of_place(&self, found: &FoundFile) -> Result<(), RecoveryError> {
+        let first = found.header.first_sequence;
+        let is_oldest = self.sealed.is_empty() && self.unsealed.is_empty();
+        if is_oldest || first == self.last + 1 {
+            return Ok(());
+        }
+        if first > self.last {
+            return Err(RecoveryError::SegmentMissing { from: self.last + 1, through: first - 1 });
+        }
+        let detail = format!("the one before it has records up to {}", self.last);
+        Err(RecoveryError::Foreign { file: found.name.clone(), detail })
+    }
+
+    /// `next_first` is the first record of the segment after it.
+    fn take(&mut self, found: FoundFile, next_first: Option<u64>) -> Result<(), RecoveryError> {
         if let Some(footer) = read_footer(found.file.as_ref(), found.header)? {
             return self.take_sealed(found, footer);
         }
         let length = found.file.length()?;
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         found.file.read_at(&mut bytes, 0)?;
-        let scan = Scan::of(&bytes, found.header);
+        let mut scan = Scan::of(&bytes, found.header);
         if let Some(footer) = scan.footer.clone() {
             // The footer is whole, so only the trailer behind it can be damaged.
             let offset = length.saturating_sub(TRAILER_BYTES as u64);
             self.damage.push(Damage { file: found.name.clone(), offset, records: None });
             return self.take_sealed(found, footer);
         }
+        if let Some(next_first) = next_first {
+            scan.take_end(next_first, &bytes);
+        }
         let open = self.fold(found, &bytes, &scan)?;
-        if is_last {
-            self.open = Some(open);
-        } else {
-            self.unsealed.push(open);
+        match next_first {
+            Some(_) => self.unsealed.push(open),
+            None => self.open = Some(open),
         }
         Ok(())
     }
@@ -191,11 +218,6 @@ impl Recovered {
         for (account, last_sequence) in footer.accounts {
             self.accounts.insert(account, last_sequence);
         }
-        for sequence in footer.damaged {
-            let offset = footer.data_end;
-            let records = Some((sequence, sequence));
-            self.damage.push(Damage { file: name.clone(), offset, records });
-        }
         let segment = Arc::new(Segment::new(
             name,
             file,
@@ -203,7 +225,16 @@ impl Recovered {
             (last, footer.data_end),
             footer.index,
         ));
-        self.ends_with_stop = last_is_stop(&segment)?;
+        for sequence in footer.damaged {
+            if let Some(Content::Damaged { offset, .. }) = read_one(&segment, sequence)? {
+                let (file, records) = (segment.name().to_owned(), Some((sequence, sequence)));
+                self.damage.push(Damage { file, offset, records });
+            }
+        }
+        self.ends_with_stop = match read_one(&segment, last)? {
+            Some(Content::Record(bytes)) => record::is_server_stop(&bytes),
+            _ => false,
+        };
         self.sealed.push(segment);
         Ok(())
     }
@@ -233,14 +264,18 @@ impl Recovered {
             self.ends_with_stop = record::is_server_stop(payload);
             last = found.sequence;
         }
-        last = last.max(cut.next_sequence - 1);
+        if last + 1 < cut.next_sequence {
+            // Nobody knows what the last record said.
+            self.ends_with_stop = false;
+            last = cut.next_sequence - 1;
+        }
         let mut damaged = Vec::new();
         for gap in scan.gaps.iter().filter(|gap| gap.from < cut.next_sequence) {
             damaged.extend(gap.from..gap.before);
             let records = (gap.from < gap.before).then(|| (gap.from, gap.before - 1));
             self.damage.push(Damage { file: name.clone(), offset: gap.offset as u64, records });
         }
-        clear_after(file.as_ref(), bytes, cut.offset)?;
+        settle(file.as_ref(), bytes, &frame::mark(header.salt, last + 1), cut.offset)?;
         self.last = last;
         let ends = (last, cut.offset as u64);
         let segment = Segment::new(name, file, (header.first_sequence, header.salt), ends, index);
@@ -264,24 +299,31 @@ fn read_footer(file: &dyn VolumeFile, header: Header) -> io::Result<Option<Foote
     Ok(Footer::decode(payload).filter(|footer| footer.first_sequence == header.first_sequence))
 }
 
-fn last_is_stop(segment: &Arc<Segment>) -> io::Result<bool> {
-    let mut cursor = super::segment::Cursor::new(Arc::clone(segment), segment.last());
+fn read_one(segment: &Arc<Segment>, sequence: u64) -> io::Result<Option<Content>> {
+    let mut cursor = Cursor::new(Arc::clone(segment), sequence);
     let mut entries = Vec::new();
-    while cursor.next() <= segment.last() {
+    while cursor.next() <= sequence.min(segment.last()) {
+        entries.clear();
         cursor.read(64 * 1_024, &mut entries)?;
     }
-    Ok(match entries.last().map(|entry| &entry.content) {
-        Some(super::segment::Content::Record(bytes)) => record::is_server_stop(bytes),
-        _ => false,
-    })
+    let found = entries.into_iter().find(|entry| entry.sequence == sequence);
+    Ok(found.map(|entry| entry.content))
 }
 
-/// Overwrites what was never finished, or a later scan would find pieces of it.
-fn clear_after(file: &dyn VolumeFile, bytes: &[u8], cut: usize) -> io::Result<()> {
+/// Puts on disk what was found, so that readers may see it; and overwrites what was never finished,
+/// or a later scan would find pieces of it.
+fn settle(
+    file: &dyn VolumeFile,
+    bytes: &[u8],
+    mark: &[u8; MARK_BYTES],
+    cut: usize,
+) -> io::Result<()> {
     let rest = bytes.get(cut..).unwrap_or_default();
-    let Some(end) = rest.iter().rposition(|&byte| byte != 0) else { return Ok(()) };
-    file.write_at(&vec![0; end + 1], cut as u64)?;
-    file.sync()
+    if let Some(end) = rest.iter().rposition(|&byte| byte != 0) {
+        file.write_at(&vec![0; end + 1], cut as u64)?;
+    }
+    file.sync()?;
+    file.write_at(mark, cut as u64)
 }
 
 /// Everything that stands in a segment that isn't sealed.
@@ -295,6 +337,8 @@ struct Scan {
     end: usize,
     /// The sequence number that follows.
     next: u64,
+    /// Whether that frame is a mark: then nothing was left to write when it was written.
+    ends_with_mark: bool,
     footer: Option<Footer>,
 }
 
@@ -329,6 +373,7 @@ impl Scan {
             marked: first,
             end: HEADER_BYTES,
             next: first,
+            ends_with_mark: true,
             footer: None,
         };
         scan.walk(bytes, header.salt);
@@ -345,10 +390,12 @@ impl Scan {
                     let begin = place + frame::HEADER_BYTES;
                     place = begin + payload.len();
                     self.take_record(payload, begin, damage.take());
+                    self.ends_with_mark = false;
                 }
                 Read::Frame { kind: Kind::Mark, payload } => {
                     place += MARK_BYTES;
                     self.take_mark(frame::read_mark(payload).unwrap_or_default(), damage.take());
+                    self.ends_with_mark = true;
                 }
                 Read::Frame { kind: Kind::Footer, payload } => {
                     place += frame::HEADER_BYTES + payload.len();
@@ -388,6 +435,22 @@ impl Scan {
             self.gaps.push(Gap { from: self.next, before, offset });
         } else if before > self.next {
             self.gaps.push(Gap { from: self.next, before, offset: self.end });
+        }
+    }
+
+    /// Takes in that the next segment begins with a record: it was begun when all before were on disk.
+    fn take_end(&mut self, next_first: u64, bytes: &[u8]) {
+        let written = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        if self.ends_with_mark && written <= self.end {
+            // Nothing is wrong with it: if records are missing, they were in another file.
+            return;
+        }
+        self.marked = self.marked.max(next_first);
+        if self.next < next_first {
+            self.note_gap(next_first, Some(self.end));
+            self.next = next_first;
+            // What is damaged stays as it is.
+            self.end = self.end.max(written);
         }
     }
 

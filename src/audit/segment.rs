@@ -186,7 +186,13 @@ impl Cursor {
             let rest = chunk.bytes.get(place..).unwrap_or_default();
             match frame::read(self.segment.salt, rest) {
                 Read::Frame { kind: Kind::Record, payload } => {
-                    self.take_record(last, chunk.bytes.slice_ref(payload), entries);
+                    let sequence = record::sequence(payload).unwrap_or_default();
+                    if sequence > last {
+                        // It came to disk since `last` was read: all up to there stood before it.
+                        self.name_damage(last + 1, entries);
+                        break;
+                    }
+                    self.take_record(sequence, chunk.bytes.slice_ref(payload), entries);
                     place += frame::HEADER_BYTES + payload.len();
                 }
                 Read::Frame { kind: Kind::Mark, .. } => place += MARK_BYTES,
@@ -217,9 +223,8 @@ impl Cursor {
         Ok(Chunk { bytes: buffer.into(), is_last })
     }
 
-    fn take_record(&mut self, last: u64, record: Bytes, entries: &mut Vec<Entry>) {
-        let sequence = record::sequence(&record).unwrap_or_default();
-        if (self.next..=last).contains(&sequence) {
+    fn take_record(&mut self, sequence: u64, record: Bytes, entries: &mut Vec<Entry>) {
+        if sequence >= self.next {
             self.name_damage(sequence, entries);
             entries.push(Entry { sequence, content: Content::Record(record) });
             self.next = sequence + 1;

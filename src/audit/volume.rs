@@ -50,6 +50,10 @@ impl Folder {
     /// Opens a folder, or makes it.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        // Its own name must be on disk too, or all that is in it is lost with that.
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
         Ok(Self { path })
     }
 }

@@ -126,9 +126,10 @@ impl Writer {
     }
 
     fn fail(&self, taken: &Taken, error: &WriteError) {
+        // Who is told sees the condition changed, and can't append in between.
+        self.give_up(error);
         taken.batch.finish(Err(NotWritten));
         self.shared.lanes().ring(&taken.batch);
-        self.give_up(error);
     }
 
     fn give_up(&self, error: &WriteError) {

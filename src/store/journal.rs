@@ -28,6 +28,14 @@ pub enum AppendError {
         /// Where it ends.
         actual: u64,
     },
+    /// An event is not the one that follows: appending it would leave a gap or replace another.
+    #[error("event {actual} can't be appended where event {expected} follows")]
+    NotDense {
+        /// Which event follows.
+        expected: u64,
+        /// Which one was to be appended.
+        actual: u64,
+    },
     /// An event is too large to be stored in parts.
     #[error("event {sequence} is too large")]
     TooLarge {

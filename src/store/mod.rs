@@ -12,3 +12,8 @@ pub mod pb;
 pub mod sled_journal;
 pub mod space;
 pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

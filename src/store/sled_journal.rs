@@ -78,13 +78,16 @@ impl SledJournal {
         let failed = |source| OpenError::Io { path: path.clone(), source };
         let engine = |detail: String| OpenError::Engine { path: path.clone(), detail };
         let database = open_database(directory).map_err(engine)?;
-        let tree = database.open_tree(TREE).map_err(|error| engine(error.to_string()))?;
-        database.flush().map_err(|error| engine(error.to_string()))?;
+        let tree = guarded(|| database.open_tree(TREE)).map_err(engine)?;
+        guarded(|| database.flush()).map_err(engine)?;
         let file = File::open(directory.join("db")).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         close_to_others(directory).map_err(failed)?;
         let (head, acknowledged) = Head::open(&directory.join("head")).map_err(failed)?;
         sync_directory(directory).map_err(failed)?;
+        if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_directory(parent).map_err(failed)?;
+        }
         let last = last_sequence(&tree).map_err(engine)?;
         if last < acknowledged {
             return Err(OpenError::EndMissing { path, last, acknowledged });
@@ -94,7 +97,6 @@ impl SledJournal {
     }
 
     fn write(&mut self, expected_last: u64, events: &[Event]) -> Result<(), AppendError> {
-        let failed = |detail: String| AppendError::Engine(detail);
         let mut batch = sled::Batch::default();
         for event in events {
             let bytes = codec::encode(event);
@@ -104,11 +106,12 @@ impl SledJournal {
                 batch.insert(&key, value);
             }
         }
-        self.tree.apply_batch(batch).map_err(|error| failed(error.to_string()))?;
-        self.database.flush().map_err(|error| failed(error.to_string()))?;
-        self.file.sync_data().map_err(|error| failed(error.to_string()))?;
+        guarded(|| self.tree.apply_batch(batch)).map_err(AppendError::Engine)?;
+        guarded(|| self.database.flush()).map_err(AppendError::Engine)?;
+        let failed = |error: io::Error| AppendError::Engine(error.to_string());
+        self.file.sync_data().map_err(failed)?;
         let last = events.last().map_or(expected_last, |event| event.sequence);
-        self.head.advance(last).map_err(|error| failed(error.to_string()))?;
+        self.head.advance(last).map_err(failed)?;
         self.last = last;
         Ok(())
     }
@@ -132,6 +135,11 @@ impl Journal for SledJournal {
         if expected_last != self.last {
             return Err(AppendError::NotTheEnd { expected: expected_last, actual: self.last });
         }
+        for (expected, event) in (self.last + 1..).zip(events) {
+            if event.sequence != expected {
+                return Err(AppendError::NotDense { expected, actual: event.sequence });
+            }
+        }
         self.write(expected_last, events)
     }
 
@@ -153,8 +161,8 @@ fn read_event(rows: &mut sled::Iter, sequence: u64) -> Result<Event, ReadError> 
     let (mut part, mut count) = (0, 1);
     while part < count {
         let damaged = |detail: String| ReadError::Damaged { sequence, part, detail };
-        let row = rows.next().ok_or_else(|| damaged("it is missing".to_owned()))?;
-        let (key, value) = row.map_err(|error| damaged(error.to_string()))?;
+        let row = guarded(|| rows.next().transpose()).map_err(damaged)?;
+        let (key, value) = row.ok_or_else(|| damaged("it is missing".to_owned()))?;
         if parts::read_key(&key) != Some((sequence, part)) {
             return Err(damaged("it is missing".to_owned()));
         }
@@ -173,26 +181,28 @@ fn read_event(rows: &mut sled::Iter, sequence: u64) -> Result<Event, ReadError> 
     }
 }
 
-/// sled panics over some kinds of damage; an operator should read a reason instead.
 fn open_database(directory: &Path) -> Result<sled::Db, String> {
     let config = sled::Config::new()
         .path(directory)
         .cache_capacity(CACHE_BYTES)
         // Every append is flushed and synced on its own: nothing is left for a timer.
         .flush_every_ms(None);
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(opened) => opened.map_err(|error| error.to_string()),
-        Err(panic) => Err(panic_text(panic.as_ref()).to_owned()),
-    }
+    guarded(|| config.open())
 }
 
 fn last_sequence(tree: &sled::Tree) -> Result<u64, String> {
-    let last = catch_unwind(AssertUnwindSafe(|| tree.last()))
-        .map_err(|panic| panic_text(panic.as_ref()).to_owned())?
-        .map_err(|error| error.to_string())?;
-    let Some((key, _)) = last else { return Ok(0) };
+    let Some((key, _)) = guarded(|| tree.last())? else { return Ok(0) };
     let (sequence, _) = parts::read_key(&key).ok_or("its last key is damaged")?;
     Ok(sequence)
+}
+
+/// sled panics over some kinds of damage; an operator should read a reason instead, and no thread
+/// should end without saying that it failed.
+fn guarded<T>(action: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(action)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(panic) => Err(panic_text(panic.as_ref()).to_owned()),
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

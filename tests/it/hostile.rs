@@ -236,7 +236,7 @@ fn may_be_allowed(asked: &pb::CheckAccessRequest) -> bool {
         let address = origin.address.trim_start_matches("::ffff:");
         origin.network == right.origin.unwrap().network && address.starts_with("192.168.")
     });
-    (&asked.parent[..], subject, action, instance)
+    (asked.parent.as_str(), subject, action, instance)
         == (HERE, &right.subject, &right.action, &right.instance)
         && resource_is_right
         && origin_is_right

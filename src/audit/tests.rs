@@ -1,0 +1,10 @@
+//! What the log promises, tried on a disk that crashes, fails and rots.
+
+mod buffer;
+mod crashes;
+mod damage;
+mod failures;
+mod forgeries;
+mod layout;
+mod records;
+mod tails;
