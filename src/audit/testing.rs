@@ -28,7 +28,7 @@ use disk::Disk;
 /// The log of all tests.
 pub(crate) const LOG_ID: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
 
-/// Numbers that depend on nothing but a seed (SplitMix64).
+/// Numbers that depend on nothing but a seed (the generator `splitmix64`).
 #[derive(Clone, Debug)]
 pub(crate) struct Random(pub(crate) u64);
 

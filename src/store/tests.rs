@@ -25,9 +25,9 @@ fn some_events(count: usize) -> Vec<Event> {
     while world.events.len() < count {
         let number = world.events.len();
         let name = format!("rule-{number}");
-        let addresses = if number % 16 == 0 { 800 } else { 1 + number % 40 };
+        let addresses = if number.is_multiple_of(16) { 800 } else { 1 + number % 40 };
         world.carry_out(create_network_rule(&name, "public", &address_list(addresses)));
-        if number % 3 == 0 && world.events.len() < count {
+        if number.is_multiple_of(3) && world.events.len() < count {
             world.carry_out(delete_network_rule(&name));
         }
     }

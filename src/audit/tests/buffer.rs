@@ -241,7 +241,9 @@ fn a_stall_that_is_looked_for_all_the_time_never_outlives_the_disks_answer() {
         }
     }
     stopping.store(true, Ordering::Relaxed);
-    checkers.into_iter().for_each(|checker| checker.join().unwrap());
+    for checker in checkers {
+        checker.join().unwrap();
+    }
     running.close();
 }
 
