@@ -9,6 +9,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use crate::domain::event::Event;
@@ -24,6 +26,11 @@ use super::{
 /// sled's page cache. Its default of 1 GiB is no bound on a small machine.
 const CACHE_BYTES: u64 = 64 * 1_024 * 1_024;
 const TREE: &str = "journal";
+
+/// sled's own threads hold its file for a moment after it was dropped. Other processes are kept out
+/// by the lock on the data directory, so this waits only for a journal that this process had open.
+const LOCK_ATTEMPTS: u32 = 400;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// The journal in sled.
 #[derive(Debug)]
@@ -187,6 +194,14 @@ fn open_database(directory: &Path) -> Result<sled::Db, String> {
         .cache_capacity(CACHE_BYTES)
         // Every append is flushed and synced on its own: nothing is left for a timer.
         .flush_every_ms(None);
+    for _ in 0..LOCK_ATTEMPTS {
+        match guarded(|| config.open()) {
+            Err(error) if error.contains("could not acquire lock") => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
     guarded(|| config.open())
 }
 
