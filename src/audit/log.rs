@@ -309,6 +309,11 @@ impl Shared {
 
     /// Notes that the disk answers.
     pub fn note_progress(&self) {
+        if self.buffer.waiting().is_some_and(|batch| batch.is_finished()) {
+            // Whoever joined this batch would be told what was said of it while the disk stalled.
+            // The writer takes it next, and notes progress again.
+            return;
+        }
         self.condition.send_if_modified(|condition| match condition {
             AuditCondition::Stalled => {
                 *condition = AuditCondition::Working;
@@ -361,12 +366,10 @@ impl Shared {
         if changed {
             tracing::error!(stall = ?self.stall, "no audit sync completes; checks are refused meanwhile");
         }
-        let at_disk = in_flight.clone();
+        let stalled: Vec<_> = in_flight.clone().into_iter().chain(waiting).collect();
+        stalled.iter().for_each(|batch| batch.finish(Err(NotWritten)));
         drop(in_flight);
-        for batch in [at_disk, waiting].into_iter().flatten() {
-            batch.finish(Err(NotWritten));
-            self.lanes.ring(&batch);
-        }
+        stalled.iter().for_each(|batch| self.lanes.ring(batch));
     }
 }
 
