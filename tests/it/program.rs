@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::support::{
     ADMIN, AUDITOR, Client, ENFORCER,
     clients::{connect, token_of},
+    processes,
     watching::Watch,
     world,
 };
@@ -29,7 +30,9 @@ fn aap(arguments: &[&str]) -> Command {
 }
 
 fn output(arguments: &[&str]) -> Output {
-    aap(arguments).output().unwrap()
+    let mut command = aap(arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    processes::spawn(&mut command).unwrap().wait_with_output().unwrap()
 }
 
 #[track_caller]
@@ -77,7 +80,8 @@ impl Place {
     /// Starts a server, and waits until it says that it serves.
     fn serve(&self) -> Running {
         let mut command = aap(&["serve", "--config", self.config().to_str().unwrap()]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = processes::spawn(&mut command).unwrap();
         let mut running =
             Running { log: BufReader::new(child.stderr.take().unwrap()), child, address: None };
         while !running.read_line().contains("serving") {}

@@ -20,6 +20,8 @@ use aap::identity::token::NewToken;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::support::processes;
+
 /// Between looking for a free port and listening on it, another process may take it.
 const ATTEMPTS: usize = 5;
 
@@ -100,7 +102,8 @@ impl Home {
 
     fn start_once(&self) -> (Server, Receiver<String>) {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut child = Command::new(binary())
+        let mut command = Command::new(binary());
+        command
             .env_clear()
             .args(["serve", "--listen", &address.to_string(), "--config"])
             .arg(self.path("aap.toml"))
@@ -108,9 +111,8 @@ impl Home {
             .arg(self.path("data"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        let mut child = processes::spawn(&mut command).unwrap();
         let (log, (sender, lines)) = (Log::default(), channel());
         let (stderr, copy) = (child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || copy.follow(stderr, &sender));

@@ -5,6 +5,7 @@
 pub mod clients;
 pub mod faults;
 pub mod methods;
+pub mod processes;
 pub mod random;
 pub mod refusal;
 pub mod server;

@@ -16,7 +16,7 @@ use aap::{
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 use tonic_health::{
     ServingStatus,
     pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient},
@@ -25,6 +25,7 @@ use tonic_health::{
 use super::{
     clients::{self, Client, connect},
     faults::{Faults, FaultyJournal, FaultyVolume},
+    processes,
 };
 
 /// How long anything that a test waits for may take.
@@ -81,7 +82,9 @@ impl Setup {
         });
         let server =
             TestServer { setup: self, address, channel: connect(address), faults, stop, ended };
-        server.wait_for_health(WHOLE, ServingStatus::Serving).await;
+        if let Err(status) = server.reach_health(WHOLE, ServingStatus::Serving).await {
+            panic!("it doesn't start: {:?}, {status}", server.ended.await);
+        }
         server
     }
 
@@ -103,7 +106,10 @@ struct Serving {
 impl Serving {
     fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let Self { setup, faults, listeners } = self;
-        let mut stores = Stores::open(&setup.data_dir(), "aap.test/audit")?;
+        let mut stores = {
+            let _nobody_forks = processes::while_nobody_forks();
+            Stores::open(&setup.data_dir(), "aap.test/audit")?
+        };
         stores.volume = Arc::new(FaultyVolume { inner: stores.volume, faults: faults.clone() });
         stores.journal = Box::new(FaultyJournal { inner: stores.journal, faults });
         let settings = Settings {
@@ -180,18 +186,22 @@ impl TestServer {
 
     /// Waits until a service's health is told to be this.
     pub async fn wait_for_health(&self, service: &str, wanted: ServingStatus) {
+        self.reach_health(service, wanted).await.unwrap();
+    }
+
+    async fn reach_health(&self, service: &str, wanted: ServingStatus) -> Result<(), Status> {
         let waited = tokio::time::timeout(PATIENCE, async {
             let mut health = HealthClient::new(self.channel.clone());
             let request = HealthCheckRequest { service: service.to_owned() };
-            let mut told = health.watch(request).await.unwrap().into_inner();
-            while let Some(HealthCheckResponse { status }) = told.message().await.unwrap() {
+            let mut told = health.watch(request).await?.into_inner();
+            while let Some(HealthCheckResponse { status }) = told.message().await? {
                 if status == wanted as i32 {
-                    return;
+                    return Ok(());
                 }
             }
             panic!("the health of `{service}` is told no more");
         });
-        waited.await.unwrap_or_else(|_| panic!("the health of `{service}` is not {wanted}"));
+        waited.await.unwrap_or_else(|_| panic!("the health of `{service}` is not {wanted}"))
     }
 
     /// A service's health now.
