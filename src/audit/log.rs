@@ -367,9 +367,13 @@ impl Shared {
             tracing::error!(stall = ?self.stall, "no audit sync completes; checks are refused meanwhile");
         }
         let stalled: Vec<_> = in_flight.clone().into_iter().chain(waiting).collect();
-        stalled.iter().for_each(|batch| batch.finish(Err(NotWritten)));
+        for batch in &stalled {
+            batch.finish(Err(NotWritten));
+        }
         drop(in_flight);
-        stalled.iter().for_each(|batch| self.lanes.ring(batch));
+        for batch in &stalled {
+            self.lanes.ring(batch);
+        }
     }
 }
 
