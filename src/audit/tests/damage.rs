@@ -1,19 +1,22 @@
 //! Bytes that rot: each record is served as it was written, or named. Never another, never none.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::audit::{
     footer::HEADER_BYTES,
+    frame::Kind,
     log::OpenError,
+    record::PreviousStop,
     recovery::RecoveryError,
-    segment::{Content, Entry},
+    segment::{Content, Cursor, Entry, Segment},
     testing::{
         Line, Random, Running,
         disk::{Disk, SECTOR_BYTES},
-        files::{Files, Fixture, SEGMENT_BYTES, frames, records_in, segments},
+        files::{Files, Fixture, SEGMENT_BYTES, frames, header, records_in, segments},
         model::Model,
         small,
     },
+    volume::Volume,
 };
 
 /// Every so many bits one is flipped; a prime, so that all bits of a byte have their turn.
@@ -106,6 +109,48 @@ fn a_bit_that_flips_while_the_log_is_open_costs_its_record_and_no_other() {
 }
 
 #[test]
+fn a_stop_before_a_last_record_that_is_damaged_is_no_clean_stop() {
+    let fixture = Fixture::closed(5);
+    let (disk, running) = open(&fixture.files).unwrap();
+    assert_eq!(running.previous_stop, PreviousStop::Clean);
+    running.record(Line::new(1, &mut Random(1)).draft()).unwrap();
+    running.close();
+    let (name, bytes) = segments(&disk).pop_last().unwrap();
+    let mut newest_first = frames(&bytes).into_iter().rev();
+    let last = newest_first.find(|frame| frame.kind == Kind::Record).unwrap();
+    disk.alter(&name, |bytes| bytes[last.bytes.start + 9] ^= 1);
+    let (_, running) = open(&segments(&disk)).unwrap();
+    assert_eq!(running.damage[0].records, Some((last.sequence, last.sequence)));
+    assert_eq!(running.previous_stop, PreviousStop::Unclean);
+    running.close();
+}
+
+#[test]
+fn a_record_that_comes_to_disk_behind_a_damaged_one_is_read_whole() {
+    let fixture = Fixture::killed(3);
+    let (name, bytes) = fixture.files.first_key_value().unwrap();
+    let header = header(bytes);
+    let records: Vec<_> =
+        frames(bytes).into_iter().filter(|frame| frame.kind == Kind::Record).collect();
+    let (second, end) = (records[1].bytes.start, records[2].bytes.end as u64);
+    let disk = Disk::holding(&fixture.files);
+    disk.alter(name, |bytes| bytes[second + 9] ^= 1);
+    // A reader that has seen the end of the frames and not yet that of the records.
+    let file = disk.open(name).unwrap();
+    let index = Vec::new();
+    let segment = Segment::new(name.clone(), file, (1, header.salt), (2, end), index);
+    let segment = Arc::new(segment);
+    let mut cursor = Cursor::new(Arc::clone(&segment), 1);
+    let mut entries = Vec::new();
+    cursor.read(1, &mut entries).unwrap();
+    assert_eq!((entries.len(), cursor.next()), (2, 3));
+    segment.grow(3, end, &[]);
+    cursor.read(1, &mut entries).unwrap();
+    let whole = |entry: &Entry| matches!(entry.content, Content::Record(_));
+    assert_eq!(entries.iter().map(whole).collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[test]
 fn a_lost_sector_costs_the_records_in_it_and_no_others() {
     let fixture = Fixture::closed(60);
     for (name, bytes) in &fixture.files {
@@ -189,12 +234,12 @@ fn a_file_that_is_no_segment_of_this_log_is_refused_by_name() {
     let fixture = Fixture::closed(60);
     let (name, bytes) = fixture.files.first_key_value().unwrap();
     let other = {
-        let mut header = crate::audit::testing::files::header(bytes);
+        let mut header = header(bytes);
         header.log_id = uuid::Uuid::from_u128(9);
         [&header.encode()[..], &bytes[HEADER_BYTES..]].concat()
     };
     let overlapping = {
-        let mut header = crate::audit::testing::files::header(bytes);
+        let mut header = header(bytes);
         header.first_sequence = 2;
         [&header.encode()[..], &bytes[HEADER_BYTES..]].concat()
     };

@@ -113,3 +113,22 @@ fn a_batch_of_which_any_sectors_are_missing_leaves_what_is_whole() {
         }
     }
 }
+
+#[test]
+fn what_was_found_and_shown_to_readers_is_named_when_it_rots() {
+    let Torn { name, after, mut model, last_batch, .. } = torn(6);
+    model.doubt(&last_batch);
+    let disk = Disk::holding(&after);
+    let running = Running::open(&disk, small(LARGE)).unwrap();
+    model.verify(&running);
+    // Killed before anything was appended.
+    let mut files = segments(&disk);
+    running.close();
+    let bytes = files.get_mut(&name).unwrap();
+    let mut newest_first = frames(bytes).into_iter().rev();
+    let last = newest_first.find(|frame| frame.kind == Kind::Record).unwrap();
+    bytes[last.bytes.start + 20] ^= 1;
+    let running = Running::open(&Disk::holding(&files), small(LARGE)).unwrap();
+    assert_eq!(model.verify_damaged(1, &running.follow(1, 1)), [model.last()]);
+    running.close();
+}
