@@ -61,6 +61,11 @@ impl Batch {
         let _ = self.outcome.set(outcome);
     }
 
+    /// Whether it is known what became of it.
+    pub fn is_finished(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
     fn wake(&self, lane: usize) {
         let Some(waiting) = self.waiting.get(lane) else { return };
         let wakers = mem::take(&mut *lock(waiting));

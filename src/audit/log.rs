@@ -309,6 +309,11 @@ impl Shared {
 
     /// Notes that the disk answers.
     pub fn note_progress(&self) {
+        // What was given up in the buffer goes to the disk first: a record that joined it would be
+        // given up with it.
+        if self.buffer.waiting().is_some_and(|batch| batch.is_finished()) {
+            return;
+        }
         self.condition.send_if_modified(|condition| match condition {
             AuditCondition::Stalled => {
                 *condition = AuditCondition::Working;
@@ -341,8 +346,8 @@ impl Shared {
     }
 
     fn check_for_stall(&self) {
-        // Held until the condition is set: the writer gives its batch up before it notes progress,
-        // so a stall that is found here is ended by the writer, and not found when it has ended.
+        // Held until all is told: the writer gives its batch up before it notes progress, so a stall
+        // that is found here is ended by the writer, and not found when it has ended.
         let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         // Without a batch at the disk, what waits is about to be taken, unless the disk holds the
         // writer up between two batches.
@@ -361,11 +366,9 @@ impl Shared {
         if changed {
             tracing::error!(stall = ?self.stall, "no audit sync completes; checks are refused meanwhile");
         }
-        let at_disk = in_flight.clone();
-        drop(in_flight);
-        for batch in [at_disk, waiting].into_iter().flatten() {
+        for batch in in_flight.iter().chain(&waiting) {
             batch.finish(Err(NotWritten));
-            self.lanes.ring(&batch);
+            self.lanes.ring(batch);
         }
     }
 }
