@@ -133,6 +133,8 @@ pub fn fill_with_zeros(file: &dyn VolumeFile, length: u64) -> io::Result<()> {
         let count = usize::try_from(length - offset).unwrap_or(usize::MAX).min(zeros.len());
         file.write_at(zeros.get(..count).unwrap_or_default(), offset)?;
         offset += count as u64;
+        // A little at a time: a sync of records must not queue behind a whole file of zeros.
+        file.sync()?;
     }
-    file.sync()
+    Ok(())
 }
