@@ -51,13 +51,13 @@ async fn kill_again_and_again(rounds: u64, mut dice: Dice) {
     let home = Home::new();
     let mut ledger = Ledger::default();
     let mut server = home.start();
-    create_steady(&mut Client::connect(&home, server.address).await, &mut ledger).await;
+    create_steady(&mut Client::connect(&home, server.address), &mut ledger).await;
     for round in 1..=rounds {
         let line;
         (server, line) = kill_once(&home, server, &mut ledger, &mut dice).await;
         println!("round {round} of {rounds}: {line}");
     }
-    let mut client = Client::connect(&home, server.address).await;
+    let mut client = Client::connect(&home, server.address);
     timeout(PATIENCE, verify::changes(&mut client, &ledger, STEADY)).await.unwrap();
     // Beside this thread, which answers the server's farewell on open connections.
     tokio::task::spawn_blocking(move || server.stop()).await.unwrap();
@@ -87,7 +87,7 @@ async fn kill_once(
     }
     let clock = Clock::system();
     let server = home.start();
-    let mut client = Client::connect(home, server.address).await;
+    let mut client = Client::connect(home, server.address);
     let marker = answer_again(&mut client, ledger).await;
     let recovery = clock.elapsed().as_millis();
 

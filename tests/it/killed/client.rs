@@ -128,9 +128,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) async fn connect(home: &Home, address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-        let channel = endpoint.connect().await.unwrap();
+    /// Connects with the first call: the server may be killed before that.
+    pub(super) fn connect(home: &Home, address: SocketAddr) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
         let connection = |token| InterceptedService::new(channel.clone(), Bearer::new(token));
         Self {
             policies: PolicyServiceClient::new(connection(&home.admin)),

@@ -173,7 +173,7 @@ impl Run {
         let run = Arc::new(self);
         let mut clients = JoinSet::new();
         for number in 0..CREATORS + CHECKERS + BATCHERS {
-            let client = Client::connect(home, run.server.address).await;
+            let client = Client::connect(home, run.server.address);
             let (run, dice) = (Arc::clone(&run), Dice(dice.roll(u64::MAX)));
             match number {
                 _ if number < CREATORS => clients.spawn(run.create(client, dice)),
