@@ -21,6 +21,8 @@ use super::{DRAIN, MoreServices, Parts, ServeError, health::Health};
 
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 1_024;
+/// How many threads go through lists at once for one runtime; further lists wait.
+const LISTERS: usize = 2;
 const MAX_HEADER_BYTES: u32 = 16 * 1_024;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -66,7 +68,10 @@ impl Doors {
 
     /// Serves one listener until the server stops and its calls have ended.
     pub(super) fn serve(self, lane: usize, listener: TcpListener) -> Result<(), ServeError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(LISTERS)
+            .enable_all()
+            .build()?;
         runtime.block_on(self.serve_on(lane, listener))
     }
 
