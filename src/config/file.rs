@@ -67,6 +67,7 @@ pub(super) struct CallerTable {
 #[serde(rename_all = "lowercase")]
 pub(super) enum RoleName {
     Admin,
+    Viewer,
     Enforcer,
     Auditor,
 }

@@ -259,10 +259,11 @@ impl Problems {
         let accounts = self.check_accounts(place, &accounts);
         let role = match (role, assert_identity) {
             (RoleName::Admin, None) => CallerRole::Admin,
+            (RoleName::Viewer, None) => CallerRole::Viewer,
             (RoleName::Auditor, None) => CallerRole::Auditor,
             (RoleName::Enforcer, Some(true)) => CallerRole::Enforcer(Assertion::Allowed),
             (RoleName::Enforcer, _) => CallerRole::Enforcer(Assertion::Forbidden),
-            (RoleName::Admin | RoleName::Auditor, Some(_)) => {
+            (RoleName::Admin | RoleName::Viewer | RoleName::Auditor, Some(_)) => {
                 self.add(format!("{place}.assert_identity"), "is for enforcers: take it out");
                 return None;
             }

@@ -1,4 +1,4 @@
-//! Callers of the API: admins, enforcers and auditors, each bound to accounts.
+//! Callers of the API: admins, viewers, enforcers and auditors, each bound to accounts.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,6 +25,8 @@ pub struct Caller {
 pub enum CallerRole {
     /// Manage access points, policies and network rules.
     Admin,
+    /// Look at what an admin manages, and change nothing.
+    Viewer,
     /// Ask checks.
     Enforcer(Assertion),
     /// Read the audit log.

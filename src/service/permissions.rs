@@ -7,6 +7,8 @@ use crate::identity::caller::CallerRole;
 pub enum Needs {
     /// An admin.
     Admin,
+    /// A viewer, or an admin: who may change things may look at them.
+    Viewer,
     /// An enforcer.
     Enforcer,
     /// An auditor.
@@ -20,20 +22,20 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.AuditService/GetAuditRecord", Needs::Auditor),
     ("/aap.v1.AuditService/WatchAuditRecords", Needs::Auditor),
     ("/aap.v1.AccessPointService/CreateAccessPoint", Needs::Admin),
-    ("/aap.v1.AccessPointService/GetAccessPoint", Needs::Admin),
-    ("/aap.v1.AccessPointService/ListAccessPoints", Needs::Admin),
+    ("/aap.v1.AccessPointService/GetAccessPoint", Needs::Viewer),
+    ("/aap.v1.AccessPointService/ListAccessPoints", Needs::Viewer),
     ("/aap.v1.AccessPointService/UpdateAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/SuspendAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/ResumeAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/DeleteAccessPoint", Needs::Admin),
     ("/aap.v1.PolicyService/CreatePolicy", Needs::Admin),
-    ("/aap.v1.PolicyService/GetPolicy", Needs::Admin),
-    ("/aap.v1.PolicyService/ListPolicies", Needs::Admin),
+    ("/aap.v1.PolicyService/GetPolicy", Needs::Viewer),
+    ("/aap.v1.PolicyService/ListPolicies", Needs::Viewer),
     ("/aap.v1.PolicyService/UpdatePolicy", Needs::Admin),
     ("/aap.v1.PolicyService/DeletePolicy", Needs::Admin),
     ("/aap.v1.PolicyService/CreateNetworkRule", Needs::Admin),
-    ("/aap.v1.PolicyService/GetNetworkRule", Needs::Admin),
-    ("/aap.v1.PolicyService/ListNetworkRules", Needs::Admin),
+    ("/aap.v1.PolicyService/GetNetworkRule", Needs::Viewer),
+    ("/aap.v1.PolicyService/ListNetworkRules", Needs::Viewer),
     ("/aap.v1.PolicyService/UpdateNetworkRule", Needs::Admin),
     ("/aap.v1.PolicyService/DeleteNetworkRule", Needs::Admin),
 ];
@@ -48,6 +50,7 @@ impl Needs {
     pub fn are_met_by(self, role: CallerRole) -> bool {
         match self {
             Self::Admin => role == CallerRole::Admin,
+            Self::Viewer => matches!(role, CallerRole::Viewer | CallerRole::Admin),
             Self::Enforcer => matches!(role, CallerRole::Enforcer(_)),
             Self::Auditor => role == CallerRole::Auditor,
         }
@@ -57,6 +60,7 @@ impl Needs {
     pub fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
+            Self::Viewer => "viewer",
             Self::Enforcer => "enforcer",
             Self::Auditor => "auditor",
         }
@@ -67,6 +71,7 @@ impl Needs {
 pub fn role_name(role: CallerRole) -> &'static str {
     match role {
         CallerRole::Admin => "admin",
+        CallerRole::Viewer => "viewer",
         CallerRole::Enforcer(_) => "enforcer",
         CallerRole::Auditor => "auditor",
     }

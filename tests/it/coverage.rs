@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status};
 use tonic_health::ServingStatus;
 
 use crate::support::{
-    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, clients,
+    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, VIEWER, clients,
     methods::METHODS,
     server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, POLICIES, WHOLE},
     watching::{self, Watch},
@@ -111,14 +111,19 @@ async fn is_let_in(server: &TestServer, caller: &str, path: &str) -> bool {
 #[tokio::test]
 async fn every_method_lets_in_exactly_its_role() {
     let server = TestServer::start().await;
-    let roles = [("admin", ADMIN), ("enforcer", ENFORCER), ("enforcer, not asserting", GATEWAY)];
-    let roles = roles.into_iter().chain([("auditor", AUDITOR)]);
+    let roles = [
+        ("admin", ADMIN),
+        ("viewer", VIEWER),
+        ("enforcer", ENFORCER),
+        ("enforcer, not asserting", GATEWAY),
+        ("auditor", AUDITOR),
+    ];
     let mut page = "Who may call what: \u{2714} lets in, \u{2718} refuses.\n".to_owned();
-    let header = roles.clone().map(|(role, _)| role).collect::<Vec<_>>().join("  ");
+    let header = roles.map(|(role, _)| role).join("  ");
     writeln!(page, "\n{:<50}  {header}", "method").unwrap();
     for path in described_methods() {
         let mut line = format!("{path:<50}");
-        for (role, caller) in roles.clone() {
+        for (role, caller) in roles {
             let sign =
                 if is_let_in(&server, caller, &path).await { '\u{2714}' } else { '\u{2718}' };
             write!(line, "  {sign:<width$}", width = role.len()).unwrap();

@@ -15,6 +15,7 @@ mod support;
 
 mod decisions;
 
+mod callers;
 mod changing;
 mod checks;
 mod configuration;

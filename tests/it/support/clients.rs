@@ -31,6 +31,8 @@ pub const ADMIN: &str = "admin";
 pub const SECOND_ADMIN: &str = "second-admin";
 /// An admin of the account `other`.
 pub const OTHER_ADMIN: &str = "other-admin";
+/// A viewer of the account `acme`.
+pub const VIEWER: &str = "viewer";
 /// An enforcer of `acme` that names access points itself.
 pub const ENFORCER: &str = "enforcer";
 /// An enforcer of `acme` that may not.
@@ -43,10 +45,11 @@ pub const AUDITOR: &str = "auditor";
 pub const ACME_AUDITOR: &str = "acme-auditor";
 
 /// Everybody: name, role, account.
-pub const EVERYBODY: [(&str, CallerRole, &str); 8] = [
+pub const EVERYBODY: [(&str, CallerRole, &str); 9] = [
     (ADMIN, CallerRole::Admin, "acme"),
     (SECOND_ADMIN, CallerRole::Admin, "acme"),
     (OTHER_ADMIN, CallerRole::Admin, "other"),
+    (VIEWER, CallerRole::Viewer, "acme"),
     (ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "acme"),
     (GATEWAY, CallerRole::Enforcer(Assertion::Forbidden), "acme"),
     (OTHER_ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "other"),

@@ -13,7 +13,7 @@ pub mod watching;
 pub mod world;
 
 pub use clients::{ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER};
-pub use clients::{Client, SECOND_ADMIN};
+pub use clients::{Client, SECOND_ADMIN, VIEWER};
 pub use faults::Fault;
 pub use refusal::{Refusal, refused};
 pub use server::{Setup, TestServer};
