@@ -97,15 +97,16 @@ pub(crate) fn serve_aap(directory: &str) {
     let token = NewToken::make().unwrap();
     let mut callers = Callers::default();
     let role = CallerRole::Enforcer(Assertion::Allowed);
-    let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All };
+    let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All, expires: None };
     assert!(callers.add(token.digest(), enforcer));
     let stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
     let settings = Settings {
-        callers: Arc::new(callers),
+        callers,
         audit: Options::default(),
         reserve: Reserve { management_percent: 0, check_percent: 0 },
         clock: Clock::system(),
         configuration_digest: [0; 32],
+        reload: None,
         seed: world(),
         more_services: Some(Arc::new(|routes| {
             routes.add_service(Empty);

@@ -4,7 +4,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -15,9 +14,12 @@ use tower::{Layer, Service};
 
 use crate::{
     audit::record::Call,
-    identity::caller::{Caller, Callers},
+    identity::{
+        caller::{Authenticated, Credential},
+        token::TokenDigest,
+    },
     service::{
-        permissions::{self, Needs},
+        gate::{Gate, GateError},
         refusals::{Refusal, Refusals},
     },
 };
@@ -36,44 +38,23 @@ const OWN_METHODS: &str = "/aap.";
 /// Lets calls in.
 #[derive(Clone, Debug)]
 pub struct Admission {
-    callers: Arc<Callers>,
+    gate: Gate,
     refusals: Refusals,
 }
 
 impl Admission {
-    /// Lets these callers in, and records whom it doesn't.
-    pub fn new(callers: Arc<Callers>, refusals: Refusals) -> Self {
-        Self { callers, refusals }
+    /// Lets in whom a gate lets in, and records whom it doesn't.
+    pub fn new(gate: Gate, refusals: Refusals) -> Self {
+        Self { gate, refusals }
     }
 
-    fn admit(&self, headers: &HeaderMap, method: &str) -> Result<Option<Arc<Caller>>, Refused> {
+    fn admit(&self, headers: &HeaderMap, method: &str) -> Result<Option<Authenticated>, GateError> {
         if !method.starts_with(OWN_METHODS) {
             return Ok(None);
         }
-        let caller = bearer_token(headers)
-            .and_then(|token| self.callers.authenticate(token))
-            .ok_or(Refused { caller: None, error: ApiError::Unauthenticated })?;
-        match permissions::needs_of(method) {
-            Some(needs) if !needs.are_met_by(caller.role) => Err(refused(caller, needs, method)),
-            // A method that doesn't exist is nobody's; the router says so.
-            _ => Ok(Some(Arc::clone(caller))),
-        }
+        let token = bearer_token(headers).ok_or(GateError::Unauthenticated)?;
+        self.gate.admit(Credential::Token(TokenDigest::of(token)), method).map(Some)
     }
-}
-
-struct Refused {
-    caller: Option<Arc<Caller>>,
-    error: ApiError,
-}
-
-fn refused(caller: &Arc<Caller>, needs: Needs, method: &str) -> Refused {
-    let error = ApiError::Role {
-        caller: Arc::clone(&caller.name),
-        role: permissions::role_name(caller.role),
-        needs,
-        method: method.into(),
-    };
-    Refused { caller: Some(Arc::clone(caller)), error }
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
@@ -110,14 +91,14 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         match self.admission.admit(request.headers(), request.uri().path()) {
-            Ok(caller) => {
-                if let Some(caller) = caller {
-                    request.extensions_mut().insert(caller);
+            Ok(authenticated) => {
+                if let Some(authenticated) = authenticated {
+                    request.extensions_mut().insert(authenticated);
                 }
                 Admitted::Let { inner: self.inner.call(request) }
             }
-            Err(refused) => {
-                let status = self.admission.record(&request, refused);
+            Err(error) => {
+                let status = self.admission.refuse(&request, &error);
                 Admitted::Refused { response: Some(status.into_http()) }
             }
         }
@@ -125,12 +106,11 @@ where
 }
 
 impl Admission {
-    fn record(&self, request: &Request<Body>, refused: Refused) -> Status {
-        let Refused { caller, error } = refused;
-        let status: Status = error.into();
+    fn refuse(&self, request: &Request<Body>, error: &GateError) -> Status {
+        let status: Status = ApiError::Gate(error.clone()).into();
         let reason = status::reason_of(&status);
         let call = Call {
-            caller: caller.as_ref().map_or("", |caller| &caller.name),
+            caller: error.caller(),
             peer: call::peer(request.extensions()),
             user_agent: call::text(request.headers(), "user-agent").unwrap_or_default(),
             ..Call::default()

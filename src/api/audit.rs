@@ -1,17 +1,20 @@
 //! `AuditService`.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
     audit::log::AuditLog,
-    service::reading::{self, Progress, ReadingError, Watch},
+    identity::caller::Caller,
+    service::{
+        gate::{Gate, Scope},
+        reading::{self, Progress, ReadingError, Watch},
+    },
 };
 
 use super::{
@@ -21,16 +24,15 @@ use super::{
         Violations,
         audit::{self, Form},
     },
+    in_background,
     pb::{self, audit_service_server::AuditService},
     status::ApiError,
+    stream::{self, Messages, Outgoing, Over},
 };
 
 /// How many watches may be open at once.
 const MAX_WATCHES: usize = 1_000;
-/// How many messages of a watch wait for a slow reader, beyond what its connection holds.
-const MESSAGES_AHEAD: usize = 1;
-
-type Message = Result<pb::WatchAuditRecordsResponse, Status>;
+const WATCH: &str = "/aap.v1.AuditService/WatchAuditRecords";
 
 /// Serves `AuditService`. Reading happens on another runtime, for it waits for the disk.
 #[derive(Clone, Debug)]
@@ -38,13 +40,20 @@ pub struct Audit {
     log: AuditLog,
     background: Handle,
     watches: Arc<Semaphore>,
+    gate: Gate,
     stopping: watch::Receiver<bool>,
 }
 
 impl Audit {
-    /// Serves a log from a runtime that may wait for the disk, until the server stops.
-    pub fn new(log: AuditLog, background: Handle, stopping: watch::Receiver<bool>) -> Self {
-        Self { log, background, watches: Arc::new(Semaphore::new(MAX_WATCHES)), stopping }
+    /// Serves a log from a runtime that may wait for the disk, to whom the gate lets in, until the
+    /// server stops.
+    pub fn new(
+        log: AuditLog,
+        background: Handle,
+        gate: Gate,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self { log, background, watches: Arc::new(Semaphore::new(MAX_WATCHES)), gate, stopping }
     }
 }
 
@@ -70,14 +79,14 @@ impl AuditService for Audit {
         Ok(Response::new(audit::send_entry(entry, form)))
     }
 
-    type WatchAuditRecordsStream = ReceiverStream<Message>;
+    type WatchAuditRecordsStream = Messages<pb::WatchAuditRecordsResponse>;
 
     async fn watch_audit_records(
         &self,
         request: Request<pb::WatchAuditRecordsRequest>,
     ) -> Result<Response<Self::WatchAuditRecordsStream>, Status> {
         let (_, extensions, message) = request.into_parts();
-        let caller = Arc::clone(call::caller(&extensions)?);
+        let authenticated = call::authenticated(&extensions)?.clone();
         let pb::WatchAuditRecordsRequest { form, start } = message;
         let mut violations = Violations::default();
         let form = audit::parse_form(&mut violations, form);
@@ -86,20 +95,14 @@ impl AuditService for Audit {
         let permit = Arc::clone(&self.watches)
             .try_acquire_owned()
             .map_err(|_| ApiError::TooManyWatches { limit: MAX_WATCHES })?;
-        let watch = Watch::begin(&self.log, caller, start).map_err(ApiError::from)?;
-        let (messages, received) = mpsc::channel(MESSAGES_AHEAD);
+        let watch = Watch::begin(&self.log, start).map_err(ApiError::from)?;
+        let standing = self.gate.standing(authenticated, WATCH, Scope::Bound);
+        let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let synced = self.log.synced();
-        let serving = Serving {
-            watch,
-            form,
-            log_id: self.log.id().into(),
-            messages,
-            synced,
-            stopping: self.stopping.clone(),
-            _permit: permit,
-        };
-        self.background.spawn(serving.run());
-        Ok(Response::new(ReceiverStream::new(received)))
+        let serving =
+            Serving { watch, form, log_id: self.log.id().into(), synced, _permit: permit };
+        self.background.spawn(serving.run(outgoing));
+        Ok(Response::new(messages))
     }
 }
 
@@ -108,75 +111,51 @@ struct Serving {
     watch: Watch,
     form: Form,
     log_id: Box<str>,
-    messages: mpsc::Sender<Message>,
     /// Rings when more is on disk.
     synced: watch::Receiver<u64>,
-    stopping: watch::Receiver<bool>,
     /// Counts it among the open watches while it lasts.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Serving {
-    async fn run(mut self) {
+    async fn run(self, mut outgoing: Outgoing<pb::WatchAuditRecordsResponse>) {
+        let Err(over) = self.follow(&mut outgoing).await;
+        outgoing.end(over);
+    }
+
+    /// Goes on until the watch is over.
+    async fn follow(
+        self,
+        outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
+    ) -> Result<Infallible, Over> {
+        let Self { mut watch, form, log_id, mut synced, _permit } = self;
         // The first message says where the watch begins, also if there is nothing to read yet.
-        let next = self.watch.next();
+        let next = watch.next();
         let began = Progress { entries: Vec::new(), from: next, through: next - 1 };
-        if !self.send(Ok(began)).await {
-            return;
-        }
+        outgoing.send(audit::send_progress(&log_id, began, form)).await?;
         loop {
             // Looked at before reading, so that what comes meanwhile rings again.
-            self.synced.mark_unchanged();
-            let Some((serving, read)) = self.read().await else { return };
-            self = serving;
-            match read {
-                Ok(progress) if progress.through < progress.from => {
-                    if !self.wait().await {
-                        return;
-                    }
-                }
-                read => {
-                    let failed = read.is_err();
-                    if !self.send(read).await || failed {
-                        return;
-                    }
-                }
+            synced.mark_unchanged();
+            let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
+            watch = read;
+            let progress = progress.map_err(ApiError::from)?;
+            if progress.through < progress.from {
+                outgoing.wait(synced.changed()).await?;
+            } else {
+                outgoing.send(audit::send_progress(&log_id, progress, form)).await?;
             }
         }
     }
+}
 
-    /// Reads on, where waiting for the disk holds up nobody.
-    async fn read(mut self) -> Option<(Self, Result<Progress, ReadingError>)> {
-        let read = tokio::task::spawn_blocking(move || {
-            let read = self.watch.read();
-            (self, read)
-        });
-        read.await.ok()
-    }
-
-    /// Sends what was read; `false` if nobody wants it any more. Waits for the reader: that is all
-    /// that a slow one holds up.
-    async fn send(&mut self, read: Result<Progress, ReadingError>) -> bool {
-        let form = self.form;
-        let message = read
-            .map(|progress| audit::send_progress(&self.log_id, progress, form))
-            .map_err(|error| ApiError::from(error).into());
-        tokio::select! {
-            sent = self.messages.send(message) => sent.is_ok(),
-            _ = self.stopping.wait_for(|stopping| *stopping) => false,
-        }
-    }
-
-    /// Waits for more to be on disk; `false` if the watch ends first.
-    async fn wait(&mut self) -> bool {
-        tokio::select! {
-            more = self.synced.changed() => more.is_ok(),
-            () = self.messages.closed() => false,
-            _ = self.stopping.wait_for(|stopping| *stopping) => {
-                // The reader is told why, if it has room for one more message.
-                let _ = self.messages.try_send(Err(ApiError::ShuttingDown.into()));
-                false
-            }
-        }
-    }
+/// Reads on, where waiting for the disk holds up nobody.
+async fn read(
+    mut watch: Watch,
+    caller: Arc<Caller>,
+) -> Result<(Watch, Result<Progress, ReadingError>), ApiError> {
+    in_background(move || {
+        let progress = watch.read(&caller);
+        (watch, progress)
+    })
+    .await
 }

@@ -5,14 +5,23 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use http::Extensions;
 use tonic::{metadata::MetadataMap, transport::server::TcpConnectInfo};
 
-use crate::{audit::record::Call, identity::caller::Caller};
+use crate::{
+    audit::record::Call,
+    identity::caller::{Authenticated, Caller},
+    service::gate::GateError,
+};
 
 use super::status::ApiError;
 
 /// The caller that admission let in.
 pub fn caller(extensions: &Extensions) -> Result<&Arc<Caller>, ApiError> {
+    authenticated(extensions).map(|authenticated| &authenticated.caller)
+}
+
+/// The caller that admission let in, and what it showed: for calls that last.
+pub fn authenticated(extensions: &Extensions) -> Result<&Authenticated, ApiError> {
     // Without admission before it, a handler serves nobody.
-    extensions.get::<Arc<Caller>>().ok_or(ApiError::Unauthenticated)
+    extensions.get().ok_or(ApiError::Gate(GateError::Unauthenticated))
 }
 
 /// What records of a call say about it, but for the request id, which must be valid first.

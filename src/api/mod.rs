@@ -11,6 +11,7 @@ pub mod codec;
 pub mod convert;
 pub mod pb;
 pub mod status;
+pub mod stream;
 
 mod access_points;
 mod audit;

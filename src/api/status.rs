@@ -4,7 +4,7 @@
 //! `ErrorReason`, and in its metadata every part of the message that varies. What an engine or the
 //! file system said is logged where it happened and is not for callers.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
@@ -13,7 +13,7 @@ use crate::{
     audit::log::RecordError,
     domain::{decide::Rejection, name::ResourceName},
     service::{
-        checks::CheckError, management::ManageError, permissions::Needs, reading::ReadingError,
+        checks::CheckError, gate::GateError, management::ManageError, reading::ReadingError,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -37,19 +37,8 @@ const VIOLATION_BYTES: usize = 12;
 /// Everything that a call can be refused with.
 #[derive(Debug)]
 pub enum ApiError {
-    /// The caller is nobody.
-    Unauthenticated,
-    /// The caller's role is another.
-    Role {
-        /// The caller.
-        caller: Arc<str>,
-        /// Its role.
-        role: &'static str,
-        /// What the method needs.
-        needs: Needs,
-        /// The method.
-        method: Box<str>,
-    },
+    /// The caller isn't let in.
+    Gate(GateError),
     /// Fields are invalid.
     Invalid(Vec<Violation>),
     /// A manager's request isn't met.
@@ -101,14 +90,7 @@ impl From<ReadingError> for ApiError {
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         match error {
-            ApiError::Unauthenticated => Problem::new(
-                Code::Unauthenticated,
-                Reason::CallerUnauthenticated,
-                "the call has no valid bearer token",
-            ),
-            ApiError::Role { caller, role, needs, method } => {
-                role_problem(&caller, role, needs, &method)
-            }
+            ApiError::Gate(error) => gate(error),
             ApiError::Invalid(violations) => invalid(violations),
             ApiError::Manage(error) => manage(error),
             ApiError::Check(error) => check(error),
@@ -194,17 +176,30 @@ impl Problem {
     }
 }
 
-fn role_problem(caller: &str, role: &str, needs: Needs, method: &str) -> Problem {
-    let needed = needs.name();
-    Problem::new(
-        Code::PermissionDenied,
-        Reason::RoleNotSufficient,
-        format!("caller `{caller}` has the role {role}; `{method}` needs {needed}"),
-    )
-    .with("caller", caller)
-    .with("role", role)
-    .with("required_role", needed)
-    .with("method", method)
+fn gate(error: GateError) -> Problem {
+    let message = error.to_string();
+    match error {
+        GateError::Unauthenticated => {
+            Problem::new(Code::Unauthenticated, Reason::CallerUnauthenticated, message)
+        }
+        GateError::Expired { caller, expires } => {
+            Problem::new(Code::Unauthenticated, Reason::CallerExpired, message)
+                .with("caller", caller)
+                .with("expire_time", expires)
+        }
+        GateError::Role { caller, role, needs, method } => {
+            Problem::new(Code::PermissionDenied, Reason::RoleNotSufficient, message)
+                .with("caller", caller)
+                .with("role", role)
+                .with("required_role", needs)
+                .with("method", method)
+        }
+        GateError::AccountLost { caller, account } => {
+            Problem::new(Code::PermissionDenied, Reason::AccountNotBound, message)
+                .with("caller", caller)
+                .with("account", account)
+        }
+    }
 }
 
 fn invalid(violations: Vec<Violation>) -> Problem {

@@ -93,6 +93,25 @@ pub enum EventDraft<'a> {
         /// The journal's last event.
         revision: u64,
     },
+    /// The configuration was read again.
+    ConfigurationLoad(LoadDraft<'a>),
+}
+
+/// What came of reading the configuration again.
+#[derive(Clone, Copy, Debug)]
+pub enum LoadDraft<'a> {
+    /// It counts.
+    Applied {
+        /// A digest of the configuration.
+        digest: &'a [u8; 32],
+        /// The keys of what counts after a restart only.
+        awaits_restart: &'a [&'static str],
+    },
+    /// It is broken.
+    Refused {
+        /// How many problems it has.
+        problems: u32,
+    },
 }
 
 /// How a run of the server ended.
@@ -154,6 +173,9 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
         EventDraft::ServerStop { revision } => {
             wire::message(out, 19, |out| wire::integer(out, 1, revision));
         }
+        EventDraft::ConfigurationLoad(load) => {
+            wire::message(out, 20, |out| encode_load(out, load));
+        }
     }
 }
 
@@ -208,6 +230,22 @@ fn encode_check(out: &mut Vec<u8>, draft: &CheckDraft<'_>) {
     wire::integer(out, 11, *nanos);
 }
 
+fn encode_load(out: &mut Vec<u8>, load: LoadDraft<'_>) {
+    match load {
+        LoadDraft::Applied { digest, awaits_restart } => {
+            wire::integer(out, 1, LOAD_APPLIED);
+            wire::bytes(out, 2, digest);
+            for key in awaits_restart {
+                wire::bytes(out, 3, key.as_bytes());
+            }
+        }
+        LoadDraft::Refused { problems } => {
+            wire::integer(out, 1, LOAD_REFUSED);
+            wire::integer(out, 4, u64::from(problems));
+        }
+    }
+}
+
 fn encode_decision(out: &mut Vec<u8>, decision: &Decision<'_>, rules_version: RulesVersion) {
     match decision {
         Decision::Allow(grant) => {
@@ -225,7 +263,10 @@ fn encode_decision(out: &mut Vec<u8>, decision: &Decision<'_>, rules_version: Ru
     wire::integer(out, 6, u64::from(rules_version.number()));
 }
 
-// The numbers of `aap.v1.Outcome` and `aap.v1.DecisionReason`. A test holds them equal.
+// The numbers of `aap.v1.ConfigurationLoadOutcome`, `aap.v1.Outcome` and `aap.v1.DecisionReason`.
+// Tests hold them equal.
+const LOAD_APPLIED: u64 = 1;
+const LOAD_REFUSED: u64 = 2;
 const OUTCOME_DENY: u64 = 1;
 const OUTCOME_ALLOW: u64 = 2;
 const REASON_POLICY_GRANTS: u64 = 1;

@@ -103,7 +103,7 @@ impl Tokens {
             ("dev-enforcer", &self.enforcer, CallerRole::Enforcer(Assertion::Allowed), demo),
             ("dev-auditor", &self.auditor, CallerRole::Auditor, Accounts::All),
         ] {
-            let caller = Caller { name: name.into(), role, accounts };
+            let caller = Caller { name: name.into(), role, accounts, expires: None };
             if !callers.add(token.digest(), caller) {
                 bail!("two tokens are the same");
             }

@@ -8,12 +8,15 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgGroup, Args};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use crate::{
     clock::Clock,
-    config::{self, Overrides},
-    server::{self, Settings, Stores, listen},
+    config::{Config, Overrides, follow::Follower},
+    server::{self, Settings, Stores, listen, reload::Reload},
     telemetry,
 };
 
@@ -48,23 +51,25 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { dev, config, check_config, listen, data_dir, log } = arguments;
     let overrides = Overrides { listen, data_dir };
     if let Some(path) = config {
-        let config = config::read(&path, overrides)?;
+        let (config, file) = Follower::open(&path, overrides)?;
         if check_config {
             say(format_args!("configuration `{}` is valid", path.display()));
             return Ok(());
         }
-        return start(&config, Vec::new(), &log);
+        let reload = Reload { file, requests: Arc::default() };
+        return start(&config, Some(reload), Vec::new(), &log);
     }
     // Without a configuration file, clap asked for `--dev`.
     debug_assert!(dev);
     let world = dev::World::make(overrides)?;
-    let served = start(&world.config, world.seed.clone(), &log);
+    let served = start(&world.config, None, world.seed.clone(), &log);
     world.forget_credentials();
     served
 }
 
 fn start(
-    config: &config::Config,
+    config: &Config,
+    reload: Option<Reload>,
     seed: Vec<crate::domain::command::Command>,
     log: &str,
 ) -> anyhow::Result<()> {
@@ -80,31 +85,43 @@ fn start(
         listeners.extend(opened);
     }
     let stores = Stores::open(&config.data_dir, &config.origin)?;
+    let stop = stop_signals(reload.as_ref().map(|reload| Arc::clone(&reload.requests)));
     let settings = Settings {
-        callers: Arc::new(config.callers.clone()),
+        callers: config.callers.clone(),
         audit: config.audit,
         reserve: config.reserve,
         clock: Clock::system(),
         configuration_digest: config.digest(),
+        reload,
         seed,
         more_services: None,
     };
-    server::run(stores, settings, listeners, signals())?;
+    server::run(stores, settings, listeners, stop)?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Ends at SIGTERM and at ctrl-c.
-async fn signals() {
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    match (terminate, interrupt) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        }
+/// Ends at SIGTERM and at ctrl-c. SIGHUP asks for the configuration to be read again; without one it
+/// means that the terminal is gone, and ends this too.
+async fn stop_signals(reload: Option<Arc<Notify>>) {
+    let listen =
+        |kind| signal(kind).map_err(|error| tracing::error!(%error, "can't listen to signals"));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
+        listen(SignalKind::terminate()),
+        listen(SignalKind::interrupt()),
+        listen(SignalKind::hangup()),
+    ) else {
         // A server that can't be told to stop is not left running.
-        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "can't listen to signals"),
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => match &reload {
+                Some(requests) => requests.notify_one(),
+                None => return,
+            },
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::Deserialize;
+use toml::value::Datetime;
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -46,28 +47,20 @@ pub(super) struct DiskTable {
     pub(super) check_reserve_percent: Option<u8>,
 }
 
-/// Somebody who may call.
+/// Somebody who may call. What it lacks is said with everything else that is wrong.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CallerTable {
     /// The name that records and events bear.
-    pub(super) name: String,
+    pub(super) name: Option<String>,
     /// SHA-256 of its bearer token, in hexadecimal digits.
-    pub(super) token_sha256: String,
+    pub(super) token_sha256: Option<String>,
     /// What it may do.
-    pub(super) role: RoleName,
+    pub(super) role: Option<String>,
     /// Where it may do it.
-    pub(super) accounts: Vec<String>,
+    pub(super) accounts: Option<Vec<String>>,
     /// Whether an enforcer may name access points itself.
     pub(super) assert_identity: Option<bool>,
-}
-
-/// A caller's role.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RoleName {
-    Admin,
-    Viewer,
-    Enforcer,
-    Auditor,
+    /// From when on it is nobody.
+    pub(super) expires: Option<Datetime>,
 }

@@ -3,26 +3,18 @@
 //! It is read whole and checked whole: every problem is named with its place and its remedy, and a
 //! configuration with a problem is not used at all.
 
+pub mod follow;
+
+mod callers;
 mod file;
 
-use std::{
-    collections::BTreeSet,
-    fmt, fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use crate::{
-    audit::log::Options as AuditOptions,
-    domain::name::Id,
-    identity::{
-        caller::{Accounts, Assertion, Caller, CallerRole, Callers},
-        token::TokenDigest,
-    },
-    store::space::Reserve,
+    audit::log::Options as AuditOptions, identity::caller::Callers, store::space::Reserve,
 };
 
-use file::{AuditTable, CallerTable, DiskTable, File, RoleName};
+use file::{AuditTable, DiskTable, File};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -49,11 +41,14 @@ impl Config {
         let (callers, data_dir) = (callers.by_name(), data_dir.display());
         let text =
             format!("{listen:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
-        let mut digest = [0; 32];
-        digest
-            .copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
-        digest
+        sha_256(&text)
     }
+}
+
+fn sha_256(text: &str) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+    digest
 }
 
 /// What the command line and the environment say, over the file.
@@ -83,6 +78,10 @@ pub enum ConfigError {
         path: String,
         /// Where, and what.
         detail: String,
+        /// Where.
+        line: usize,
+        /// What.
+        message: String,
     },
     /// Values are wrong.
     #[error("configuration `{path}` is invalid:\n{}", list(problems))]
@@ -92,6 +91,18 @@ pub enum ConfigError {
         /// Every one of them.
         problems: Vec<Problem>,
     },
+}
+
+impl ConfigError {
+    /// Everything that is wrong, one text each, for a log: without lines of the file, in which a
+    /// token may stand where it doesn't belong.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Self::Read { source, .. } => vec![format!("can't be read: {source}")],
+            Self::Syntax { line, message, .. } => vec![format!("line {line}: {message}")],
+            Self::Values { problems, .. } => problems.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -113,19 +124,13 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Reads a configuration.
-pub fn read(path: &Path, overrides: Overrides) -> Result<Config, ConfigError> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: name.clone(), source })?;
-    parse(&name, &text, overrides)
-}
-
 /// Parses a configuration's text.
 pub fn parse(path: &str, text: &str, overrides: Overrides) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         detail: error.to_string(),
+        line: line_of(text, error.span().map_or(0, |span| span.start)),
+        message: error.message().to_owned(),
     })?;
     let mut problems = Problems::default();
     let config = problems.check(file, overrides);
@@ -133,6 +138,11 @@ pub fn parse(path: &str, text: &str, overrides: Overrides) -> Result<Config, Con
         Some(config) if problems.0.is_empty() => Ok(config),
         _ => Err(ConfigError::Values { path: path.to_owned(), problems: problems.0 }),
     }
+}
+
+/// The line that a byte of a text stands in, from 1.
+fn line_of(text: &str, byte: usize) -> usize {
+    1 + text.bytes().take(byte).filter(|byte| *byte == b'\n').count()
 }
 
 #[derive(Default)]
@@ -161,7 +171,7 @@ impl Problems {
         let origin = self.check_origin(origin);
         let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
         let reserve = self.check_disk(&disk);
-        let callers = self.check_callers(callers);
+        let callers = callers::check(self, callers);
         let data_dir = data_dir?;
         Some(Config { listen, data_dir, origin, callers, audit: options, reserve })
     }
@@ -226,69 +236,5 @@ impl Problems {
             );
         }
         reserve
-    }
-
-    fn check_callers(&mut self, tables: Vec<CallerTable>) -> Callers {
-        let mut callers = Callers::default();
-        let mut names = BTreeSet::new();
-        if tables.is_empty() {
-            self.add(
-                "callers",
-                "is missing: without a caller nobody can call; see `aap token new`",
-            );
-        }
-        for (number, table) in tables.into_iter().enumerate() {
-            let place = format!("callers[{number}]");
-            let Some((digest, caller)) = self.check_caller(&place, table) else { continue };
-            if !names.insert(caller.name.clone()) {
-                self.add(format!("{place}.name"), "is another caller's: give each its own");
-            }
-            if !callers.add(digest, caller) {
-                self.add(format!("{place}.token_sha256"), "is another caller's: make a new token");
-            }
-        }
-        callers
-    }
-
-    fn check_caller(&mut self, place: &str, table: CallerTable) -> Option<(TokenDigest, Caller)> {
-        let CallerTable { name, token_sha256, role, accounts, assert_identity } = table;
-        let name = Id::parse(&name).map_err(|error| self.add(format!("{place}.name"), error)).ok();
-        let digest = TokenDigest::parse(&token_sha256)
-            .map_err(|error| self.add(format!("{place}.token_sha256"), error))
-            .ok();
-        let accounts = self.check_accounts(place, &accounts);
-        let role = match (role, assert_identity) {
-            (RoleName::Admin, None) => CallerRole::Admin,
-            (RoleName::Viewer, None) => CallerRole::Viewer,
-            (RoleName::Auditor, None) => CallerRole::Auditor,
-            (RoleName::Enforcer, Some(true)) => CallerRole::Enforcer(Assertion::Allowed),
-            (RoleName::Enforcer, _) => CallerRole::Enforcer(Assertion::Forbidden),
-            (RoleName::Admin | RoleName::Viewer | RoleName::Auditor, Some(_)) => {
-                self.add(format!("{place}.assert_identity"), "is for enforcers: take it out");
-                return None;
-            }
-        };
-        Some((digest?, Caller { name: name?.as_str().into(), role, accounts: accounts? }))
-    }
-
-    fn check_accounts(&mut self, place: &str, accounts: &[String]) -> Option<Accounts> {
-        let place = format!("{place}.accounts");
-        match accounts {
-            [] => {
-                self.add(place, "is empty: name accounts, or \"*\" for all");
-                None
-            }
-            [all] if all == "*" => Some(Accounts::All),
-            some => {
-                let ids: Result<BTreeSet<_>, _> = some.iter().map(|text| Id::parse(text)).collect();
-                match ids {
-                    Ok(ids) => Some(Accounts::Only(ids)),
-                    Err(error) => {
-                        self.add(place, format!("has an account that {error}; `*` stands alone"));
-                        None
-                    }
-                }
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::domain::name::Id;
+use crate::domain::{name::Id, time::UnixNanos};
 
 use super::token::TokenDigest;
 
@@ -18,6 +18,8 @@ pub struct Caller {
     pub role: CallerRole,
     /// Where it may do it.
     pub accounts: Accounts,
+    /// From when on it is nobody, if ever.
+    pub expires: Option<UnixNanos>,
 }
 
 /// What a caller may do.
@@ -59,9 +61,36 @@ impl Accounts {
             Self::Only(accounts) => accounts.iter().any(|id| id.as_str() == account),
         }
     }
+
+    /// The first of some accounts that isn't among these; `*` if it is all of them.
+    pub fn first_lacking<'a>(&'a self, wanted: &'a Self) -> Option<&'a str> {
+        match (self, wanted) {
+            (Self::All, _) => None,
+            (Self::Only(_), Self::All) => Some("*"),
+            (Self::Only(accounts), Self::Only(wanted)) => {
+                wanted.difference(accounts).next().map(Id::as_str)
+            }
+        }
+    }
 }
 
-/// All callers, found by their tokens.
+/// What showed who a caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A bearer token, of which only the digest is kept.
+    Token(TokenDigest),
+}
+
+/// A caller, and what showed that it is this one: enough to ask again later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The caller.
+    pub caller: Arc<Caller>,
+    /// What it showed.
+    pub credential: Credential,
+}
+
+/// All callers, found by what they show.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
     by_token: HashMap<TokenDigest, Arc<Caller>>,
@@ -81,9 +110,17 @@ impl Callers {
         callers
     }
 
-    /// The caller that has a token.
-    pub fn authenticate(&self, token: &str) -> Option<&Arc<Caller>> {
-        self.by_token.get(&TokenDigest::of(token))
+    /// The caller that has a credential, expired or not.
+    pub fn find(&self, credential: Credential) -> Option<&Arc<Caller>> {
+        match credential {
+            Credential::Token(digest) => self.by_token.get(&digest),
+        }
+    }
+
+    /// Whether one of them expired after one time and by another.
+    pub fn expire_between(&self, after: UnixNanos, by: UnixNanos) -> bool {
+        let mut times = self.by_token.values().filter_map(|caller| caller.expires);
+        times.any(|expires| after < expires && expires <= by)
     }
 }
 
@@ -97,13 +134,15 @@ mod tests {
             name: "ops".into(),
             role: CallerRole::Admin,
             accounts: Accounts::Only(BTreeSet::from([Id::parse("acme").unwrap()])),
+            expires: None,
         };
         let mut callers = Callers::default();
         assert!(callers.add(TokenDigest::of("secret"), caller.clone()));
         assert!(!callers.add(TokenDigest::of("secret"), caller.clone()));
-        assert_eq!(callers.authenticate("secret").map(|caller| &**caller), Some(&caller));
-        assert_eq!(callers.authenticate("Secret"), None);
-        assert_eq!(callers.authenticate(""), None);
+        let find = |token| callers.find(Credential::Token(TokenDigest::of(token)));
+        assert_eq!(find("secret").map(|caller| &**caller), Some(&caller));
+        assert_eq!(find("Secret"), None);
+        assert_eq!(find(""), None);
     }
 
     #[test]
@@ -111,5 +150,33 @@ mod tests {
         let only = Accounts::Only(BTreeSet::from([Id::parse("acme").unwrap()]));
         assert!(only.include("acme") && !only.include("Acme") && !only.include(""));
         assert!(Accounts::All.include("acme") && Accounts::All.include(""));
+    }
+
+    #[test]
+    fn an_account_that_is_lacking_is_named() {
+        let only = |names: &[&str]| {
+            Accounts::Only(names.iter().map(|name| Id::parse(name).unwrap()).collect())
+        };
+        for (has, wanted, lacking) in [
+            (Accounts::All, Accounts::All, None),
+            (Accounts::All, only(&["acme"]), None),
+            (only(&["acme"]), Accounts::All, Some("*")),
+            (only(&["acme", "other"]), only(&["acme"]), None),
+            (only(&["acme"]), only(&["acme", "other"]), Some("other")),
+            (only(&["other"]), only(&["acme", "more"]), Some("acme")),
+        ] {
+            assert_eq!(has.first_lacking(&wanted), lacking, "{has:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_caller_expires_once() {
+        let mut callers = Callers::default();
+        let (name, expires) = ("ops".into(), Some(UnixNanos(5)));
+        let ops = Caller { name, role: CallerRole::Admin, accounts: Accounts::All, expires };
+        assert!(callers.add(TokenDigest::of("secret"), ops));
+        for (after, by, expected) in [(0, 4, false), (0, 5, true), (4, 9, true), (5, 9, false)] {
+            assert_eq!(callers.expire_between(UnixNanos(after), UnixNanos(by)), expected);
+        }
     }
 }

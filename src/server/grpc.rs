@@ -12,9 +12,8 @@ use crate::{
     api::{self, AccessPoints, Audit, Authorization, Policies, Services, admission::Admission},
     audit::log::AuditLog,
     clock::Clock,
-    identity::caller::Callers,
     projection::Published,
-    service::{checks::Checker, management::Manager, refusals::Refusals},
+    service::{checks::Checker, gate::Gate, management::Manager, refusals::Refusals},
 };
 
 use super::{DRAIN, MoreServices, Parts, ServeError, health::Health};
@@ -30,7 +29,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// What every runtime serves.
 #[derive(Clone)]
 pub(super) struct Doors {
-    callers: Arc<Callers>,
+    gate: Gate,
     refusals: Refusals,
     manager: Manager,
     published: Arc<Published>,
@@ -52,12 +51,13 @@ impl Doors {
         let (settings, log) = (&parts.settings, parts.log.clone());
         let clock = settings.clock.clone();
         let published = Arc::clone(&parts.published);
+        let gate = Gate::new(Arc::clone(&parts.roster), clock.clone());
         Self {
-            callers: Arc::clone(&settings.callers),
             refusals: Refusals::new(log.clone(), clock.clone()),
             manager: Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone()),
             published,
-            audit: Audit::new(log.clone(), background, stopping.clone()),
+            audit: Audit::new(log.clone(), background, gate.clone(), stopping.clone()),
+            gate,
             log,
             clock,
             health,
@@ -81,7 +81,7 @@ impl Doors {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let routes = self.routes(lane)?.routes();
-        let admission = Admission::new(self.callers, self.refusals.on_lane(lane));
+        let admission = Admission::new(self.gate, self.refusals.on_lane(lane));
         let (mut stop, mut stop_hard) = (self.stopping.clone(), self.stopping);
         let server = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)

@@ -5,6 +5,7 @@
 //! any future.
 
 pub mod listen;
+pub mod reload;
 
 mod grpc;
 mod health;
@@ -35,7 +36,7 @@ use crate::{
         rules::RulesVersion,
     },
     entropy::{self, EntropyError},
-    identity::caller::Callers,
+    identity::{caller::Callers, roster::Roster},
     projection::{Published, State},
     store::{
         data_dir::{DataDir, DataDirError, Identity},
@@ -45,6 +46,8 @@ use crate::{
         writer::{self, ChangeWriter, Mode, SubmitError},
     },
 };
+
+use reload::{Keeper, Reload};
 
 /// What the server keeps its data in. A test can put something else in the place of a part.
 #[derive(Debug)]
@@ -83,7 +86,7 @@ pub type MoreServices = Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>;
 /// How the server is to be run.
 pub struct Settings {
     /// Who may call.
-    pub callers: Arc<Callers>,
+    pub callers: Callers,
     /// How the audit log is kept.
     pub audit: Options,
     /// What of the disk stays free.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub clock: Clock,
     /// SHA-256 of the configuration without its secrets.
     pub configuration_digest: [u8; 32],
+    /// Where the configuration is read again, if it is in a file.
+    pub reload: Option<Reload>,
     /// What is created first if the journal is empty.
     pub seed: Vec<Command>,
     /// Adds further services behind the same layers.
@@ -169,6 +174,7 @@ struct Parts {
     /// Held for its lock.
     _data_dir: DataDir,
     settings: Settings,
+    roster: Arc<Roster>,
     published: Arc<Published>,
     changes: ChangeWriter,
     log: AuditLog,
@@ -201,6 +207,7 @@ impl Parts {
         let (log, previous_stop) = (opened.log, opened.previous_stop);
         Ok(Self {
             _data_dir: data_dir,
+            roster: Arc::new(Roster::new(settings.callers.clone())),
             settings,
             published,
             changes,
@@ -213,15 +220,18 @@ impl Parts {
     }
 
     fn serve(
-        self,
+        mut self,
         background: &Runtime,
         listeners: Vec<TcpListener>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         background.spawn(self.log.clone().serve_lane(self.background_lane));
+        // Polled from here on, so that a signal that comes while it starts isn't lost.
+        let stop = background.spawn(stop);
         background.block_on(self.begin())?;
         background.spawn(look_after(self.log.clone(), Arc::clone(&self.space)));
         let (stopping, stopped) = watch::channel(false);
+        let keeper = self.keep_callers(background, stopped.clone());
         let health = health::Health::new();
         background.spawn(health.clone().follow(
             self.log.condition(),
@@ -244,7 +254,19 @@ impl Parts {
         background.block_on(until_stop(stop, &stopping));
         tracing::info!("stopping: open calls may end");
         let served = join(servers);
+        // The stop's record is the last one.
+        let _ = background.block_on(keeper);
         served.and(self.end(background))
+    }
+
+    fn keep_callers(
+        &mut self,
+        background: &Runtime,
+        stopping: watch::Receiver<bool>,
+    ) -> tokio::task::JoinHandle<()> {
+        let (roster, clock) = (Arc::clone(&self.roster), self.settings.clock.clone());
+        let keeper = Keeper::new(roster, clock, self.log.clone(), self.background_lane);
+        background.spawn(keeper.run(self.settings.reload.take(), stopping))
     }
 
     /// Creates what is to be there first, and records the start.
@@ -329,10 +351,11 @@ async fn look_after(log: AuditLog, space: Arc<Space>) {
     }
 }
 
-async fn until_stop(stop: impl Future<Output = ()>, stopping: &watch::Sender<bool>) {
+async fn until_stop(stop: tokio::task::JoinHandle<()>, stopping: &watch::Sender<bool>) {
     let mut failed = stopping.subscribe();
     tokio::select! {
-        () = stop => {}
+        // One that panicked stops it too.
+        _ = stop => {}
         // Ends when a listener has failed.
         _ = failed.wait_for(|stopping| *stopping) => {}
     }

@@ -4,6 +4,7 @@
 //! authorizes before it says whether something exists.
 
 pub mod checks;
+pub mod gate;
 pub mod management;
 pub mod permissions;
 pub mod reading;

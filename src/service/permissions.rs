@@ -1,5 +1,7 @@
 //! Who may call what: the one table.
 
+use std::fmt;
+
 use crate::identity::caller::CallerRole;
 
 /// What a method asks of its caller's role.
@@ -55,15 +57,17 @@ impl Needs {
             Self::Auditor => role == CallerRole::Auditor,
         }
     }
+}
 
+impl fmt::Display for Needs {
     /// The role's name.
-    pub fn name(self) -> &'static str {
-        match self {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Admin => "admin",
             Self::Viewer => "viewer",
             Self::Enforcer => "enforcer",
             Self::Auditor => "auditor",
-        }
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the audit log: which records a caller sees, and at which pace they come.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use crate::{
     audit::{
@@ -76,19 +76,18 @@ pub fn read_one(log: &AuditLog, caller: &Caller, sequence: u64) -> Result<Entry,
 #[derive(Debug)]
 pub struct Watch {
     follower: Follower,
-    caller: Arc<Caller>,
 }
 
 impl Watch {
     /// Begins a watch.
-    pub fn begin(log: &AuditLog, caller: Arc<Caller>, start: Start) -> Result<Self, ReadingError> {
+    pub fn begin(log: &AuditLog, start: Start) -> Result<Self, ReadingError> {
         let (first, last) = log.bounds();
         let sequence = match start {
             Start::End => last + 1,
             Start::At(sequence) if (first..=last + 1).contains(&sequence) => sequence,
             Start::At(sequence) => return Err(ReadingError::OutOfRange { sequence, first, last }),
         };
-        Ok(Self { follower: log.follow(sequence), caller })
+        Ok(Self { follower: log.follow(sequence) })
     }
 
     /// The record that it looks at next.
@@ -96,8 +95,8 @@ impl Watch {
         self.follower.next()
     }
 
-    /// Reads on. Blocks on the disk, but never for a record that isn't there yet.
-    pub fn read(&mut self) -> Result<Progress, ReadingError> {
+    /// Reads on for a caller. Blocks on the disk, but never for a record that isn't there yet.
+    pub fn read(&mut self, caller: &Caller) -> Result<Progress, ReadingError> {
         let from = self.follower.next();
         let mut visible = Vec::new();
         let mut scanned = 0;
@@ -107,7 +106,7 @@ impl Watch {
                 break;
             }
             scanned += MESSAGE_BYTES;
-            visible.extend(entries.into_iter().filter(|entry| is_visible(&self.caller, entry)));
+            visible.extend(entries.into_iter().filter(|entry| is_visible(caller, entry)));
         }
         Ok(Progress { entries: visible, from, through: self.follower.next() - 1 })
     }

@@ -1,5 +1,6 @@
-//! Records of calls that were refused because of who called. Strangers can't fill the log with
-//! them: those without a valid credential have a budget, and beyond it are only counted.
+//! Records of calls that were refused because of who called. Nobody without a valid credential can
+//! fill the log with them: strangers have a budget, callers that expired have another one, which
+//! strangers can't spend, and beyond them refusals are only counted.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -14,8 +15,10 @@ use crate::{
     clock::Clock,
 };
 
-/// How many refused strangers get a record of their own in a second.
-const STRANGERS_PER_SECOND: u32 = 10;
+/// How many refusals get a record of their own in a second, from each budget.
+const RECORDS_PER_SECOND: u32 = 10;
+/// The canonical code of who has no valid credential.
+const UNAUTHENTICATED: u8 = 16;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Records refused calls.
@@ -24,7 +27,13 @@ pub struct Refusals {
     log: AuditLog,
     lane: usize,
     clock: Clock,
-    budget: Arc<Mutex<Budget>>,
+    budgets: Arc<Budgets>,
+}
+
+#[derive(Debug, Default)]
+struct Budgets {
+    strangers: Mutex<Budget>,
+    expired: Mutex<Budget>,
 }
 
 /// A refused call.
@@ -50,9 +59,9 @@ struct Budget {
 }
 
 impl Refusals {
-    /// Records refusals in a log, all lanes from one budget: clone it with [`Self::on_lane`].
+    /// Records refusals in a log, all lanes from the same budgets: clone it with [`Self::on_lane`].
     pub fn new(log: AuditLog, clock: Clock) -> Self {
-        Self { log, lane: 0, clock, budget: Arc::default() }
+        Self { log, lane: 0, clock, budgets: Arc::default() }
     }
 
     /// The same for another runtime.
@@ -63,8 +72,12 @@ impl Refusals {
 
     /// Records a refusal, without waiting for the disk: no decision depends on it.
     pub fn record(&self, refusal: &Refusal<'_>) {
-        let is_stranger = refusal.call.caller.is_empty();
-        let suppressed = match is_stranger.then(|| self.spend()) {
+        let budget = match (refusal.code, refusal.call.caller) {
+            (UNAUTHENTICATED, "") => Some(&self.budgets.strangers),
+            (UNAUTHENTICATED, _) => Some(&self.budgets.expired),
+            _ => None,
+        };
+        let suppressed = match budget.map(|budget| self.spend(budget)) {
             Some(None) => return,
             Some(Some(suppressed)) => suppressed,
             None => 0,
@@ -75,15 +88,15 @@ impl Refusals {
         let _ = self.log.append(self.lane, [Draft { account, region: "", call, event }]);
     }
 
-    /// Takes one record off the budget; tells how many had none since the last one.
-    fn spend(&self) -> Option<u64> {
+    /// Takes one record off a budget; tells how many had none since the last one.
+    fn spend(&self, budget: &Mutex<Budget>) -> Option<u64> {
         let now = self.clock.elapsed();
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(budget.window) >= SECOND {
             budget.window = now;
             budget.recorded = 0;
         }
-        if budget.recorded >= STRANGERS_PER_SECOND {
+        if budget.recorded >= RECORDS_PER_SECOND {
             budget.suppressed += 1;
             return None;
         }

@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     ADMIN, AUDITOR, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER, Refusal, Setup,
-    TestServer, refused,
+    TestServer,
+    clients::EXPIRED,
+    refused,
     server::PATIENCE,
     watching::{Watch, stored},
     world::{self, HERE, ask, ask_all},
@@ -71,6 +73,7 @@ async fn who_may_not(page: &mut Page, server: &TestServer) {
     };
     let stranger = Client::new(server.channel().clone(), "aap_wrong");
     page.add("any method, by a stranger", &check(stranger).await);
+    page.add("any method, by a caller that has expired", &check(server.client(EXPIRED)).await);
     page.add("CheckAccess, by an admin", &check(server.client(ADMIN)).await);
     page.add("CheckAccess of another's account", &check(server.client(OTHER_ENFORCER)).await);
     page.add("CheckAccess by name, which is not allowed", &check(server.client(GATEWAY)).await);

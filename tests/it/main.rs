@@ -27,5 +27,6 @@ mod killed;
 mod management;
 mod program;
 mod refusing;
+mod reloading;
 mod replay;
 mod watching;

@@ -1,22 +1,24 @@
 //! The program itself, run as an operator runs it: its words, its exit codes, its signals.
 
 use std::{
-    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
+    time::Duration,
 };
 
 use aap::identity::token::TokenDigest;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tonic::Code;
 
 use crate::support::{
-    ADMIN, AUDITOR, Client, ENFORCER,
+    ADMIN, AUDITOR, Client, ENFORCER, Refusal,
     clients::{connect, token_of},
+    configuration::Text,
     processes,
     watching::Watch,
     world,
@@ -48,25 +50,15 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };
-        let mut config =
-            format!("listen = [\"127.0.0.1:0\"]\ndata_dir = \"{}\"\n", place.data_dir().display());
-        config.push_str("[audit]\nsegment_mebibytes = 1\n");
-        config.push_str("[disk]\nmanagement_reserve_percent = 0\ncheck_reserve_percent = 0\n");
-        for (name, rest) in [
-            (ADMIN, "role = \"admin\""),
-            (ENFORCER, "role = \"enforcer\"\nassert_identity = true"),
-            (AUDITOR, "role = \"auditor\""),
-        ] {
-            let digest = TokenDigest::of(&token_of(name));
-            writeln!(
-                config,
-                "[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{digest}\"\n\
-                 accounts = [\"*\"]\n{rest}"
-            )
-            .unwrap();
-        }
-        fs::write(place.config(), config).unwrap();
+        let auditor = "role = \"auditor\"\naccounts = [\"*\"]";
+        place.without_auditors().with(AUDITOR, auditor).replace(&place.config());
         place
+    }
+
+    fn without_auditors(&self) -> Text {
+        Text::new(&self.data_dir())
+            .with(ADMIN, "role = \"admin\"\naccounts = [\"*\"]")
+            .with(ENFORCER, "role = \"enforcer\"\naccounts = [\"*\"]\nassert_identity = true")
     }
 
     fn config(&self) -> PathBuf {
@@ -80,12 +72,7 @@ impl Place {
     /// Starts a server, and waits until it says that it serves.
     fn serve(&self) -> Running {
         let mut command = aap(&["serve", "--config", self.config().to_str().unwrap()]);
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = processes::spawn(&mut command).unwrap();
-        let mut running =
-            Running { log: BufReader::new(child.stderr.take().unwrap()), child, address: None };
-        while !running.read_line().contains("serving") {}
-        running
+        Running::start(&mut command)
     }
 }
 
@@ -97,6 +84,26 @@ struct Running {
 }
 
 impl Running {
+    /// Starts a server, and waits until it says that it serves.
+    fn start(command: &mut Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = processes::spawn(command).unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { log, child, address: None };
+        running.line_with("serving");
+        running
+    }
+
+    /// The next line of the log that has a text.
+    fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.read_line();
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     /// The next line of the log; panics at its end.
     fn read_line(&mut self) -> String {
         let mut line = String::new();
@@ -194,7 +201,7 @@ async fn a_signal_to_stop_lets_open_calls_end_and_exits_with_zero() {
         server.signal(signal);
         let ((entries, told, _), (code, log)) = tokio::join!(watch.end(), server.wait());
         assert!(entries.is_empty());
-        assert_eq!(told.unwrap().code(), tonic::Code::Unavailable);
+        assert_eq!(told.unwrap().code(), Code::Unavailable);
         assert_eq!(code, Some(0), "{log}");
         assert!(log.contains("stopped"), "{log}");
     }
@@ -205,6 +212,42 @@ async fn a_signal_to_stop_lets_open_calls_end_and_exits_with_zero() {
     let records = Watch::from(&server.client(AUDITOR), 1).await.records_through(8).await;
     assert_eq!(records.len(), 8);
     server.signal(Signal::TERM);
+    assert_eq!(server.wait().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_hangup_has_the_configuration_read_again() {
+    let place = Place::new();
+    let mut server = place.serve();
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let watch = Watch::from_end(&server.client(AUDITOR)).await;
+    place.without_auditors().replace(&place.config());
+    server.signal(Signal::HUP);
+    let ended = tokio::time::timeout(Duration::from_secs(1), watch.end()).await;
+    let (_, status, _) = ended.expect("it ends within a second");
+    Refusal::of(&status.unwrap()).is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED");
+    assert!(server.line_with("INFO").contains("the configuration was loaded"));
+
+    fs::write(place.config(), "listen = []\ndata_dir = \"elsewhere\"\n").unwrap();
+    server.signal(Signal::HUP);
+    let line = server.line_with("ERROR");
+    for part in
+        ["the configuration is broken; the one before it stays in force", "`listen`", "`callers`"]
+    {
+        assert!(line.contains(part), "{line}");
+    }
+    world::allow(&server.client(ENFORCER)).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_server_to_try_ends_with_its_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = aap(&["serve", "--dev", "--listen", "127.0.0.1:0"]);
+    command.current_dir(dir.path());
+    let server = Running::start(&mut command);
+    server.signal(Signal::HUP);
     assert_eq!(server.wait().await.0, Some(0));
 }
 

@@ -10,7 +10,8 @@ use crate::{
     api::pb,
     audit::{
         record::{
-            self, Call, CheckDraft, Draft, EventDraft, MAX_RECORD_BYTES, PreviousStop, Stamp,
+            self, Call, CheckDraft, Draft, EventDraft, LoadDraft, MAX_RECORD_BYTES, PreviousStop,
+            Stamp,
         },
         testing::LOG_ID,
     },
@@ -113,6 +114,10 @@ fn golden_records_are_read_and_written_as_ever() {
         configuration_digest: &[0xcd; 32],
         previous_stop,
     };
+    let applied = |awaits_restart| {
+        EventDraft::ConfigurationLoad(LoadDraft::Applied { digest: &[0xef; 32], awaits_restart })
+    };
+    let broken = EventDraft::ConfigurationLoad(LoadDraft::Refused { problems: 3 });
     let nobody = |event| Draft { account: "", region: "", call: Call::default(), event };
     let today = [
         ("check_allowed", draft(call(), EventDraft::Check(&grant))),
@@ -122,6 +127,9 @@ fn golden_records_are_read_and_written_as_ever() {
         ("server_start_after_clean_stop", nobody(start(PreviousStop::Clean))),
         ("server_start_after_unclean_stop", nobody(start(PreviousStop::Unclean))),
         ("server_stop", nobody(EventDraft::ServerStop { revision: 9 })),
+        ("configuration_load", nobody(applied(&[]))),
+        ("configuration_load_awaiting_restart", nobody(applied(&["listen", "audit"]))),
+        ("configuration_load_refused", nobody(broken)),
     ];
     let today = today.map(|(name, draft)| (name, stamped(&draft)));
     check_golden("audit_records", &today, |bytes| {

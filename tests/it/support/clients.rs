@@ -9,7 +9,7 @@ use aap::{
         authorization_service_client::AuthorizationServiceClient,
         policy_service_client::PolicyServiceClient,
     },
-    domain::name::Id,
+    domain::{name::Id, time::UnixNanos},
     identity::{
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::TokenDigest,
@@ -44,8 +44,11 @@ pub const AUDITOR: &str = "auditor";
 /// An auditor of the account `acme`.
 pub const ACME_AUDITOR: &str = "acme-auditor";
 
+/// An auditor of all accounts that has expired.
+pub const EXPIRED: &str = "expired";
+
 /// Everybody: name, role, account.
-pub const EVERYBODY: [(&str, CallerRole, &str); 9] = [
+pub const EVERYBODY: [(&str, CallerRole, &str); 10] = [
     (ADMIN, CallerRole::Admin, "acme"),
     (SECOND_ADMIN, CallerRole::Admin, "acme"),
     (OTHER_ADMIN, CallerRole::Admin, "other"),
@@ -55,6 +58,7 @@ pub const EVERYBODY: [(&str, CallerRole, &str); 9] = [
     (OTHER_ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "other"),
     (AUDITOR, CallerRole::Auditor, "*"),
     (ACME_AUDITOR, CallerRole::Auditor, "acme"),
+    (EXPIRED, CallerRole::Auditor, "*"),
 ];
 
 /// The token of a caller.
@@ -70,7 +74,8 @@ pub fn everybody() -> Callers {
             "*" => Accounts::All,
             account => Accounts::Only(BTreeSet::from([Id::parse(account).unwrap()])),
         };
-        let caller = Caller { name: name.into(), role, accounts };
+        let expires = (name == EXPIRED).then_some(UnixNanos(0));
+        let caller = Caller { name: name.into(), role, accounts, expires };
         assert!(callers.add(TokenDigest::of(&token_of(name)), caller));
     }
     callers

@@ -3,6 +3,7 @@
 //! It asserts nothing about what the server should answer; that is for the tests.
 
 pub mod clients;
+pub mod configuration;
 pub mod faults;
 pub mod methods;
 pub mod processes;

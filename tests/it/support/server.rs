@@ -11,11 +11,12 @@ use std::{
 use aap::{
     audit::log::Options,
     clock::Clock,
-    server::{self, ServeError, Settings, Stores, listen},
+    config::{Overrides, follow::Follower},
+    server::{self, ServeError, Settings, Stores, listen, reload::Reload},
     store::space::Reserve,
 };
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tonic::{Status, transport::Channel};
 use tonic_health::{
     ServingStatus,
@@ -24,6 +25,7 @@ use tonic_health::{
 
 use super::{
     clients::{self, Client, connect},
+    configuration::Text,
     faults::{Faults, FaultyJournal, FaultyVolume},
     processes,
 };
@@ -45,6 +47,9 @@ pub struct Setup {
     pub reserve: Reserve,
     /// How many runtimes serve.
     pub listeners: usize,
+    pub clock: Clock,
+    /// What stands in its configuration file at the start; without one everybody may call.
+    pub configuration: Option<Text>,
     /// What the directories are in; removed with the last of them that need it.
     pub dir: Arc<TempDir>,
 }
@@ -56,6 +61,8 @@ impl Setup {
             options: Options { segment_bytes: 1 << 20, ..Options::default() },
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             listeners: 1,
+            clock: Clock::system(),
+            configuration: None,
             dir: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
@@ -65,14 +72,21 @@ impl Setup {
         self.dir.path().join("data")
     }
 
+    /// Where the configuration is, if it is in a file.
+    pub fn configuration_path(&self) -> PathBuf {
+        self.dir.path().join("aap.toml")
+    }
+
     /// Starts it, and waits until it serves.
     pub async fn start(self) -> TestServer {
         let listeners = listen::listen("127.0.0.1:0".parse().unwrap(), self.listeners).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let faults = Faults::default();
+        let reload = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        let serving = Serving { setup: self.clone(), faults: faults.clone(), listeners };
+        let requests = Arc::clone(&reload);
+        let serving = Serving { setup: self.clone(), faults: faults.clone(), requests, listeners };
         thread::spawn(move || {
             let served = serving.run(async {
                 // A test that is over without stopping its server stops it too.
@@ -80,8 +94,8 @@ impl Setup {
             });
             let _ = end.send(served);
         });
-        let server =
-            TestServer { setup: self, address, channel: connect(address), faults, stop, ended };
+        let channel = connect(address);
+        let server = TestServer { setup: self, address, channel, faults, reload, stop, ended };
         if let Err(status) = server.reach_health(WHOLE, ServingStatus::Serving).await {
             panic!("it doesn't start: {:?}, {status}", server.ended.await);
         }
@@ -91,7 +105,8 @@ impl Setup {
     /// Runs it on this thread until it fails to start.
     pub fn fail_to_start(self) -> ServeError {
         let listeners = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
-        let serving = Serving { setup: self, faults: Faults::default(), listeners };
+        let (faults, requests) = (Faults::default(), Arc::default());
+        let serving = Serving { setup: self, faults, requests, listeners };
         serving.run(async {}).unwrap_err()
     }
 }
@@ -100,24 +115,31 @@ impl Setup {
 struct Serving {
     setup: Setup,
     faults: Faults,
+    requests: Arc<Notify>,
     listeners: Vec<TcpListener>,
 }
 
 impl Serving {
     fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-        let Self { setup, faults, listeners } = self;
+        let Self { setup, faults, requests, listeners } = self;
         let mut stores = {
             let _nobody_forks = processes::while_nobody_forks();
             Stores::open(&setup.data_dir(), "aap.test/audit")?
         };
         stores.volume = Arc::new(FaultyVolume { inner: stores.volume, faults: faults.clone() });
         stores.journal = Box::new(FaultyJournal { inner: stores.journal, faults });
+        let followed = setup.configuration.as_ref().map(|text| {
+            text.replace(&setup.configuration_path());
+            Follower::open(&setup.configuration_path(), Overrides::default()).unwrap()
+        });
+        let (config, file) = followed.unzip();
         let settings = Settings {
-            callers: Arc::new(clients::everybody()),
+            callers: config.as_ref().map_or_else(clients::everybody, |one| one.callers.clone()),
             audit: setup.options,
             reserve: setup.reserve,
-            clock: Clock::system(),
-            configuration_digest: [7; 32],
+            clock: setup.clock,
+            configuration_digest: config.map_or([7; 32], |one| one.digest()),
+            reload: file.map(|file| Reload { file, requests }),
             seed: Vec::new(),
             more_services: None,
         };
@@ -133,6 +155,7 @@ pub struct TestServer {
     setup: Setup,
     address: SocketAddr,
     channel: Channel,
+    reload: Arc<Notify>,
     stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<Result<(), ServeError>>,
 }
@@ -152,6 +175,17 @@ impl TestServer {
         &self.channel
     }
 
+    /// Where its configuration is, if it is in a file.
+    pub fn configuration_path(&self) -> PathBuf {
+        self.setup.configuration_path()
+    }
+
+    /// Puts another configuration in the place of its file, and asks for it to be read.
+    pub fn reload(&self, configuration: &Text) {
+        configuration.replace(&self.configuration_path());
+        self.reload.notify_one();
+    }
+
     /// A caller.
     pub fn client(&self, caller: &str) -> Client {
         Client::new(self.channel.clone(), &clients::token_of(caller))
@@ -164,7 +198,7 @@ impl TestServer {
 
     /// Stops it; tells how it ended, and how it could be started again.
     pub async fn stop_with_outcome(self) -> (Setup, Result<(), ServeError>) {
-        let Self { faults, setup, channel, stop, ended, address: _ } = self;
+        let Self { faults, setup, channel, stop, ended, address: _, reload: _ } = self;
         faults.release();
         drop(channel);
         let _ = stop.send(());

@@ -1,0 +1,164 @@
+//! The callers in a configuration: their tables made into callers, with everything that is wrong.
+
+use std::collections::BTreeSet;
+
+use toml::value::{Datetime, Offset};
+
+use crate::{
+    domain::{
+        name::Id,
+        time::{Date, UnixNanos},
+    },
+    identity::{
+        caller::{Accounts, Assertion, Caller, CallerRole, Callers},
+        token::TokenDigest,
+    },
+};
+
+use super::{Problems, file::CallerTable};
+
+pub(super) fn check(problems: &mut Problems, tables: Vec<CallerTable>) -> Callers {
+    let mut callers = Callers::default();
+    let mut names = BTreeSet::new();
+    if tables.is_empty() {
+        problems
+            .add("callers", "is missing: without a caller nobody can call; see `aap token new`");
+    }
+    for (number, table) in tables.into_iter().enumerate() {
+        let mut place = Place { problems, path: format!("callers[{number}]") };
+        let Some((digest, caller)) = place.check(table) else { continue };
+        if !names.insert(caller.name.clone()) {
+            place.add("name", "is another caller's: give each its own");
+        }
+        if !callers.add(digest, caller) {
+            place.add("token_sha256", "is another caller's: make a new token");
+        }
+    }
+    callers
+}
+
+/// One caller's table, and where it stands.
+struct Place<'p> {
+    problems: &'p mut Problems,
+    path: String,
+}
+
+impl Place<'_> {
+    fn add(&mut self, key: &str, detail: impl ToString) {
+        self.problems.add(format!("{}.{key}", self.path), detail);
+    }
+
+    fn keep<T, E: ToString>(&mut self, key: &str, checked: Result<T, E>) -> Option<T> {
+        checked.map_err(|error| self.add(key, error)).ok()
+    }
+
+    fn require<T>(&mut self, key: &str, given: Option<T>, remedy: &str) -> Option<T> {
+        self.keep(key, given.ok_or_else(|| format!("is missing: {remedy}")))
+    }
+
+    fn check(&mut self, table: CallerTable) -> Option<(TokenDigest, Caller)> {
+        let CallerTable { name, token_sha256, role, accounts, assert_identity, expires } = table;
+        let name = self
+            .require("name", name, "records and changes bear it")
+            .and_then(|name| self.keep("name", Id::parse(&name)));
+        let digest = self
+            .require("token_sha256", token_sha256, "`aap token new` makes one")
+            .and_then(|digest| self.keep("token_sha256", TokenDigest::parse(&digest)));
+        let role = self
+            .require("role", role, ROLES)
+            .and_then(|role| self.check_role(&role, assert_identity));
+        let accounts = self
+            .require("accounts", accounts, "name accounts, or \"*\" for all")
+            .and_then(|accounts| self.check_accounts(&accounts));
+        let expires = match expires.map(point_in_time) {
+            None => Some(None),
+            Some(checked) => self.keep("expires", checked).map(Some),
+        };
+        let (name, role) = (name?.as_str().into(), role?);
+        Some((digest?, Caller { name, role, accounts: accounts?, expires: expires? }))
+    }
+
+    fn check_role(&mut self, role: &str, assert_identity: Option<bool>) -> Option<CallerRole> {
+        let role = match role {
+            "admin" => CallerRole::Admin,
+            "viewer" => CallerRole::Viewer,
+            "auditor" => CallerRole::Auditor,
+            "enforcer" => {
+                return Some(CallerRole::Enforcer(match assert_identity {
+                    Some(true) => Assertion::Allowed,
+                    Some(false) | None => Assertion::Forbidden,
+                }));
+            }
+            _ => {
+                self.add("role", format!("is unknown: {ROLES}"));
+                return None;
+            }
+        };
+        if assert_identity.is_some() {
+            self.add("assert_identity", "is for enforcers: take it out");
+        }
+        Some(role)
+    }
+
+    fn check_accounts(&mut self, accounts: &[String]) -> Option<Accounts> {
+        match accounts {
+            [] => {
+                self.add("accounts", "is empty: name accounts, or \"*\" for all");
+                None
+            }
+            [all] if all == "*" => Some(Accounts::All),
+            some => {
+                let ids: Result<BTreeSet<_>, _> = some.iter().map(|text| Id::parse(text)).collect();
+                let ids =
+                    ids.map_err(|error| format!("has an account that {error}; `*` stands alone"));
+                self.keep("accounts", ids).map(Accounts::Only)
+            }
+        }
+    }
+}
+
+const ROLES: &str = "write \"admin\", \"viewer\", \"enforcer\" or \"auditor\"";
+
+/// The point that an RFC 3339 time names: TOML has these, and parts of them.
+fn point_in_time(written: Datetime) -> Result<UnixNanos, &'static str> {
+    const WANTED: &str =
+        "must be a day, a time and an offset, such as 2030-01-31T00:00:00Z, without quotes";
+    let Datetime { date: Some(date), time: Some(time), offset: Some(offset) } = written else {
+        return Err(WANTED);
+    };
+    let toml::value::Date { year, month, day } = date;
+    let toml::value::Time { hour, minute, second, nanosecond } = time;
+    let offset_minutes = match offset {
+        Offset::Z => 0,
+        Offset::Custom { minutes } => i64::from(minutes),
+    };
+    let minutes = i64::from(hour) * 60 + i64::from(minute) - offset_minutes;
+    let seconds = minutes * 60 + i64::from(second.unwrap_or_default());
+    let start = UnixNanos::start_of(Date { year, month, day }).ok_or(WANTED)?;
+    let UnixNanos(nanos) = start.plus_seconds(seconds);
+    Ok(UnixNanos(nanos.saturating_add(i64::from(nanosecond.unwrap_or_default()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_the_same_point_whatever_its_offset() {
+        let noon = 1_893_499_200_000_000_000;
+        for (written, nanos) in [
+            ("2030-01-01T12:00:00Z", noon),
+            ("2030-01-01 12:00:00z", noon),
+            ("2030-01-01T13:30:00+01:30", noon),
+            ("2029-12-31T22:00:00-14:00", noon),
+            ("2030-01-01T12:00:00.000000001Z", noon + 1),
+            ("9999-12-31T23:59:59Z", i64::MAX),
+            ("0001-01-01T00:00:00Z", i64::MIN),
+        ] {
+            assert_eq!(point_in_time(written.parse().unwrap()), Ok(UnixNanos(nanos)), "{written}");
+        }
+        for part in ["2030-01-01", "12:00:00", "2030-01-01T12:00:00"] {
+            assert!(point_in_time(part.parse().unwrap()).is_err(), "{part}");
+        }
+    }
+}

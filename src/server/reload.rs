@@ -1,0 +1,158 @@
+//! Keeps the callers up to date while the server runs: takes in what the configuration says anew,
+//! and has streams end whose caller has expired.
+//!
+//! A configuration is taken whole or not at all. It counts at once, since barring somebody must not
+//! wait for a disk; its record stands in the audit log before those of the calls that it lets in.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::MissedTickBehavior,
+};
+
+use crate::{
+    audit::{
+        log::{AuditLog, RecordError},
+        record::{Call, Draft, EventDraft, LoadDraft},
+    },
+    clock::Clock,
+    config::{
+        ConfigError,
+        follow::{Follower, Loaded},
+    },
+    domain::time::UnixNanos,
+    identity::roster::Roster,
+};
+
+/// How often it is looked whether the file has changed and whether somebody has expired. A change is
+/// taken at the second look that finds it.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Where the configuration is read again.
+#[derive(Debug)]
+pub struct Reload {
+    /// The file.
+    pub file: Follower,
+    /// Rings when it is to be read whether it has changed or not.
+    pub requests: Arc<Notify>,
+}
+
+/// Keeps the callers up to date.
+pub(super) struct Keeper {
+    roster: Arc<Roster>,
+    clock: Clock,
+    log: AuditLog,
+    lane: usize,
+    /// Loads whose record the log hasn't taken yet, in order.
+    unrecorded: Vec<Load>,
+    /// Until when it is known who has expired.
+    looked: UnixNanos,
+}
+
+/// What came of reading the configuration again, as it is recorded.
+enum Load {
+    Applied { digest: [u8; 32], awaits_restart: Vec<&'static str> },
+    Refused { problems: usize },
+}
+
+impl Keeper {
+    pub(super) fn new(roster: Arc<Roster>, clock: Clock, log: AuditLog, lane: usize) -> Self {
+        let looked = clock.now();
+        Self { roster, clock, log, lane, unrecorded: Vec::new(), looked }
+    }
+
+    /// Goes on until the server stops.
+    pub(super) async fn run(mut self, reload: Option<Reload>, mut stopping: watch::Receiver<bool>) {
+        let (mut file, requests) = match reload {
+            Some(Reload { file, requests }) => (Some(file), requests),
+            None => (None, Arc::default()),
+        };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let read = tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                () = requests.notified() => |file: &mut Follower| Some(file.reload()),
+                _ = tick.tick() => Follower::look,
+            };
+            self.look_for_expired();
+            if let Some(mut followed) = file.take() {
+                let reading = tokio::task::spawn_blocking(move || (read(&mut followed), followed));
+                // If it panicked, it has said so, and there is nothing to go on with.
+                let Ok((found, followed)) = reading.await else { continue };
+                if let Some(found) = found {
+                    self.take(&followed, found);
+                }
+                file = Some(followed);
+            }
+            self.record();
+        }
+    }
+
+    /// Has streams look again whose caller may have expired since the last look.
+    fn look_for_expired(&mut self) {
+        let now = self.clock.now();
+        if self.roster.load().expire_between(self.looked, now) {
+            self.roster.ring();
+        }
+        self.looked = now;
+    }
+
+    fn take(&mut self, file: &Follower, found: Result<Loaded, ConfigError>) {
+        let path = file.path().display();
+        match found {
+            Ok(Loaded { config, awaits_restart }) => {
+                let digest = config.digest();
+                let callers = config.callers.by_name().len();
+                tracing::info!(%path, callers, "the configuration was loaded");
+                if !awaits_restart.is_empty() {
+                    let keys = awaits_restart.join(", ");
+                    tracing::warn!(%keys, "settings have changed that count after a restart only");
+                }
+                self.unrecorded.push(Load::Applied { digest, awaits_restart });
+                self.record();
+                self.roster.replace(config.callers);
+            }
+            Err(error) => {
+                let problems = error.problems();
+                tracing::error!(
+                    %path,
+                    ?problems,
+                    "the configuration is broken; the one before it stays in force"
+                );
+                self.unrecorded.push(Load::Refused { problems: problems.len() });
+            }
+        }
+    }
+
+    /// Records what isn't recorded yet, without waiting for the disk.
+    fn record(&mut self) {
+        while let Some(load) = self.unrecorded.first() {
+            let event = EventDraft::ConfigurationLoad(load.draft());
+            let draft = Draft { account: "", region: "", call: Call::default(), event };
+            match self.log.append(self.lane, [draft]) {
+                Ok(_) => {}
+                Err(RecordError::Busy | RecordError::Reserve(_)) => return,
+                Err(error @ RecordError::Unavailable) => {
+                    tracing::error!(%error, "a load of the configuration is not recorded");
+                }
+            }
+            self.unrecorded.remove(0);
+        }
+    }
+}
+
+impl Load {
+    fn draft(&self) -> LoadDraft<'_> {
+        match self {
+            Self::Applied { digest, awaits_restart } => {
+                LoadDraft::Applied { digest, awaits_restart }
+            }
+            Self::Refused { problems } => {
+                LoadDraft::Refused { problems: u32::try_from(*problems).unwrap_or(u32::MAX) }
+            }
+        }
+    }
+}
