@@ -11,7 +11,10 @@ use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt
 
 use crate::{
     audit::log::RecordError,
-    domain::{decide::Rejection, name::ResourceName},
+    domain::{
+        decide::{Rejected, Rejection},
+        name::ResourceName,
+    },
     service::{
         checks::CheckError, management::ManageError, permissions::Needs, reading::ReadingError,
     },
@@ -248,7 +251,7 @@ fn manage(error: ManageError) -> Problem {
 
 fn submit(error: SubmitError) -> Problem {
     match error {
-        SubmitError::Rejected(rejection) => rejected(rejection),
+        SubmitError::Rejected(Rejected { place: _, rejection }) => rejected(rejection),
         SubmitError::Busy => Problem::new(
             Code::ResourceExhausted,
             Reason::JournalBusy,
