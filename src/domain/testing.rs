@@ -78,7 +78,7 @@ impl World {
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Verdict, Rejection> {
         let verdict = self.judge(request)?;
         if let Verdict::Happened(events) = &verdict {
-            events.iter().for_each(|event| self.take_in(event));
+            self.take_in_all(events);
         }
         Ok(verdict)
     }
@@ -87,7 +87,7 @@ impl World {
     pub(crate) fn carry_out_all(&mut self, batch: &Batch) -> Result<Vec<Event>, Rejected> {
         match decide(&self.catalog, batch)? {
             Verdict::Happened(events) => {
-                events.iter().for_each(|event| self.take_in(event));
+                self.take_in_all(&events);
                 Ok(events)
             }
             Verdict::AnsweredBefore { .. } => panic!("it was answered before"),
@@ -117,10 +117,12 @@ impl World {
         answer(&self.rulebook, question)
     }
 
-    fn take_in(&mut self, event: &Event) {
-        self.catalog.evolve(event);
-        self.rulebook.evolve(event, &self.catalog);
-        self.events.push(event.clone());
+    fn take_in_all(&mut self, events: &[Event]) {
+        for event in events {
+            self.catalog.evolve(event);
+            self.rulebook.evolve(event, &self.catalog);
+            self.events.push(event.clone());
+        }
     }
 }
 

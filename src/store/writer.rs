@@ -165,7 +165,7 @@ struct Writer {
 type Pending = (oneshot::Sender<Answer>, Result<Outcome, Rejected>);
 
 enum Outcome {
-    Made(Made),
+    Made(Box<Made>),
     Before { first: u64, last: u64 },
 }
 
@@ -216,20 +216,25 @@ impl Writer {
             Verdict::AnsweredBefore { first, last } => Ok(Outcome::Before { first, last }),
             Verdict::Happened(events) if job.mode == Mode::ValidateOnly => {
                 let mut after = self.state.catalog.clone();
-                events.iter().for_each(|event| after.evolve(event));
-                Ok(Outcome::Made(Made { events, after }))
+                for event in &events {
+                    after.evolve(event);
+                }
+                Ok(Outcome::Made(Box::new(Made { events, after })))
             }
             Verdict::Happened(events) => {
-                events.iter().for_each(|event| self.state.evolve(event));
+                for event in &events {
+                    self.state.evolve(event);
+                }
                 happened.extend_from_slice(&events);
-                Ok(Outcome::Made(Made { events, after: self.state.catalog.clone() }))
+                let after = self.state.catalog.clone();
+                Ok(Outcome::Made(Box::new(Made { events, after })))
             }
         }
     }
 
     fn answer(&self, outcome: Result<Outcome, Rejected>) -> Answer {
         match outcome? {
-            Outcome::Made(made) => Ok(made),
+            Outcome::Made(made) => Ok(*made),
             Outcome::Before { first, last } => {
                 let count = usize::try_from(last - first + 1).unwrap_or_default();
                 match self.journal.read(first, count) {
