@@ -5,21 +5,13 @@ use std::{mem, sync::Arc};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    domain::{
-        access_point::AccessPoint,
-        command::{Command, Target},
-        event::Change,
-        name::{AccessPointName, ResourceName},
-    },
-    identity::caller::Caller,
-    service::management::{Manager, Manner},
+    domain::{access_point::AccessPoint, event::Change, name::AccessPointName},
+    service::management::Manager,
 };
 
 use super::{
-    call,
-    convert::{
-        self, Repetition, SentHeader, Violations, access_point, page::List, target::Targeted,
-    },
+    call, change,
+    convert::{self, SentHeader, Violations, access_point, mutation::Mutation, page::List},
     in_background,
     pb::{self, access_point_service_server::AccessPointService},
     status::ApiError,
@@ -40,12 +32,9 @@ impl AccessPoints {
     /// Has a change made, and answers with what is there after it.
     async fn change_access_point(
         &self,
-        caller: &Caller,
-        manner: Manner,
-        command: Command,
+        request: Request<impl Mutation>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let mode = manner.mode;
-        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        let (mode, event) = change(&self.manager, request).await?;
         match &event.change {
             Change::AccessPointCreated(made)
             | Change::AccessPointUpdated(made)
@@ -65,27 +54,7 @@ impl AccessPointService for AccessPoints {
         &self,
         request: Request<pb::CreateAccessPointRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let location = convert::parse_parent(&message.parent)?;
-        Manager::authorize_in(caller, &location).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::CreateAccessPointRequest {
-            parent: _,
-            access_point_id,
-            access_point,
-            request_id: _,
-            validate_only: _,
-        } = message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("CreateAccessPoint", &mut violations);
-        let new =
-            access_point::parse_new(&mut violations, &location, &access_point_id, access_point);
-        let (manner, new) = violations.finish(manner.zip(new))?;
-
-        self.change_access_point(caller, manner, Command::CreateAccessPoint(new)).await
+        self.change_access_point(request).await
     }
 
     async fn get_access_point(
@@ -139,77 +108,28 @@ impl AccessPointService for AccessPoints {
         &self,
         request: Request<pb::UpdateAccessPointRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let text = message.access_point.as_ref().map_or("", |given| given.name.as_str());
-        let name = convert::parse_first("access_point.name", AccessPointName::parse(text))?;
-        let resource = ResourceName::AccessPoint(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::UpdateAccessPointRequest {
-            access_point: patched,
-            update_mask,
-            request_id: _,
-            validate_only: _,
-        } = message;
-        let patched = patched.unwrap_or_default();
-        let etag = convert::parse_etag(&patched.etag);
-        let mut violations = Violations::default();
-        let manner = repetition.manner("UpdateAccessPoint", &mut violations);
-        let patch =
-            access_point::parse_patch(&mut violations, &name.location, patched, update_mask);
-        let (manner, patch) = violations.finish(manner.zip(patch))?;
-
-        let command = Command::UpdateAccessPoint(Target { name, etag }, patch);
-        self.change_access_point(caller, manner, command).await
+        self.change_access_point(request).await
     }
 
     async fn suspend_access_point(
         &self,
         request: Request<pb::SuspendAccessPointRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let (target, manner) = Targeted::from(message).authorize(
-            caller,
-            "SuspendAccessPoint",
-            AccessPointName::parse,
-            ResourceName::AccessPoint,
-        )?;
-        self.change_access_point(caller, manner, Command::SuspendAccessPoint(target)).await
+        self.change_access_point(request).await
     }
 
     async fn resume_access_point(
         &self,
         request: Request<pb::ResumeAccessPointRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let (target, manner) = Targeted::from(message).authorize(
-            caller,
-            "ResumeAccessPoint",
-            AccessPointName::parse,
-            ResourceName::AccessPoint,
-        )?;
-        self.change_access_point(caller, manner, Command::ResumeAccessPoint(target)).await
+        self.change_access_point(request).await
     }
 
     async fn delete_access_point(
         &self,
         request: Request<pb::DeleteAccessPointRequest>,
     ) -> Result<Response<()>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let (target, manner) = Targeted::from(message).authorize(
-            caller,
-            "DeleteAccessPoint",
-            AccessPointName::parse,
-            ResourceName::AccessPoint,
-        )?;
-        let command = Command::DeleteAccessPoint(target);
-        self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        change(&self.manager, request).await?;
         Ok(Response::new(()))
     }
 }

@@ -18,15 +18,19 @@ mod audit;
 mod authorization;
 mod policies;
 
-use tonic::service::RoutesBuilder;
+use tonic::{Request, service::RoutesBuilder};
+
+use crate::{domain::event::Event, service::management::Manager, store::writer::Mode};
 
 use admission::MAX_MESSAGE_BYTES;
+use convert::mutation::{self, Mutation};
 use pb::{
     access_point_service_server::AccessPointServiceServer,
     audit_service_server::AuditServiceServer,
     authorization_service_server::AuthorizationServiceServer,
     policy_service_server::PolicyServiceServer,
 };
+use status::ApiError;
 
 pub use access_points::AccessPoints;
 pub use audit::Audit;
@@ -67,9 +71,21 @@ impl Services {
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/aap.v1.descriptor.bin"));
 
+/// Has one change made, or judged.
+async fn change<M: Mutation>(
+    manager: &Manager,
+    request: Request<M>,
+) -> Result<(Mode, Event), ApiError> {
+    let (_, extensions, message) = request.into_parts();
+    let caller = call::caller(&extensions)?;
+    let (manner, command) = mutation::read(caller, message)?;
+    let mode = manner.mode;
+    Ok((mode, manager.change(caller, manner, command).await?))
+}
+
 /// Does what takes too long for the runtime that serves calls.
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, status::ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| status::ApiError::Internal)
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Internal)
 }

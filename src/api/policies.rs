@@ -6,22 +6,17 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     domain::{
-        command::{Command, Target},
         event::Change,
-        name::{NetworkRuleName, PolicyName, ResourceName},
+        name::{NetworkRuleName, PolicyName},
         network_rule::NetworkRule,
         policy::Policy,
     },
-    identity::caller::Caller,
-    service::management::{Manager, Manner},
+    service::management::Manager,
 };
 
 use super::{
-    call,
-    convert::{
-        self, Repetition, SentHeader, Violations, network_rule, page::List, policy,
-        target::Targeted,
-    },
+    call, change,
+    convert::{self, SentHeader, Violations, mutation::Mutation, network_rule, page::List, policy},
     in_background,
     pb::{self, policy_service_server::PolicyService},
     status::ApiError,
@@ -42,12 +37,9 @@ impl Policies {
     /// Has a change made, and answers with what is there after it.
     async fn change_policy(
         &self,
-        caller: &Caller,
-        manner: Manner,
-        command: Command,
+        request: Request<impl Mutation>,
     ) -> Result<Response<pb::Policy>, Status> {
-        let mode = manner.mode;
-        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        let (mode, event) = change(&self.manager, request).await?;
         match &event.change {
             Change::PolicyCreated(made) | Change::PolicyUpdated(made) => {
                 let header = SentHeader::made_in(mode, &made.header);
@@ -60,12 +52,9 @@ impl Policies {
     /// Has a change made, and answers with what is there after it.
     async fn change_network_rule(
         &self,
-        caller: &Caller,
-        manner: Manner,
-        command: Command,
+        request: Request<impl Mutation>,
     ) -> Result<Response<pb::NetworkRule>, Status> {
-        let mode = manner.mode;
-        let event = self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        let (mode, event) = change(&self.manager, request).await?;
         match &event.change {
             Change::NetworkRuleCreated(made) | Change::NetworkRuleUpdated(made) => {
                 let header = SentHeader::made_in(mode, &made.header);
@@ -82,26 +71,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::CreatePolicyRequest>,
     ) -> Result<Response<pb::Policy>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let location = convert::parse_parent(&message.parent)?;
-        Manager::authorize_in(caller, &location).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::CreatePolicyRequest {
-            parent: _,
-            policy_id,
-            policy,
-            request_id: _,
-            validate_only: _,
-        } = message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("CreatePolicy", &mut violations);
-        let new = policy::parse_new(&mut violations, &location, &policy_id, policy);
-        let (manner, new) = violations.finish(manner.zip(new))?;
-
-        self.change_policy(caller, manner, Command::CreatePolicy(new)).await
+        self.change_policy(request).await
     }
 
     async fn get_policy(
@@ -147,46 +117,14 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::UpdatePolicyRequest>,
     ) -> Result<Response<pb::Policy>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let text = message.policy.as_ref().map_or("", |given| given.name.as_str());
-        let name = convert::parse_first("policy.name", PolicyName::parse(text))?;
-        let resource = ResourceName::Policy(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::UpdatePolicyRequest {
-            policy: patched,
-            update_mask,
-            request_id: _,
-            validate_only: _,
-        } = message;
-        let patched = patched.unwrap_or_default();
-        let etag = convert::parse_etag(&patched.etag);
-        let mut violations = Violations::default();
-        let manner = repetition.manner("UpdatePolicy", &mut violations);
-        let patch = policy::parse_patch(&mut violations, &name.location, patched, update_mask);
-        let (manner, patch) = violations.finish(manner.zip(patch))?;
-
-        let command = Command::UpdatePolicy(Target { name, etag }, patch);
-        self.change_policy(caller, manner, command).await
+        self.change_policy(request).await
     }
 
     async fn delete_policy(
         &self,
         request: Request<pb::DeletePolicyRequest>,
     ) -> Result<Response<()>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let (target, manner) = Targeted::from(message).authorize(
-            caller,
-            "DeletePolicy",
-            PolicyName::parse,
-            ResourceName::Policy,
-        )?;
-        let command = Command::DeletePolicy(target);
-        self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        change(&self.manager, request).await?;
         Ok(Response::new(()))
     }
 
@@ -194,27 +132,7 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::CreateNetworkRuleRequest>,
     ) -> Result<Response<pb::NetworkRule>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let location = convert::parse_parent(&message.parent)?;
-        Manager::authorize_in(caller, &location).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::CreateNetworkRuleRequest {
-            parent: _,
-            network_rule_id,
-            network_rule,
-            request_id: _,
-            validate_only: _,
-        } = message;
-        let mut violations = Violations::default();
-        let manner = repetition.manner("CreateNetworkRule", &mut violations);
-        let new =
-            network_rule::parse_new(&mut violations, &location, &network_rule_id, network_rule);
-        let (manner, new) = violations.finish(manner.zip(new))?;
-
-        self.change_network_rule(caller, manner, Command::CreateNetworkRule(new)).await
+        self.change_network_rule(request).await
     }
 
     async fn get_network_rule(
@@ -258,46 +176,14 @@ impl PolicyService for Policies {
         &self,
         request: Request<pb::UpdateNetworkRuleRequest>,
     ) -> Result<Response<pb::NetworkRule>, Status> {
-        let (_, extensions, mut message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let text = message.network_rule.as_ref().map_or("", |given| given.name.as_str());
-        let name = convert::parse_first("network_rule.name", NetworkRuleName::parse(text))?;
-        let resource = ResourceName::NetworkRule(name.clone());
-        Manager::authorize(caller, &resource).map_err(ApiError::from)?;
-
-        let request_id = mem::take(&mut message.request_id);
-        let repetition = Repetition::of(request_id, message.validate_only, &message);
-        let pb::UpdateNetworkRuleRequest {
-            network_rule: patched,
-            update_mask,
-            request_id: _,
-            validate_only: _,
-        } = message;
-        let patched = patched.unwrap_or_default();
-        let etag = convert::parse_etag(&patched.etag);
-        let mut violations = Violations::default();
-        let manner = repetition.manner("UpdateNetworkRule", &mut violations);
-        let patch = network_rule::parse_patch(&mut violations, patched, update_mask);
-        let (manner, patch) = violations.finish(manner.zip(patch))?;
-
-        let command = Command::UpdateNetworkRule(Target { name, etag }, patch);
-        self.change_network_rule(caller, manner, command).await
+        self.change_network_rule(request).await
     }
 
     async fn delete_network_rule(
         &self,
         request: Request<pb::DeleteNetworkRuleRequest>,
     ) -> Result<Response<()>, Status> {
-        let (_, extensions, message) = request.into_parts();
-        let caller = call::caller(&extensions)?;
-        let (target, manner) = Targeted::from(message).authorize(
-            caller,
-            "DeleteNetworkRule",
-            NetworkRuleName::parse,
-            ResourceName::NetworkRule,
-        )?;
-        let command = Command::DeleteNetworkRule(target);
-        self.manager.change(caller, manner, command).await.map_err(ApiError::from)?;
+        change(&self.manager, request).await?;
         Ok(Response::new(()))
     }
 }

@@ -11,7 +11,10 @@ use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt
 
 use crate::{
     audit::log::RecordError,
-    domain::{decide::Rejection, name::ResourceName},
+    domain::{
+        decide::{Rejected, Rejection},
+        name::ResourceName,
+    },
     service::{
         checks::CheckError, gate::GateError, management::ManageError, reading::ReadingError,
     },
@@ -40,7 +43,7 @@ pub enum ApiError {
     /// The caller isn't let in.
     Gate(GateError),
     /// Fields are invalid.
-    Invalid(Vec<Violation>),
+    Invalid(Violations),
     /// A manager's request isn't met.
     Manage(ManageError),
     /// A check isn't answered.
@@ -202,21 +205,22 @@ fn gate(error: GateError) -> Problem {
     }
 }
 
-fn invalid(violations: Vec<Violation>) -> Problem {
-    let count = violations.len();
-    let message = match violations.as_slice() {
-        [Violation { field, description }] => format!("`{field}` {description}"),
-        [Violation { field, description }, _] => {
+fn invalid(violations: Violations) -> Problem {
+    let count = violations.count();
+    let message = match (violations.noted().first(), count.saturating_sub(1)) {
+        (None, _) => "the request is invalid".to_owned(),
+        (Some(Violation { field, description }), 0) => format!("`{field}` {description}"),
+        (Some(Violation { field, description }), 1) => {
             format!("`{field}` {description}; 1 more field is invalid")
         }
-        [Violation { field, description }, rest @ ..] => {
-            format!("`{field}` {description}; {} more fields are invalid", rest.len())
+        (Some(Violation { field, description }), more) => {
+            format!("`{field}` {description}; {more} more fields are invalid")
         }
-        [] => "the request is invalid".to_owned(),
     };
     let mut problem = Problem::new(Code::InvalidArgument, Reason::InvalidFields, message);
     let violations = violations
-        .into_iter()
+        .noted()
+        .iter()
         .map(|Violation { field, description }| FieldViolation::new(field, description));
     let size = |one: &FieldViolation| one.field.len() + one.description.len();
     problem.details.set_bad_request(as_many_as_fit(violations, size));
@@ -243,7 +247,7 @@ fn manage(error: ManageError) -> Problem {
 
 fn submit(error: SubmitError) -> Problem {
     match error {
-        SubmitError::Rejected(rejection) => rejected(rejection),
+        SubmitError::Rejected(Rejected { place: _, rejection }) => rejected(rejection),
         SubmitError::Busy => Problem::new(
             Code::ResourceExhausted,
             Reason::JournalBusy,
@@ -293,14 +297,17 @@ fn rejected(rejection: Rejection) -> Problem {
         Rejection::InvalidTerms(problems) => {
             let mut violations = Violations::default();
             convert::policy::add_problems(&mut violations, &problems);
-            invalid(violations.into_vec())
+            invalid(violations)
         }
         Rejection::PrivateRulesNeedInstance { places } => {
-            let violations = places.into_iter().map(|place| Violation {
-                field: format!("policy.network_rules.names[{place}]"),
-                description: "is private, which needs the scope of a dedicated instance".to_owned(),
-            });
-            invalid(violations.collect())
+            let mut violations = Violations::default();
+            for place in places {
+                violations.add(
+                    format!("policy.network_rules.names[{place}]"),
+                    "is private, which needs the scope of a dedicated instance",
+                );
+            }
+            invalid(violations)
         }
     }
 }

@@ -50,8 +50,10 @@ struct RequestKey {
 /// What a remembered request led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The event that it led to.
-    pub sequence: u64,
+    /// The first event that it led to.
+    pub first: u64,
+    /// The last event that it led to; all between them are its own.
+    pub last: u64,
     /// What it asked.
     pub fingerprint: Fingerprint,
     /// When it was decided.
@@ -206,10 +208,17 @@ impl Catalog {
         }
         let Some(mark) = &event.request else { return };
         let key = RequestKey::new(&event.actor, event.change.account(), mark);
-        let answered =
-            Answered { sequence: event.sequence, fingerprint: mark.fingerprint, time: event.time };
-        self.requests.insert_mut(key.clone(), answered);
-        self.request_ages.enqueue_mut((event.time, key));
+        let (last, fingerprint, time) = (event.sequence, mark.fingerprint, event.time);
+        let is_same = |answered: &&Answered| {
+            (answered.last + 1, answered.fingerprint, answered.time) == (last, fingerprint, time)
+        };
+        // A request may lead to several events, which follow each other.
+        if let Some(answered) = self.requests.get(&key).filter(is_same).copied() {
+            self.requests.insert_mut(key, Answered { last, ..answered });
+            return;
+        }
+        self.requests.insert_mut(key.clone(), Answered { first: last, last, fingerprint, time });
+        self.request_ages.enqueue_mut((time, key));
     }
 }
 
@@ -243,7 +252,8 @@ fn held_rules(policy: &Policy) -> impl Iterator<Item = NetworkRuleName> {
 mod tests {
     use super::*;
     use crate::domain::{
-        command::Request,
+        command::{Batch, Request},
+        resource::Uid,
         testing::{
             World, access_point_name, create_access_point, create_network_rule, create_policy,
             network_rule_name, policy_name,
@@ -274,6 +284,23 @@ mod tests {
             assert_eq!(catalog.requests.size(), remembered, "{name}");
             assert_eq!(catalog.request_ages.len(), remembered, "{name}");
         }
+    }
+
+    #[test]
+    fn a_request_takes_the_same_room_however_many_events_it_led_to() {
+        let mut world = World::given([]);
+        let mark = RequestMark {
+            id: RequestId::parse("r").unwrap(),
+            method: "ApplyChanges".into(),
+            fingerprint: Fingerprint([0; 32]),
+        };
+        let commands = ["a", "b", "c"].map(|name| {
+            let command = create_network_rule(name, "public", "10.0.0.0/8");
+            (Uid(uuid::Uuid::nil()), command)
+        });
+        let batch = Batch::of(&"operator".into(), UnixNanos(1), Some(&mark), commands);
+        world.carry_out_all(&batch).unwrap();
+        assert_eq!((world.catalog.requests.size(), world.catalog.request_ages.len()), (1, 1));
     }
 
     /// The next event, with a change that no command leads to yet.

@@ -30,6 +30,43 @@ pub struct Request {
     pub command: Command,
 }
 
+/// Changes of one account that are made together or not at all, each on what those before it leave.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    // INVARIANT: all have the same actor, time and mark, and their commands the same account.
+    requests: Vec<Request>,
+}
+
+impl Batch {
+    /// The most changes in a batch.
+    pub const MAX: usize = 1_000;
+
+    /// Puts commands of one account together, in order, each with the uid for what it creates.
+    pub fn of(
+        actor: &Arc<str>,
+        time: UnixNanos,
+        mark: Option<&RequestMark>,
+        commands: impl IntoIterator<Item = (Uid, Command)>,
+    ) -> Self {
+        let request = |(uid, command)| {
+            let (actor, mark) = (Arc::clone(actor), mark.cloned());
+            Request { actor, time, uid, mark, command }
+        };
+        Self { requests: commands.into_iter().map(request).collect() }
+    }
+
+    /// The changes, in order.
+    pub fn requests(&self) -> &[Request] {
+        &self.requests
+    }
+}
+
+impl From<Request> for Batch {
+    fn from(request: Request) -> Self {
+        Self { requests: vec![request] }
+    }
+}
+
 /// One change that is wanted.
 #[derive(Clone, Debug)]
 pub enum Command {

@@ -1,4 +1,4 @@
-//! Judges a request against the catalog: an event, an answer given before, or a rejection.
+//! Judges a batch of requests against the catalog: events, an answer given before, or a rejection.
 //!
 //! Synchronous and total. It runs in the journal's one writer, on state that includes the requests
 //! decided before in the same batch; looking references up anywhere else would be a race.
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::{
     access_point::{AccessPoint, AccessPointState, PolicyIds},
-    catalog::{Catalog, Holders},
+    catalog::{Answered, Catalog, Holders},
     command::{
-        AccessPointPatch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule, NewPolicy,
-        PolicyPatch, Request, Target,
+        AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule,
+        NewPolicy, PolicyPatch, Request, Target,
     },
     event::{Change, Event, Gone},
     name::{AccessPointName, Id, NetworkRuleName, PolicyName, ResourceName},
@@ -21,16 +21,28 @@ use super::{
     resource::{Description, Etag, Header},
 };
 
-/// What a request comes to.
+/// What a batch comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// This happened.
-    Happened(Event),
-    /// This event answered the same request before.
+    /// This happened: an event for each request, in order.
+    Happened(Vec<Event>),
+    /// These events answered the same request before.
     AnsweredBefore {
-        /// The event's sequence number.
-        sequence: u64,
+        /// The first event's sequence number.
+        first: u64,
+        /// The last event's sequence number.
+        last: u64,
     },
+}
+
+/// Which request of a batch is rejected, and why; none of them is carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rejection}")]
+pub struct Rejected {
+    /// Its place in the batch, from 0.
+    pub place: usize,
+    /// Why.
+    pub rejection: Rejection,
 }
 
 /// Why a request is rejected.
@@ -89,18 +101,39 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Judges a request.
-pub fn decide(catalog: &Catalog, request: &Request) -> Result<Verdict, Rejection> {
-    if let Some(mark) = &request.mark
-        && let Some(answered) =
-            catalog.answered(request.time, &request.actor, request.command.account(), mark)
+/// Judges a batch: each request on what those before it leave.
+pub fn decide(catalog: &Catalog, batch: &Batch) -> Result<Verdict, Rejected> {
+    let rejected = |place| move |rejection| Rejected { place, rejection };
+    if let Some(first) = batch.requests().first()
+        && let Some(answered) = answered_before(catalog, first).map_err(rejected(0))?
     {
-        return if answered.fingerprint == mark.fingerprint {
-            Ok(Verdict::AnsweredBefore { sequence: answered.sequence })
-        } else {
-            Err(Rejection::RequestIdReused(mark.id.clone()))
-        };
+        return Ok(answered);
     }
+    let mut working = catalog.clone();
+    let mut events = Vec::with_capacity(batch.requests().len());
+    for (place, request) in batch.requests().iter().enumerate() {
+        let event = judge(&working, request).map_err(rejected(place))?;
+        working.evolve(&event);
+        events.push(event);
+    }
+    Ok(Verdict::Happened(events))
+}
+
+/// What a request with the same id came to, if one is remembered.
+fn answered_before(catalog: &Catalog, request: &Request) -> Result<Option<Verdict>, Rejection> {
+    let Some(mark) = &request.mark else { return Ok(None) };
+    let account = request.command.account();
+    match catalog.answered(request.time, &request.actor, account, mark) {
+        None => Ok(None),
+        Some(Answered { first, last, fingerprint, .. }) if fingerprint == mark.fingerprint => {
+            Ok(Some(Verdict::AnsweredBefore { first, last }))
+        }
+        Some(_) => Err(Rejection::RequestIdReused(mark.id.clone())),
+    }
+}
+
+/// Judges one request that wasn't answered before.
+fn judge(catalog: &Catalog, request: &Request) -> Result<Event, Rejection> {
     let change = match &request.command {
         Command::CreateAccessPoint(new) => create_access_point(catalog, request, new),
         Command::UpdateAccessPoint(target, patch) => {
@@ -124,17 +157,18 @@ pub fn decide(catalog: &Catalog, request: &Request) -> Result<Verdict, Rejection
         }
         Command::DeleteNetworkRule(target) => delete_network_rule(catalog, target),
     }?;
-    Ok(Verdict::Happened(Event {
+    Ok(Event {
         sequence: catalog.revision() + 1,
         time: request.time,
         actor: Arc::clone(&request.actor),
         request: request.mark.clone(),
         change,
-    }))
+    })
 }
 
 impl Command {
-    fn account(&self) -> &Id {
+    /// The account that it changes something in.
+    pub fn account(&self) -> &Id {
         match self {
             Self::CreateAccessPoint(new) => &new.name.location.account,
             Self::UpdateAccessPoint(target, _)
@@ -408,6 +442,9 @@ mod tests;
 
 #[cfg(test)]
 mod repeats;
+
+#[cfg(test)]
+mod batches;
 
 #[cfg(test)]
 mod properties;

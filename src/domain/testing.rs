@@ -16,10 +16,10 @@ use super::{
     catalog::Catalog,
     check::{ActionName, Check, InstanceText, ResourceText, Subject},
     command::{
-        AccessPointPatch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule, NewPolicy,
-        PolicyPatch, Request, Target,
+        AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule,
+        NewPolicy, PolicyPatch, Request, Target,
     },
-    decide::{Rejection, Verdict, decide},
+    decide::{Rejected, Rejection, Verdict, decide},
     decision::{Decision, DenyReason},
     event::Event,
     name::{
@@ -69,18 +69,35 @@ impl World {
     /// Carries out a command that nothing speaks against; gives the event.
     pub(crate) fn carry_out(&mut self, command: Command) -> Event {
         match self.ask(&self.request(command)) {
-            Ok(Verdict::Happened(event)) => event,
+            Ok(Verdict::Happened(mut events)) => events.pop().unwrap(),
             other => panic!("it should have happened, but: {other:?}"),
         }
     }
 
     /// Judges a request, and takes in what happens.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Verdict, Rejection> {
-        let verdict = decide(&self.catalog, request)?;
-        if let Verdict::Happened(event) = &verdict {
-            self.take_in(event.clone());
+        let verdict = self.judge(request)?;
+        if let Verdict::Happened(events) = &verdict {
+            self.take_in_all(events);
         }
         Ok(verdict)
+    }
+
+    /// Carries out a batch, unless it is rejected; gives the events.
+    pub(crate) fn carry_out_all(&mut self, batch: &Batch) -> Result<Vec<Event>, Rejected> {
+        match decide(&self.catalog, batch)? {
+            Verdict::Happened(events) => {
+                self.take_in_all(&events);
+                Ok(events)
+            }
+            Verdict::AnsweredBefore { .. } => panic!("it was answered before"),
+        }
+    }
+
+    /// Judges a request, and leaves everything as it is.
+    pub(crate) fn judge(&self, request: &Request) -> Result<Verdict, Rejection> {
+        let batch = Batch::from(request.clone());
+        decide(&self.catalog, &batch).map_err(|rejected| rejected.rejection)
     }
 
     /// A request of an operator who gave it no id, with a uid that no resource has.
@@ -100,10 +117,12 @@ impl World {
         answer(&self.rulebook, question)
     }
 
-    fn take_in(&mut self, event: Event) {
-        self.catalog.evolve(&event);
-        self.rulebook.evolve(&event, &self.catalog);
-        self.events.push(event);
+    fn take_in_all(&mut self, events: &[Event]) {
+        for event in events {
+            self.catalog.evolve(event);
+            self.rulebook.evolve(event, &self.catalog);
+            self.events.push(event.clone());
+        }
     }
 }
 

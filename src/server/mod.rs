@@ -280,7 +280,7 @@ impl Parts {
                     mark: None,
                     command: command.clone(),
                 };
-                self.changes.submit(request, Mode::Apply).await.map_err(ServeError::Seed)?;
+                self.changes.submit(request.into(), Mode::Apply).await.map_err(ServeError::Seed)?;
             }
         }
         let revision = self.published.load().revision();

@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     domain::{
         access_point::AccessPoint,
-        command::{Command, Request},
+        command::{Batch, Command},
         event::Event,
         name::{AccessPointName, Location, NetworkRuleName, PolicyName, ResourceName},
         network_rule::NetworkRule,
@@ -17,7 +17,7 @@ use crate::{
     entropy,
     identity::caller::Caller,
     projection::{Published, State},
-    store::writer::{ChangeWriter, Mode, SubmitError},
+    store::writer::{ChangeWriter, Made, Mode, SubmitError},
 };
 
 /// Manages what there is.
@@ -112,16 +112,25 @@ impl Manager {
         caller: &Caller,
         manner: Manner,
         command: Command,
-    ) -> Result<Arc<Event>, ManageError> {
+    ) -> Result<Event, ManageError> {
+        let made = self.change_all(caller, manner, vec![command]).await?;
+        made.events.into_iter().next().ok_or(ManageError::Submit(SubmitError::Unavailable))
+    }
+
+    /// Has changes of one account made that the caller is authorized for, all or none.
+    pub async fn change_all(
+        &self,
+        caller: &Caller,
+        manner: Manner,
+        commands: Vec<Command>,
+    ) -> Result<Made, ManageError> {
         let Manner { mark, mode } = manner;
-        let request = Request {
-            actor: Arc::clone(&caller.name),
-            time: self.clock.now(),
-            uid: Uid(entropy::uuid()?),
-            mark,
-            command,
-        };
-        Ok(self.writer.submit(request, mode).await?)
+        let mut wanted = Vec::with_capacity(commands.len());
+        for command in commands {
+            wanted.push((Uid(entropy::uuid()?), command));
+        }
+        let batch = Batch::of(&caller.name, self.clock.now(), mark.as_ref(), wanted);
+        Ok(self.writer.submit(batch, mode).await?)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a journal must be able to do. Narrow on purpose: another engine may take sled's place.
 
+use std::{fmt, sync::Arc};
+
 use crate::domain::event::Event;
 
 /// An append-only sequence of events, dense from 1.
@@ -15,6 +17,16 @@ pub trait Journal: Send {
 
     /// Reads at most `limit` events from a sequence number on, verified.
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError>;
+
+    /// A way to read it while something else appends.
+    fn reader(&self) -> Arc<dyn JournalReader>;
+}
+
+/// Reads a journal beside its writer. It can't tell which events are on disk: who reads asks only
+/// for events that were published.
+pub trait JournalReader: Send + Sync + fmt::Debug {
+    /// Reads `count` events from a sequence number on, verified. All of them must be there.
+    fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError>;
 }
 
 /// Why events could not be appended.

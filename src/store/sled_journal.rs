@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -19,7 +20,7 @@ use super::{
     codec,
     data_dir::sync_directory,
     head::Head,
-    journal::{AppendError, Journal, ReadError},
+    journal::{AppendError, Journal, JournalReader, ReadError},
     parts,
 };
 
@@ -151,15 +152,30 @@ impl Journal for SledJournal {
     }
 
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError> {
-        let mut rows = self.tree.range(parts::key(from, 0)..);
-        let mut events = Vec::new();
-        let mut sequence = from;
-        while events.len() < limit && sequence <= self.last {
-            events.push(read_event(&mut rows, sequence)?);
-            sequence += 1;
-        }
-        Ok(events)
+        let there = (self.last + 1).saturating_sub(from);
+        read_events(&self.tree, from, limit.min(usize::try_from(there).unwrap_or(limit)))
     }
+
+    fn reader(&self) -> Arc<dyn JournalReader> {
+        Arc::new(SledReader { tree: self.tree.clone() })
+    }
+}
+
+/// Reads the journal beside its writer.
+#[derive(Debug)]
+struct SledReader {
+    tree: sled::Tree,
+}
+
+impl JournalReader for SledReader {
+    fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
+        read_events(&self.tree, from, count)
+    }
+}
+
+fn read_events(tree: &sled::Tree, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
+    let mut rows = tree.range(parts::key(from, 0)..);
+    (from..).take(count).map(|sequence| read_event(&mut rows, sequence)).collect()
 }
 
 /// Reads the parts of one event, which must be what comes next.

@@ -18,8 +18,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     domain::{
-        command::Request,
-        decide::{Rejection, Verdict, decide},
+        catalog::Catalog,
+        command::Batch,
+        decide::{Rejected, Verdict, decide},
         event::Event,
     },
     projection::{Published, State},
@@ -30,10 +31,10 @@ use super::{
     space::{ReserveReached, Space},
 };
 
-/// The most changes that wait. A change is small; this bounds the wait, not the memory.
+/// The most requests that wait. Most are small; this bounds the wait, not the memory.
 const QUEUE_LENGTH: usize = 1_024;
-/// The most changes that one sync covers.
-const BATCH_LENGTH: usize = 256;
+/// After how many changes one sync covers no further requests.
+const SYNC_LENGTH: usize = 256;
 /// How many events are replayed at a time.
 const REPLAY_CHUNK: usize = 1_024;
 
@@ -71,7 +72,7 @@ pub enum Mode {
 pub enum SubmitError {
     /// It was judged and rejected.
     #[error(transparent)]
-    Rejected(#[from] Rejection),
+    Rejected(#[from] Rejected),
     /// Too many wait.
     #[error("too many changes wait to be written")]
     Busy,
@@ -83,22 +84,31 @@ pub enum SubmitError {
     Unavailable,
 }
 
-type Answer = Result<Arc<Event>, SubmitError>;
+/// What changes led to.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// An event for each, in order.
+    pub events: Vec<Event>,
+    /// What there is after them.
+    pub after: Catalog,
+}
+
+type Answer = Result<Made, SubmitError>;
 
 #[derive(Debug)]
 struct Job {
-    request: Request,
+    batch: Batch,
     mode: Mode,
     answer: oneshot::Sender<Answer>,
 }
 
 impl ChangeWriter {
-    /// Has a change judged and made. Answers with the event that it led to, on disk and published;
-    /// for a repeated request, with the event that it led to first.
-    pub async fn submit(&self, request: Request, mode: Mode) -> Answer {
+    /// Has changes judged and made, all or none. Answers with the events that they led to, on disk
+    /// and published; for a repeated request, with those that it led to first.
+    pub async fn submit(&self, batch: Batch, mode: Mode) -> Answer {
         self.space.admit_change()?;
         let (answer, answered) = oneshot::channel();
-        match self.queue.try_send(Job { request, mode, answer }) {
+        match self.queue.try_send(Job { batch, mode, answer }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(SubmitError::Busy),
             Err(TrySendError::Disconnected(_)) => return Err(SubmitError::Unavailable),
@@ -151,21 +161,19 @@ struct Writer {
     condition: watch::Sender<JournalCondition>,
 }
 
-/// What a job comes to, once the batch is on disk.
-type Pending = (oneshot::Sender<Answer>, Result<Outcome, Rejection>);
+/// What a job comes to, once all is on disk.
+type Pending = (oneshot::Sender<Answer>, Result<Outcome, Rejected>);
 
 enum Outcome {
-    Made(Arc<Event>),
-    Before { sequence: u64 },
+    Made(Box<Made>),
+    Before { first: u64, last: u64 },
 }
 
 impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
         // Ends when all senders are gone and the queue is empty.
         while let Ok(first) = jobs.recv() {
-            let mut batch = vec![first];
-            batch.extend(jobs.try_iter().take(BATCH_LENGTH - 1));
-            if let Err(reason) = self.write_batch(batch) {
+            if let Err(reason) = self.write(first, jobs) {
                 tracing::error!(
                     reason,
                     "the journal can't be written; changes are refused until a restart"
@@ -178,13 +186,18 @@ impl Writer {
         }
     }
 
-    fn write_batch(&mut self, batch: Vec<Job>) -> Result<(), String> {
+    /// Makes the changes of a job and of those that wait behind it, with one sync for all.
+    fn write(&mut self, first: Job, jobs: &Receiver<Job>) -> Result<(), String> {
         let durable_last = self.state.revision();
         let mut events = Vec::new();
-        let mut pending: Vec<Pending> = Vec::with_capacity(batch.len());
-        for job in batch {
+        let mut pending: Vec<Pending> = Vec::new();
+        let mut judged = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            judged += job.batch.requests().len();
             let outcome = self.judge(&job, &mut events);
             pending.push((job.answer, outcome));
+            next = (judged < SYNC_LENGTH).then(|| jobs.try_recv().ok()).flatten();
         }
         if !events.is_empty() {
             self.journal.append(durable_last, &events).map_err(|error| error.to_string())?;
@@ -198,29 +211,40 @@ impl Writer {
         Ok(())
     }
 
-    fn judge(&mut self, job: &Job, events: &mut Vec<Event>) -> Result<Outcome, Rejection> {
-        match decide(&self.state.catalog, &job.request)? {
-            Verdict::AnsweredBefore { sequence } => Ok(Outcome::Before { sequence }),
-            Verdict::Happened(event) => {
-                if job.mode == Mode::Apply {
-                    self.state.evolve(&event);
-                    events.push(event.clone());
+    fn judge(&mut self, job: &Job, happened: &mut Vec<Event>) -> Result<Outcome, Rejected> {
+        match decide(&self.state.catalog, &job.batch)? {
+            Verdict::AnsweredBefore { first, last } => Ok(Outcome::Before { first, last }),
+            Verdict::Happened(events) if job.mode == Mode::ValidateOnly => {
+                let mut after = self.state.catalog.clone();
+                for event in &events {
+                    after.evolve(event);
                 }
-                Ok(Outcome::Made(Arc::new(event)))
+                Ok(Outcome::Made(Box::new(Made { events, after })))
+            }
+            Verdict::Happened(events) => {
+                for event in &events {
+                    self.state.evolve(event);
+                }
+                happened.extend_from_slice(&events);
+                let after = self.state.catalog.clone();
+                Ok(Outcome::Made(Box::new(Made { events, after })))
             }
         }
     }
 
-    fn answer(&self, outcome: Result<Outcome, Rejection>) -> Answer {
+    fn answer(&self, outcome: Result<Outcome, Rejected>) -> Answer {
         match outcome? {
-            Outcome::Made(event) => Ok(event),
-            Outcome::Before { sequence } => match self.journal.read(sequence, 1) {
-                Ok(mut events) => events.pop().map(Arc::new).ok_or(SubmitError::Unavailable),
-                Err(error) => {
-                    tracing::error!(%error, "a repeated request can't be answered again");
-                    Err(SubmitError::Unavailable)
+            Outcome::Made(made) => Ok(*made),
+            Outcome::Before { first, last } => {
+                let count = usize::try_from(last - first + 1).unwrap_or_default();
+                match self.journal.read(first, count) {
+                    Ok(events) => Ok(Made { events, after: self.state.catalog.clone() }),
+                    Err(error) => {
+                        tracing::error!(%error, "a repeated request can't be answered again");
+                        Err(SubmitError::Unavailable)
+                    }
                 }
-            },
+            }
         }
     }
 }

@@ -332,8 +332,8 @@ impl World {
             mark: None,
             command,
         };
-        match decide(&self.catalog, &request) {
-            Ok(Verdict::Happened(event)) => event,
+        match decide(&self.catalog, &request.into()) {
+            Ok(Verdict::Happened(mut events)) => events.pop().unwrap(),
             other => panic!("it should have happened, but: {other:?}"),
         }
     }

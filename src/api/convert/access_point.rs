@@ -3,21 +3,65 @@
 use prost_types::FieldMask;
 
 use crate::{
-    api::pb,
+    api::{pb, status::ApiError},
     domain::{
         access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds, TrustedRole},
-        command::{AccessPointPatch, NewAccessPoint},
+        command::{AccessPointPatch, Command, NewAccessPoint, Target},
         listing::AccessPointFilter,
-        name::{AccessPointName, Id, Location, PolicyName, RamRoleName},
+        name::{AccessPointName, Id, Location, PolicyName, RamRoleName, ResourceName},
         resource::Header,
     },
+    identity::caller::Caller,
 };
 
-use super::{SentHeader, Violations, check_inner_name, mask::Mask, parse_description, parse_id};
+use super::{
+    SentHeader, Violations, check_inner_name,
+    mask::Mask,
+    mutation::{self, Mutation, repeatable},
+    parse_description, parse_etag, parse_id,
+};
 use pb::access_point::Authentication as SentAuthentication;
 
+impl Mutation for pb::CreateAccessPointRequest {
+    repeatable!("CreateAccessPoint");
+
+    fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
+        mutation::authorize_in(caller, &self.parent)
+    }
+
+    fn parse(self, violations: &mut Violations) -> Option<Command> {
+        let Self { parent, access_point_id, access_point, request_id: _, validate_only: _ } = self;
+        let location = violations.keep("parent", Location::parse(&parent))?;
+        parse_new(violations, &location, &access_point_id, access_point)
+            .map(Command::CreateAccessPoint)
+    }
+}
+
+impl Mutation for pb::UpdateAccessPointRequest {
+    repeatable!("UpdateAccessPoint");
+
+    fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
+        let name = self.access_point.as_ref().map_or("", |given| given.name.as_str());
+        mutation::authorize(
+            caller,
+            "access_point.name",
+            AccessPointName::parse(name),
+            ResourceName::AccessPoint,
+        )
+    }
+
+    fn parse(self, violations: &mut Violations) -> Option<Command> {
+        let Self { access_point, update_mask, request_id: _, validate_only: _ } = self;
+        let patched = access_point.unwrap_or_default();
+        let name = violations.keep("access_point.name", AccessPointName::parse(&patched.name))?;
+        let etag = parse_etag(&patched.etag);
+        let patch = parse_patch(violations, &name.location, patched, update_mask)?;
+        Some(Command::UpdateAccessPoint(Target { name, etag }, patch))
+    }
+}
+
 /// Parses an access point to be created.
-pub fn parse_new(
+fn parse_new(
     violations: &mut Violations,
     location: &Location,
     id: &str,
@@ -56,7 +100,7 @@ pub fn parse_new(
 const CHANGEABLE: &[&str] = &["description", "policies"];
 
 /// Parses what is to be changed.
-pub fn parse_patch(
+fn parse_patch(
     violations: &mut Violations,
     location: &Location,
     access_point: pb::AccessPoint,

@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-use super::{Violation, Violations};
+use super::Violations;
 use pb::{check::Subject as SentSubject, origin::Network as SentNetwork};
 
 /// Parses the place that a check is about.
@@ -51,20 +51,10 @@ pub fn parse_all<'a>(
     }
     let mut parsed = Vec::with_capacity(checks.len());
     for (place, check) in checks.iter().enumerate() {
-        // The path is only made where something is wrong.
-        let mut own = Violations::default();
-        match parse(&mut own, "", location, check) {
-            Some(check) => parsed.push(check),
-            None => prefix(&mut violations, place, own),
-        }
+        let path = || format!("checks[{place}]");
+        parsed.extend(violations.within(path, |own| parse(own, "", location, check)));
     }
     violations.finish(Some(parsed))
-}
-
-fn prefix(violations: &mut Violations, place: usize, own: Violations) {
-    for Violation { field, description } in own.0 {
-        violations.add(format!("checks[{place}]{field}"), description);
-    }
 }
 
 fn check_request_id(violations: &mut Violations, request_id: &str) {

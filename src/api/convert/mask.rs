@@ -66,7 +66,7 @@ mod tests {
         let mut violations = Violations::default();
         let mask = FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() };
         let parsed = Mask::parse(&mut violations, Some(mask), &["description", "policies"]);
-        (parsed, violations.into_vec().len())
+        (parsed, violations.count())
     }
 
     #[test]

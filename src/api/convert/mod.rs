@@ -8,12 +8,11 @@ pub mod audit;
 pub mod check;
 pub mod decision;
 pub mod mask;
+pub mod mutation;
 pub mod network_rule;
 pub mod page;
 pub mod policy;
-pub mod target;
 
-use prost::Message;
 use prost_types::Timestamp;
 
 use crate::{
@@ -28,6 +27,7 @@ use crate::{
 };
 
 use super::status::ApiError;
+use mutation::Mutation;
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,49 @@ pub struct Violation {
 
 /// Collects what is wrong with a request.
 #[derive(Debug, Default)]
-pub struct Violations(Vec<Violation>);
+pub struct Violations {
+    noted: Vec<Violation>,
+    /// How many more there are than are noted.
+    more: usize,
+}
 
 impl Violations {
+    /// The most that are noted; the others are only counted. An answer has room for fewer.
+    const MAX_NOTED: usize = 1_000;
+
     /// Notes that a field is wrong.
     pub fn add(&mut self, field: impl Into<String>, description: impl ToString) {
-        self.0.push(Violation { field: field.into(), description: description.to_string() });
+        if self.noted.len() < Self::MAX_NOTED {
+            let description = description.to_string();
+            self.noted.push(Violation { field: field.into(), description });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Has a part of the request parsed; its path is put before the fields noted meanwhile. The path
+    /// is only made where something is wrong.
+    pub fn within<T>(
+        &mut self,
+        path: impl Fn() -> String,
+        parse: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let before = self.noted.len();
+        let parsed = parse(self);
+        for violation in self.noted.iter_mut().skip(before) {
+            violation.field.insert_str(0, &path());
+        }
+        parsed
+    }
+
+    /// What was noted.
+    pub fn noted(&self) -> &[Violation] {
+        &self.noted
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.noted.len() + self.more
     }
 
     /// Keeps what was parsed, or notes why it wasn't.
@@ -78,16 +115,11 @@ impl Violations {
             .collect()
     }
 
-    /// What was noted.
-    pub fn into_vec(self) -> Vec<Violation> {
-        self.0
-    }
-
     /// What was made of the request, if nothing is wrong with it.
     pub fn finish<T>(self, made: Option<T>) -> Result<T, ApiError> {
         match made {
-            Some(made) if self.0.is_empty() => Ok(made),
-            _ => Err(ApiError::Invalid(self.0)),
+            Some(made) if self.noted.is_empty() => Ok(made),
+            _ => Err(ApiError::Invalid(self)),
         }
     }
 }
@@ -116,8 +148,9 @@ pub struct Repetition {
 }
 
 impl Repetition {
-    /// Notes how a request may be repeated. Its id must have been taken out of it.
-    pub fn of(request_id: String, validate_only: bool, request: &impl Message) -> Self {
+    /// Notes how a request may be repeated, and takes its id out of it.
+    pub fn of(request: &mut impl Mutation) -> Self {
+        let (request_id, validate_only) = (request.take_request_id(), request.validate_only());
         let digest = ring::digest::digest(&ring::digest::SHA256, &request.encode_to_vec());
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest.as_ref());

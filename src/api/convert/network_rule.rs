@@ -3,21 +3,65 @@
 use prost_types::FieldMask;
 
 use crate::{
-    api::pb,
+    api::{pb, status::ApiError},
     domain::{
-        command::{NetworkRulePatch, NewNetworkRule},
-        name::{Location, NetworkRuleName},
+        command::{Command, NetworkRulePatch, NewNetworkRule, Target},
+        name::{Location, NetworkRuleName, ResourceName},
         network::{NetworkKind, Prefix, VpcId},
         network_rule::{Addresses, InvalidAddresses, NetworkRule},
         resource::Header,
     },
+    identity::caller::Caller,
 };
 
-use super::{SentHeader, Violations, check_inner_name, mask::Mask, parse_description, parse_id};
+use super::{
+    SentHeader, Violations, check_inner_name,
+    mask::Mask,
+    mutation::{self, Mutation, repeatable},
+    parse_description, parse_etag, parse_id,
+};
 use pb::network_rule::Kind as SentKind;
 
+impl Mutation for pb::CreateNetworkRuleRequest {
+    repeatable!("CreateNetworkRule");
+
+    fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
+        mutation::authorize_in(caller, &self.parent)
+    }
+
+    fn parse(self, violations: &mut Violations) -> Option<Command> {
+        let Self { parent, network_rule_id, network_rule, request_id: _, validate_only: _ } = self;
+        let location = violations.keep("parent", Location::parse(&parent))?;
+        parse_new(violations, &location, &network_rule_id, network_rule)
+            .map(Command::CreateNetworkRule)
+    }
+}
+
+impl Mutation for pb::UpdateNetworkRuleRequest {
+    repeatable!("UpdateNetworkRule");
+
+    fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
+        let name = self.network_rule.as_ref().map_or("", |given| given.name.as_str());
+        mutation::authorize(
+            caller,
+            "network_rule.name",
+            NetworkRuleName::parse(name),
+            ResourceName::NetworkRule,
+        )
+    }
+
+    fn parse(self, violations: &mut Violations) -> Option<Command> {
+        let Self { network_rule, update_mask, request_id: _, validate_only: _ } = self;
+        let patched = network_rule.unwrap_or_default();
+        let name = violations.keep("network_rule.name", NetworkRuleName::parse(&patched.name))?;
+        let etag = parse_etag(&patched.etag);
+        let patch = parse_patch(violations, patched, update_mask)?;
+        Some(Command::UpdateNetworkRule(Target { name, etag }, patch))
+    }
+}
+
 /// Parses a network rule to be created.
-pub fn parse_new(
+fn parse_new(
     violations: &mut Violations,
     location: &Location,
     id: &str,
@@ -54,7 +98,7 @@ pub fn parse_new(
 const CHANGEABLE: &[&str] = &["description", "addresses"];
 
 /// Parses what is to be changed.
-pub fn parse_patch(
+fn parse_patch(
     violations: &mut Violations,
     rule: pb::NetworkRule,
     mask: Option<FieldMask>,

@@ -92,7 +92,7 @@ mod tests {
         for bad in [token.as_str(), "x", "!", long.as_str()] {
             assert!(other.parse_page(&mut violations, 0, bad).is_none(), "{bad:?}");
         }
-        assert_eq!(violations.into_vec().len(), 4);
+        assert_eq!(violations.count(), 4);
         assert_eq!(list.token(None), "");
     }
 

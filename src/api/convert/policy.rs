@@ -3,23 +3,61 @@
 use prost_types::FieldMask;
 
 use crate::{
-    api::pb,
+    api::{pb, status::ApiError},
     domain::{
-        command::{NewPolicy, PolicyPatch},
+        command::{Command, NewPolicy, PolicyPatch, Target},
         listing::PolicyFilter,
-        name::{Id, Instance, Location, NetworkRuleName, PolicyName},
+        name::{Id, Instance, Location, NetworkRuleName, PolicyName, ResourceName},
         pattern::ResourcePattern,
         policy::{InvalidTerms, NetworkAccess, Policy, Terms},
         resource::Header,
         rules::Template,
     },
+    identity::caller::Caller,
 };
 
-use super::{SentHeader, Violations, check_inner_name, mask::Mask, parse_description, parse_id};
+use super::{
+    SentHeader, Violations, check_inner_name,
+    mask::Mask,
+    mutation::{self, Mutation, repeatable},
+    parse_description, parse_etag, parse_id,
+};
 use pb::policy::NetworkAccess as SentAccess;
 
+impl Mutation for pb::CreatePolicyRequest {
+    repeatable!("CreatePolicy");
+
+    fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
+        mutation::authorize_in(caller, &self.parent)
+    }
+
+    fn parse(self, violations: &mut Violations) -> Option<Command> {
+        let Self { parent, policy_id, policy, request_id: _, validate_only: _ } = self;
+        let location = violations.keep("parent", Location::parse(&parent))?;
+        parse_new(violations, &location, &policy_id, policy).map(Command::CreatePolicy)
+    }
+}
+
+impl Mutation for pb::UpdatePolicyRequest {
+    repeatable!("UpdatePolicy");
+
+    fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
+        let name = self.policy.as_ref().map_or("", |given| given.name.as_str());
+        mutation::authorize(caller, "policy.name", PolicyName::parse(name), ResourceName::Policy)
+    }
+
+    fn parse(self, violations: &mut Violations) -> Option<Command> {
+        let Self { policy, update_mask, request_id: _, validate_only: _ } = self;
+        let patched = policy.unwrap_or_default();
+        let name = violations.keep("policy.name", PolicyName::parse(&patched.name))?;
+        let etag = parse_etag(&patched.etag);
+        let patch = parse_patch(violations, &name.location, patched, update_mask)?;
+        Some(Command::UpdatePolicy(Target { name, etag }, patch))
+    }
+}
+
 /// Parses a policy to be created.
-pub fn parse_new(
+fn parse_new(
     violations: &mut Violations,
     location: &Location,
     id: &str,
@@ -59,7 +97,7 @@ const CHANGEABLE: &[&str] =
     &["description", "permissions", "resources", "any_network", "network_rules"];
 
 /// Parses what is to be changed.
-pub fn parse_patch(
+fn parse_patch(
     violations: &mut Violations,
     location: &Location,
     policy: pb::Policy,

@@ -54,7 +54,7 @@ fn answered_once() -> World {
 #[test]
 fn a_repeated_request_gets_its_first_answer_for_a_day() {
     let world = answered_once();
-    let answered = Ok(Verdict::AnsweredBefore { sequence: 1 });
+    let answered = Ok(Verdict::AnsweredBefore { first: 1, last: 1 });
     let reused = || Err(Rejection::RequestIdReused(RequestId::parse("r-1").unwrap()));
     let judged_anew = Err(Rejection::AlreadyExists(ResourceName::Policy(policy_name("p"))));
     for (after, content, outcome) in [
@@ -68,7 +68,7 @@ fn a_repeated_request_gets_its_first_answer_for_a_day() {
         (REQUEST_MEMORY, 2, judged_anew),
     ] {
         let request = marked(&world, after, "p", content);
-        assert_eq!(decide(&world.catalog, &request), outcome, "{after:?} {content}");
+        assert_eq!(world.judge(&request), outcome, "{after:?} {content}");
     }
 }
 
@@ -76,8 +76,8 @@ fn a_repeated_request_gets_its_first_answer_for_a_day() {
 fn a_clock_that_went_back_forgets_nothing() {
     let world = answered_once();
     let earlier = Request { time: UnixNanos(0), ..marked(&world, Duration::ZERO, "p", 1) };
-    let answered = Ok(Verdict::AnsweredBefore { sequence: 1 });
-    assert_eq!(decide(&world.catalog, &earlier), answered);
+    let answered = Ok(Verdict::AnsweredBefore { first: 1, last: 1 });
+    assert_eq!(world.judge(&earlier), answered);
 }
 
 #[test]
@@ -92,13 +92,13 @@ fn a_request_id_means_something_to_its_caller_account_and_method_alone() {
         (Request { mark: Some(mark("R-1", "CreatePolicy", 1)), ..repeat() }, "another case"),
         (Request { mark: None, ..repeat() }, "no id"),
     ] {
-        assert_eq!(decide(&world.catalog, &request), judged_anew(), "{what}");
+        assert_eq!(world.judge(&request), judged_anew(), "{what}");
     }
     let abroad = marked(&world, NANOSECOND, &full_name(ABROAD, "policies", "p"), 1);
-    assert!(matches!(decide(&world.catalog, &abroad), Ok(Verdict::Happened(_))));
+    assert!(matches!(world.judge(&abroad), Ok(Verdict::Happened(_))));
     let other_region = marked(&world, NANOSECOND, "accounts/acme/regions/eu-2/policies/p", 2);
     let reused = Rejection::RequestIdReused(RequestId::parse("r-1").unwrap());
-    assert_eq!(decide(&world.catalog, &other_region), Err(reused));
+    assert_eq!(world.judge(&other_region), Err(reused));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_repeated_deletion_is_answered_although_nothing_is_left() {
     let mark = Some(mark("r-1", "DeletePolicy", 1));
     let request = Request { mark, ..world.request(delete_policy("p")) };
     assert!(matches!(world.ask(&request), Ok(Verdict::Happened(_))));
-    assert_eq!(world.ask(&request), Ok(Verdict::AnsweredBefore { sequence: 2 }));
+    assert_eq!(world.ask(&request), Ok(Verdict::AnsweredBefore { first: 2, last: 2 }));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_request_id_that_was_forgotten_is_used_anew_and_remembered_again() {
     let again = marked(&world, REQUEST_MEMORY, "q", 2);
     assert!(matches!(world.ask(&again), Ok(Verdict::Happened(_))));
     let repeat = marked(&world, REQUEST_MEMORY + last_moment(), "q", 2);
-    assert_eq!(world.ask(&repeat), Ok(Verdict::AnsweredBefore { sequence: 2 }));
+    assert_eq!(world.ask(&repeat), Ok(Verdict::AnsweredBefore { first: 2, last: 2 }));
 }
 
 #[test]
@@ -146,5 +146,5 @@ fn forgetting_the_first_use_of_a_request_id_keeps_the_second() {
     let unmarked = Request { mark: None, ..marked(&world, after, "s", 0) };
     assert!(matches!(world.ask(&unmarked), Ok(Verdict::Happened(_))));
     let repeat = marked(&world, after, "q", 2);
-    assert_eq!(world.ask(&repeat), Ok(Verdict::AnsweredBefore { sequence: 3 }));
+    assert_eq!(world.ask(&repeat), Ok(Verdict::AnsweredBefore { first: 3, last: 3 }));
 }

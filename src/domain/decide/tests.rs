@@ -124,18 +124,14 @@ fn a_rule(name: &str) -> ResourceName {
 /// What a command comes to in the world that the given ones made.
 fn verdict(given: Vec<Command>, when: Command) -> Result<Verdict, Rejection> {
     let world = World::given(given);
-    decide(&world.catalog, &world.request(when))
+    world.judge(&world.request(when))
 }
 
 /// Carries out what is given, and checks that each command is then rejected as it says.
 fn check_rejected(given: Vec<Command>, cases: Vec<(Command, Rejection)>) {
     let world = World::given(given);
     for (when, rejection) in cases {
-        assert_eq!(
-            decide(&world.catalog, &world.request(when.clone())),
-            Err(rejection),
-            "{when:?}"
-        );
+        assert_eq!(world.judge(&world.request(when.clone())), Err(rejection), "{when:?}");
     }
 }
 
@@ -205,9 +201,10 @@ fn an_event_says_who_asked_for_what_and_when() {
         mark: Some(mark.clone()),
         ..world.request(policy("p", "n"))
     };
-    let Ok(Verdict::Happened(event)) = decide(&world.catalog, &request) else { panic!() };
+    let Ok(Verdict::Happened(events)) = world.judge(&request) else { panic!() };
+    let [event] = &events[..] else { panic!("{events:?}") };
     assert_eq!((event.sequence, event.time, &*event.actor), (2, UnixNanos(99), "alice"));
-    assert_eq!(event.request, Some(mark));
+    assert_eq!(event.request.as_ref(), Some(&mark));
 }
 
 #[test]
@@ -425,7 +422,7 @@ fn an_etag_must_name_the_current_state_if_it_is_given() {
     for (given, delete, resource) in each_kind() {
         let world = World::given(given);
         let current = etag_of(&world, &resource);
-        let judge = |command| decide(&world.catalog, &world.request(command));
+        let judge = |command| world.judge(&world.request(command));
         assert!(judge(delete.clone()).is_ok(), "{resource}");
         assert!(judge(with_etag(delete.clone(), &current.to_string())).is_ok(), "{resource}");
         for other in ["", "*", &format!("\"{current}\""), &format!("{current}0")] {

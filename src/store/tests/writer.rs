@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use crate::{
     domain::{
         command::{Command, Request},
-        decide::Rejection,
+        decide::{Rejected, Rejection},
         event::Event,
         request::{Fingerprint, RequestId, RequestMark},
         resource::Uid,
@@ -23,10 +23,10 @@ use crate::{
     },
     projection::{Published, State},
     store::{
-        journal::{AppendError, Journal, ReadError},
+        journal::{AppendError, Journal, JournalReader, ReadError},
         sled_journal::SledJournal,
         space::{Reserve, ReserveReached, Space},
-        writer::{self, ChangeWriter, JournalCondition, Mode, SubmitError},
+        writer::{self, ChangeWriter, JournalCondition, Made, Mode, SubmitError},
     },
 };
 
@@ -98,6 +98,16 @@ impl Journal for Held {
         let from = usize::try_from(from - 1).unwrap();
         Ok(state.events.iter().skip(from).take(limit).cloned().collect())
     }
+
+    fn reader(&self) -> Arc<dyn JournalReader> {
+        Arc::new(self.clone())
+    }
+}
+
+impl JournalReader for Held {
+    fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
+        Journal::read(self, from, count)
+    }
 }
 
 /// A writer, what it publishes, and a runtime to wait on.
@@ -128,7 +138,8 @@ impl Running {
     /// Submits, and doesn't wait.
     fn submit(&self, request: Request, mode: Mode) -> Waiting {
         let changes = self.changes.clone();
-        let mut waiting: Waiting = Box::pin(async move { changes.submit(request, mode).await });
+        let mut waiting: Waiting =
+            Box::pin(async move { the_only(changes.submit(request.into(), mode).await) });
         assert!(self.is_waiting(&mut waiting), "it is answered at once");
         waiting
     }
@@ -145,9 +156,14 @@ impl Running {
         self.runtime.block_on(waiting)
     }
 
-    /// Submits and waits.
+    /// Has a change made.
     fn change(&self, request: Request) -> Answer {
-        self.runtime.block_on(self.changes.submit(request, Mode::Apply))
+        self.answer(request, Mode::Apply)
+    }
+
+    /// Submits and waits.
+    fn answer(&self, request: Request, mode: Mode) -> Answer {
+        the_only(self.runtime.block_on(self.changes.submit(request.into(), mode)))
     }
 
     fn revision(&self) -> u64 {
@@ -159,6 +175,13 @@ impl Running {
         drop((changes, runtime));
         thread.join().unwrap();
     }
+}
+
+/// What a request for one change came to.
+fn the_only(answer: Result<Made, SubmitError>) -> Answer {
+    let mut events = answer?.events;
+    assert_eq!(events.len(), 1);
+    Ok(Arc::new(events.remove(0)))
 }
 
 fn request(command: Command) -> Request {
@@ -210,7 +233,7 @@ fn changes_of_one_batch_are_judged_against_each_other_and_answered_after_the_syn
     assert_eq!(sequences, [Some(2), None, None, Some(3), Some(4)]);
     for rejected in &answers[1..3] {
         let Err(SubmitError::Rejected(rejection)) = rejected else { panic!("{rejected:?}") };
-        assert!(matches!(rejection, Rejection::AlreadyExists(_)), "{rejection}");
+        assert!(matches!(rejection.rejection, Rejection::AlreadyExists(_)), "{rejection}");
     }
     assert_eq!((journal.appends(), running.revision()), (vec![1, 3], 4));
     running.stop();
@@ -220,8 +243,7 @@ fn changes_of_one_batch_are_judged_against_each_other_and_answered_after_the_syn
 fn what_is_only_judged_changes_nothing() {
     let journal = Held::default();
     let running = Running::start(journal.clone());
-    let judged =
-        |request| running.runtime.block_on(running.changes.submit(request, Mode::ValidateOnly));
+    let judged = |request| running.answer(request, Mode::ValidateOnly);
     assert_eq!(judged(create("one")).unwrap().sequence, 1);
     assert_eq!(judged(create("one")).unwrap().sequence, 1);
     assert!(judged(request(delete_network_rule("one"))).is_err());
@@ -281,7 +303,10 @@ fn a_repeated_request_is_answered_with_its_event_also_in_the_same_batch() {
     let made = made.unwrap();
     assert_eq!((made.sequence, repeated.unwrap()), (2, made));
     assert!(
-        matches!(reused, Err(SubmitError::Rejected(Rejection::RequestIdReused(_)))),
+        matches!(
+            reused,
+            Err(SubmitError::Rejected(Rejected { rejection: Rejection::RequestIdReused(_), .. }))
+        ),
         "{reused:?}"
     );
     assert_eq!(before.unwrap(), first);
@@ -301,13 +326,19 @@ fn a_request_is_remembered_over_a_restart_and_for_a_day() {
     assert_eq!((repeated, running.revision()), (made, other.sequence));
     let reused = running.change(marked(create("two"), "r-1", 8, DAY));
     assert!(
-        matches!(reused, Err(SubmitError::Rejected(Rejection::RequestIdReused(_)))),
+        matches!(
+            reused,
+            Err(SubmitError::Rejected(Rejected { rejection: Rejection::RequestIdReused(_), .. }))
+        ),
         "{reused:?}"
     );
     // A day after it was made the id is free, and the content is judged anew.
     let judged = running.change(marked(create("one"), "r-1", 7, DAY + 2));
     assert!(
-        matches!(judged, Err(SubmitError::Rejected(Rejection::AlreadyExists(_)))),
+        matches!(
+            judged,
+            Err(SubmitError::Rejected(Rejected { rejection: Rejection::AlreadyExists(_), .. }))
+        ),
         "{judged:?}"
     );
     let made = running.change(marked(create("two"), "r-1", 8, DAY + 2)).unwrap();
@@ -357,7 +388,7 @@ fn a_full_disk_and_a_long_queue_refuse_before_anything_is_judged() {
     let busy = loop {
         let mut next: Waiting = Box::pin({
             let (changes, name) = (running.changes.clone(), format!("rule-{}", waiting.len()));
-            async move { changes.submit(create(&name), Mode::Apply).await }
+            async move { the_only(changes.submit(create(&name).into(), Mode::Apply).await) }
         });
         if running.is_waiting(&mut next) {
             waiting.push(next);

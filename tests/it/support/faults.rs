@@ -9,7 +9,7 @@ use aap::{
     audit::volume::{Volume, VolumeFile},
     domain::event::Event,
     server::JournalPart,
-    store::journal::{AppendError, Journal, ReadError},
+    store::journal::{AppendError, Journal, JournalReader, ReadError},
 };
 
 /// What is to fail, once.
@@ -225,5 +225,9 @@ impl Journal for FaultyJournal {
 
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError> {
         self.inner.read(from, limit)
+    }
+
+    fn reader(&self) -> Arc<dyn JournalReader> {
+        self.inner.reader()
     }
 }
