@@ -16,6 +16,7 @@ pub mod stream;
 mod access_points;
 mod audit;
 mod authorization;
+mod changes;
 mod policies;
 
 use tonic::{Request, service::RoutesBuilder};
@@ -28,13 +29,14 @@ use pb::{
     access_point_service_server::AccessPointServiceServer,
     audit_service_server::AuditServiceServer,
     authorization_service_server::AuthorizationServiceServer,
-    policy_service_server::PolicyServiceServer,
+    change_service_server::ChangeServiceServer, policy_service_server::PolicyServiceServer,
 };
 use status::ApiError;
 
 pub use access_points::AccessPoints;
 pub use audit::Audit;
 pub use authorization::Authorization;
+pub use changes::Changes;
 pub use policies::Policies;
 
 /// The services of the API.
@@ -44,6 +46,8 @@ pub struct Services {
     pub access_points: AccessPoints,
     /// `PolicyService`.
     pub policies: Policies,
+    /// `ChangeService`.
+    pub changes: Changes,
     /// `AuthorizationService`.
     pub authorization: Authorization,
     /// `AuditService`.
@@ -53,7 +57,7 @@ pub struct Services {
 impl Services {
     /// Adds them to what is served. [`admission`] must stand before them.
     pub fn add_to(self, routes: &mut RoutesBuilder) {
-        let Self { access_points, policies, authorization, audit } = self;
+        let Self { access_points, policies, changes, authorization, audit } = self;
         let limit = MAX_MESSAGE_BYTES;
         routes
             .add_service(
@@ -63,6 +67,7 @@ impl Services {
                 AccessPointServiceServer::new(access_points).max_decoding_message_size(limit),
             )
             .add_service(PolicyServiceServer::new(policies).max_decoding_message_size(limit))
+            .add_service(ChangeServiceServer::new(changes).max_decoding_message_size(limit))
             .add_service(AuditServiceServer::new(audit).max_decoding_message_size(limit));
     }
 }

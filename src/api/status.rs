@@ -12,11 +12,13 @@ use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt
 use crate::{
     audit::log::RecordError,
     domain::{
+        command::Batch,
         decide::{Rejected, Rejection},
         name::ResourceName,
     },
     service::{
-        checks::CheckError, gate::GateError, management::ManageError, reading::ReadingError,
+        checks::CheckError, gate::GateError, history::HistoryError, management::ManageError,
+        reading::ReadingError,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -46,8 +48,19 @@ pub enum ApiError {
     Invalid(Violations),
     /// A manager's request isn't met.
     Manage(ManageError),
+    /// One of many changes is rejected.
+    RejectedChange {
+        /// The path of the change.
+        path: String,
+        /// Its place among them, from 0.
+        place: usize,
+        /// Why.
+        rejection: Rejection,
+    },
     /// A check isn't answered.
     Check(CheckError),
+    /// The journal isn't read.
+    History(HistoryError),
     /// The audit log isn't read.
     Reading(ReadingError),
     /// Too many watches are open.
@@ -69,6 +82,18 @@ pub enum ApiError {
 impl From<ManageError> for ApiError {
     fn from(error: ManageError) -> Self {
         Self::Manage(error)
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        Self::Manage(error.into())
+    }
+}
+
+impl From<HistoryError> for ApiError {
+    fn from(error: HistoryError) -> Self {
+        Self::History(error)
     }
 }
 
@@ -96,7 +121,11 @@ impl From<ApiError> for Status {
             ApiError::Gate(error) => gate(error),
             ApiError::Invalid(violations) => invalid(violations),
             ApiError::Manage(error) => manage(error),
+            ApiError::RejectedChange { path, place, rejection } => {
+                rejected_change(&path, place, rejection)
+            }
             ApiError::Check(error) => check(error),
+            ApiError::History(error) => history(&error),
             ApiError::Reading(error) => reading(&error),
             ApiError::TooManyWatches { limit } => too_many_watches(limit),
             ApiError::TooLarge { limit } => too_large(limit),
@@ -237,6 +266,10 @@ fn manage(error: ManageError) -> Problem {
             Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
                 .with("resource", location)
         }
+        ManageError::AccountNotFound(account) => {
+            Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
+                .with("resource", account)
+        }
         ManageError::Submit(error) => submit(error),
         ManageError::Entropy(error) => {
             tracing::error!(%error, "no uid can be made");
@@ -290,6 +323,10 @@ fn rejected(rejection: Rejection) -> Problem {
                 .about(&resource)
                 .with("etag", current)
         }
+        Rejection::BatchTooLarge => {
+            Problem::new(Code::ResourceExhausted, Reason::BatchTooLarge, message)
+                .with("limit_bytes", Batch::MAX_BYTES)
+        }
         Rejection::RequestIdReused(id) => {
             Problem::new(Code::FailedPrecondition, Reason::RequestIdReused, message)
                 .with("request_id", id.as_str())
@@ -310,6 +347,18 @@ fn rejected(rejection: Rejection) -> Problem {
             invalid(violations)
         }
     }
+}
+
+fn rejected_change(path: &str, place: usize, rejection: Rejection) -> Problem {
+    let mut problem = rejected(rejection);
+    problem.message = format!("`{path}`: {}", problem.message);
+    if let Some(mut bad_request) = problem.details.bad_request().cloned() {
+        for violation in &mut bad_request.field_violations {
+            violation.field = format!("{path}.{}", violation.field);
+        }
+        problem.details.set_bad_request(bad_request.field_violations);
+    }
+    problem.with("change", place)
 }
 
 fn preconditions(
@@ -372,6 +421,22 @@ fn reserve(reached: ReserveReached) -> Problem {
     Problem::new(Code::ResourceExhausted, Reason::DiskReserveReached, reached.to_string())
         .with("free_percent", reached.free_percent)
         .with("reserve_percent", reached.reserve_percent)
+}
+
+fn history(error: &HistoryError) -> Problem {
+    let message = error.to_string();
+    match error {
+        HistoryError::OutOfRange { revision, last } => {
+            Problem::new(Code::OutOfRange, Reason::SequenceOutOfRange, message)
+                .with("sequence", revision)
+                .with("first", 1)
+                .with("last", last)
+        }
+        HistoryError::Read(error) => {
+            tracing::error!(%error, "the journal can't be read");
+            Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
+        }
+    }
 }
 
 fn reading(error: &ReadingError) -> Problem {

@@ -11,6 +11,7 @@ use super::{
     policy::{NetworkAccess, Terms},
     request::RequestMark,
     resource::{Description, Uid},
+    room::MAX_ANSWER_BYTES,
     rules::Template,
     time::UnixNanos,
 };
@@ -40,6 +41,8 @@ pub struct Batch {
 impl Batch {
     /// The most changes in a batch.
     pub const MAX: usize = 1_000;
+    /// About how many bytes what a batch leaves may have: an answer has all of it.
+    pub const MAX_BYTES: usize = MAX_ANSWER_BYTES;
 
     /// Puts commands of one account together, in order, each with the uid for what it creates.
     pub fn of(

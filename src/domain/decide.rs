@@ -80,6 +80,9 @@ pub enum Rejection {
         /// Its state now.
         current: Etag,
     },
+    /// What the batch leaves is larger than an answer may be.
+    #[error("the changes leave more than {} bytes together", Batch::MAX_BYTES)]
+    BatchTooLarge,
     /// The request id belongs to another request.
     #[error("request id `{}` was used for a request with other content", .0.as_str())]
     RequestIdReused(RequestId),
@@ -111,8 +114,13 @@ pub fn decide(catalog: &Catalog, batch: &Batch) -> Result<Verdict, Rejected> {
     }
     let mut working = catalog.clone();
     let mut events = Vec::with_capacity(batch.requests().len());
+    let mut bytes = 0;
     for (place, request) in batch.requests().iter().enumerate() {
         let event = judge(&working, request).map_err(rejected(place))?;
+        bytes += event.change.approximate_bytes();
+        if place > 0 && bytes > Batch::MAX_BYTES {
+            return Err(Rejected { place, rejection: Rejection::BatchTooLarge });
+        }
         working.evolve(&event);
         events.push(event);
     }

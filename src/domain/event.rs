@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     access_point::AccessPoint,
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName},
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName, ResourceName},
     network_rule::NetworkRule,
     policy::Policy,
     request::RequestMark,
@@ -80,6 +80,27 @@ impl Change {
                 &rule.name.location.account
             }
             Self::NetworkRuleDeleted(gone) => &gone.name.location.account,
+        }
+    }
+
+    /// The resource that it happened to.
+    pub fn resource(&self) -> ResourceName {
+        match self {
+            Self::AccessPointCreated(access_point)
+            | Self::AccessPointUpdated(access_point)
+            | Self::AccessPointSuspended(access_point)
+            | Self::AccessPointResumed(access_point) => {
+                ResourceName::AccessPoint(access_point.name.clone())
+            }
+            Self::AccessPointDeleted(gone) => ResourceName::AccessPoint(gone.name.clone()),
+            Self::PolicyCreated(policy) | Self::PolicyUpdated(policy) => {
+                ResourceName::Policy(policy.name.clone())
+            }
+            Self::PolicyDeleted(gone) => ResourceName::Policy(gone.name.clone()),
+            Self::NetworkRuleCreated(rule) | Self::NetworkRuleUpdated(rule) => {
+                ResourceName::NetworkRule(rule.name.clone())
+            }
+            Self::NetworkRuleDeleted(gone) => ResourceName::NetworkRule(gone.name.clone()),
         }
     }
 }

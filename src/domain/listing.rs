@@ -11,6 +11,7 @@ use super::{
     name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName},
     network_rule::NetworkRule,
     policy::Policy,
+    room::{MAX_ANSWER_BYTES, Room},
 };
 
 /// Which part of a list is wanted.
@@ -130,14 +131,23 @@ impl Page {
         self.after.clone().unwrap_or_else(Id::before_all)
     }
 
-    fn cut<'a, T: 'a>(
+    /// As many items as are wanted and fit into an answer, but at least one.
+    fn cut<'a, T: Room + 'a>(
         &self,
-        mut items: impl Iterator<Item = &'a Arc<T>>,
+        items: impl Iterator<Item = &'a Arc<T>>,
         id: impl Fn(&Arc<T>) -> Id,
     ) -> Listed<Arc<T>> {
-        let page: Vec<_> = items.by_ref().take(self.size).cloned().collect();
-        let next_after = items.next().and_then(|_| page.last().map(id));
-        Listed { items: page, next_after }
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        for item in items {
+            bytes += item.approximate_bytes();
+            let is_full = page.len() == self.size || bytes > MAX_ANSWER_BYTES;
+            if is_full && let Some(last) = page.last() {
+                let next_after = Some(id(last));
+                return Listed { items: page, next_after };
+            }
+            page.push(Arc::clone(item));
+        }
+        Listed { items: page, next_after: None }
     }
 }
 

@@ -22,6 +22,8 @@ pub mod command;
 pub mod decide;
 pub mod event;
 pub mod listing;
+pub mod oddities;
+pub mod room;
 
 pub mod check;
 pub mod decision;

@@ -91,6 +91,27 @@ impl Location {
     }
 }
 
+/// The name of a tenant: `accounts/{account}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountName(pub Id);
+
+impl AccountName {
+    const FORM: &'static str = "accounts/{account}";
+
+    /// Parses `accounts/{account}`.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let mut parts = text.split('/');
+        let account = Id(take_id(&mut parts, "accounts", "account", Self::FORM)?.into());
+        end(&mut parts, Self(account), Self::FORM)
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "accounts/{}", self.0)
+    }
+}
+
 /// A location as it stands in a request: parsed, but not copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocationRef<'a> {
@@ -196,6 +217,7 @@ macro_rules! regional_name {
         }
 
         impl $name {
+            const COLLECTION: &'static str = $collection;
             const FORM: &'static str =
                 concat!("accounts/{account}/regions/{region}/", $collection, "/{", $part, "}");
 
@@ -268,6 +290,21 @@ pub enum ResourceName {
 }
 
 impl ResourceName {
+    /// Parses the full name of a resource of any kind.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let wrong = InvalidName::Form { form: "accounts/{account}/…/{collection}/{id}" };
+        match text.rsplit('/').nth(1) {
+            Some(AccessPointName::COLLECTION) => {
+                AccessPointName::parse(text).map(Self::AccessPoint)
+            }
+            Some(PolicyName::COLLECTION) => PolicyName::parse(text).map(Self::Policy),
+            Some(NetworkRuleName::COLLECTION) => {
+                NetworkRuleName::parse(text).map(Self::NetworkRule)
+            }
+            _ => Err(wrong),
+        }
+    }
+
     /// The type of the resource, as `google.rpc.ResourceInfo` wants it.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -354,6 +391,15 @@ mod tests {
         assert_eq!(RamRoleName::parse(text).unwrap().to_string(), text);
         let text = "accounts/acme/regions/eu-1";
         assert_eq!(Location::parse(text).unwrap().to_string(), text);
+        let text = "accounts/acme";
+        assert_eq!(AccountName::parse(text).unwrap().to_string(), text);
+        for collection in ["accessPoints", "policies", "networkRules"] {
+            let text = format!("accounts/acme/regions/eu-1/{collection}/x");
+            assert_eq!(ResourceName::parse(&text).unwrap().to_string(), text);
+        }
+        for bad in ["", "x", "accounts/acme", "accounts/acme/regions/eu-1/policies/p/x/y"] {
+            assert!(ResourceName::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

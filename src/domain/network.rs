@@ -34,6 +34,16 @@ impl Prefix {
         Ok(Self(unmap(net).trunc()))
     }
 
+    /// Whether a text has host bits, which [`Self::parse`] masks off.
+    pub fn has_host_bits(text: &str) -> bool {
+        text.parse::<IpNet>().is_ok_and(|net| unmap(net).trunc() != unmap(net))
+    }
+
+    /// Whether it is every address of its family.
+    pub fn covers_all(self) -> bool {
+        self.0.prefix_len() == 0
+    }
+
     /// The first and the last address.
     pub fn bounds(self) -> (IpAddr, IpAddr) {
         (self.0.network(), self.0.broadcast())

@@ -116,6 +116,12 @@ impl ResourcePattern {
         self.kind
     }
 
+    /// Whether it matches everything of its kind.
+    pub fn covers_its_kind(&self) -> bool {
+        let is_bare = ResourceKind::split(&self.stem).is_some_and(|(_, name)| name.is_empty());
+        is_bare && self.tail == Tail::Anything
+    }
+
     /// What may follow the stem.
     pub fn tail(&self) -> Tail {
         self.tail

@@ -3,6 +3,8 @@
 //! Adding an action to a template widens every policy that exists. So it is a new version, and the
 //! old one stays here, or records made under it could not be decided again.
 
+use std::fmt;
+
 use super::pattern::{Resource, ResourceKind};
 
 /// The version of the table that a decision was made by.
@@ -41,6 +43,16 @@ pub enum Template {
     CryptoServiceSecretUser,
     /// Keys of a dedicated instance.
     CryptoServiceKeyUser,
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SecretUser => "SECRET_USER",
+            Self::CryptoServiceSecretUser => "CRYPTO_SERVICE_SECRET_USER",
+            Self::CryptoServiceKeyUser => "CRYPTO_SERVICE_KEY_USER",
+        })
+    }
 }
 
 impl Template {

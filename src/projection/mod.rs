@@ -68,6 +68,11 @@ impl Published {
         self.revision.send_replace(revision);
     }
 
+    /// Tells which revision is published, now and when that changes.
+    pub fn revisions(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
     /// Waits until a revision is published. For ever, if it never is.
     pub async fn reach(&self, revision: u64) {
         let mut published = self.revision.subscribe();

@@ -9,11 +9,15 @@ use tonic::{
 };
 
 use crate::{
-    api::{self, AccessPoints, Audit, Authorization, Policies, Services, admission::Admission},
+    api::{
+        self, AccessPoints, Audit, Authorization, Changes, Policies, Services, admission::Admission,
+    },
     audit::log::AuditLog,
     clock::Clock,
     projection::Published,
-    service::{checks::Checker, gate::Gate, management::Manager, refusals::Refusals},
+    service::{
+        checks::Checker, gate::Gate, history::History, management::Manager, refusals::Refusals,
+    },
 };
 
 use super::{DRAIN, MoreServices, Parts, ServeError, health::Health};
@@ -34,6 +38,7 @@ pub(super) struct Doors {
     manager: Manager,
     published: Arc<Published>,
     log: AuditLog,
+    changes: Changes,
     audit: Audit,
     clock: Clock,
     health: Health,
@@ -52,9 +57,13 @@ impl Doors {
         let clock = settings.clock.clone();
         let published = Arc::clone(&parts.published);
         let gate = Gate::new(Arc::clone(&parts.roster), clock.clone());
+        let manager = Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone());
+        let history = History::new(Arc::clone(&published), Arc::clone(&parts.journal));
+        let readers = (manager.clone(), history);
         Self {
             refusals: Refusals::new(log.clone(), clock.clone()),
-            manager: Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone()),
+            changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),
+            manager,
             published,
             audit: Audit::new(log.clone(), background, gate.clone(), stopping.clone()),
             gate,
@@ -112,6 +121,7 @@ impl Doors {
         let services = Services {
             access_points: AccessPoints::new(self.manager.clone()),
             policies: Policies::new(self.manager.clone()),
+            changes: self.changes.clone(),
             authorization: Authorization::new(checker, log, self.refusals.on_lane(lane)),
             audit: self.audit.clone(),
         };

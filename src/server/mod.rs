@@ -40,7 +40,7 @@ use crate::{
     projection::{Published, State},
     store::{
         data_dir::{DataDir, DataDirError, Identity},
-        journal::{Journal, ReadError},
+        journal::{Journal, JournalReader, ReadError},
         sled_journal::{OpenError, SledJournal},
         space::{Reserve, Space},
         writer::{self, ChangeWriter, Mode, SubmitError},
@@ -176,6 +176,7 @@ struct Parts {
     settings: Settings,
     roster: Arc<Roster>,
     published: Arc<Published>,
+    journal: Arc<dyn JournalReader>,
     changes: ChangeWriter,
     log: AuditLog,
     space: Arc<Space>,
@@ -200,6 +201,7 @@ impl Parts {
         })?;
         opened.damage.iter().for_each(name_damage);
         let published = Arc::new(Published::new(state.clone()));
+        let reader = journal.reader();
         let (changes, journal_thread) =
             writer::start(journal, state, Arc::clone(&published), Arc::clone(&space))?;
         let mut threads = opened.threads;
@@ -210,6 +212,7 @@ impl Parts {
             roster: Arc::new(Roster::new(settings.callers.clone())),
             settings,
             published,
+            journal: reader,
             changes,
             log,
             space,

@@ -8,7 +8,7 @@ use crate::{
         access_point::AccessPoint,
         command::{Batch, Command},
         event::Event,
-        name::{AccessPointName, Location, NetworkRuleName, PolicyName, ResourceName},
+        name::{AccessPointName, AccountName, Location, NetworkRuleName, PolicyName, ResourceName},
         network_rule::NetworkRule,
         policy::Policy,
         request::RequestMark,
@@ -46,6 +46,9 @@ pub enum ManageError {
     /// The caller isn't bound to the account that it wants to create something in.
     #[error("`{0}` is not found")]
     LocationNotFound(Location),
+    /// The caller isn't bound to the account.
+    #[error("`{0}` is not found")]
+    AccountNotFound(AccountName),
     /// The change was not made.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -103,6 +106,15 @@ impl Manager {
             Ok(())
         } else {
             Err(ManageError::LocationNotFound(location.clone()))
+        }
+    }
+
+    /// Refuses who isn't bound to an account.
+    pub fn authorize_account(caller: &Caller, account: &AccountName) -> Result<(), ManageError> {
+        if caller.accounts.include(account.0.as_str()) {
+            Ok(())
+        } else {
+            Err(ManageError::AccountNotFound(account.clone()))
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod checks;
 pub mod gate;
+pub mod history;
 pub mod management;
 pub mod permissions;
 pub mod reading;

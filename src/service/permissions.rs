@@ -40,6 +40,9 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.PolicyService/ListNetworkRules", Needs::Viewer),
     ("/aap.v1.PolicyService/UpdateNetworkRule", Needs::Admin),
     ("/aap.v1.PolicyService/DeleteNetworkRule", Needs::Admin),
+    ("/aap.v1.ChangeService/ApplyChanges", Needs::Admin),
+    ("/aap.v1.ChangeService/ListChanges", Needs::Viewer),
+    ("/aap.v1.ChangeService/WatchChanges", Needs::Viewer),
 ];
 
 /// What a method needs; `None` if there is no such method.

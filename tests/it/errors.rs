@@ -5,7 +5,10 @@
 use std::{collections::BTreeSet, fmt::Write as _};
 
 use aap::{
-    api::pb::{self, ErrorReason, network_rule::Kind, watch_audit_records_request::Start},
+    api::pb::{
+        self, ErrorReason, network_rule::Kind, requested_change::Change as Requested,
+        watch_audit_records_request::Start,
+    },
     audit::log::Options,
     store::space::Reserve,
 };
@@ -176,6 +179,7 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
     let refusal = refused(server.client(ENFORCER).authorization().check_access(early).await);
     page.add("CheckAccess at a revision that is not there in time", &refusal);
 
+    what_many_changes_can_not(page, &admin).await;
     let private = Kind::PrivateNetwork(pb::PrivateNetwork {});
     let mut rule = world::new_rule("Private", private, &["10.0.0.0/8"]);
     rule.request_id = "rule-1".into();
@@ -186,6 +190,36 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
     let policy = world::new_policy("p", &["secret/a"], &["Network", "Private"]);
     let refusal = refused(admin.policies().create_policy(policy).await);
     page.add("CreatePolicy for the shared KMS with a private rule", &refusal);
+}
+
+async fn what_many_changes_can_not(page: &mut Page, admin: &Client) {
+    let apply = |changes: Vec<Requested>| {
+        let wrap = |change| pb::RequestedChange { change: Some(change) };
+        let changes = changes.into_iter().map(wrap).collect();
+        pb::ApplyChangesRequest {
+            parent: "accounts/acme".into(),
+            changes,
+            validate_only: true,
+            ..Default::default()
+        }
+    };
+    let create = || Requested::CreatePolicy(world::new_policy("p", &["secret/a"], &[]));
+    let refusal = refused(admin.changes().apply_changes(apply(vec![create(), create()])).await);
+    page.add("ApplyChanges, the second of which can't be made", &refusal);
+    let mut wrong = world::new_policy("-", &["secret/a"], &[]);
+    wrong.validate_only = true;
+    let wrong = Requested::CreatePolicy(wrong);
+    let refusal = refused(admin.changes().apply_changes(apply(vec![create(), wrong])).await);
+    page.add("ApplyChanges, the second of which is wrong", &refusal);
+    let patch = pb::NetworkRule {
+        name: format!("{HERE}/networkRules/Network"),
+        addresses: (0..800).map(|host| format!("2001:db8:aaaa:bbbb:cccc::{host:x}")).collect(),
+        ..Default::default()
+    };
+    let request = pb::UpdateNetworkRuleRequest { network_rule: Some(patch), ..Default::default() };
+    let many = vec![Requested::UpdateNetworkRule(request); 100];
+    let refusal = refused(admin.changes().apply_changes(apply(many)).await);
+    page.add("ApplyChanges that leave more than fits into an answer", &refusal);
 }
 
 async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {

@@ -15,6 +15,7 @@ mod support;
 
 mod decisions;
 
+mod applying;
 mod callers;
 mod changing;
 mod checks;
@@ -22,6 +23,7 @@ mod configuration;
 mod coverage;
 mod errors;
 mod failing;
+mod history;
 mod hostile;
 mod killed;
 mod management;

@@ -17,13 +17,13 @@ use crate::{
 use super::{
     SentHeader, Violations, check_inner_name,
     mask::Mask,
-    mutation::{self, Mutation, repeatable},
+    mutation::{self, Mutation},
     parse_description, parse_etag, parse_id,
 };
 use pb::access_point::Authentication as SentAuthentication;
 
 impl Mutation for pb::CreateAccessPointRequest {
-    repeatable!("CreateAccessPoint");
+    const ADDRESS: &'static str = "parent";
 
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
         mutation::authorize_in(caller, &self.parent)
@@ -31,20 +31,20 @@ impl Mutation for pb::CreateAccessPointRequest {
 
     fn parse(self, violations: &mut Violations) -> Option<Command> {
         let Self { parent, access_point_id, access_point, request_id: _, validate_only: _ } = self;
-        let location = violations.keep("parent", Location::parse(&parent))?;
+        let location = violations.keep(Self::ADDRESS, Location::parse(&parent))?;
         parse_new(violations, &location, &access_point_id, access_point)
             .map(Command::CreateAccessPoint)
     }
 }
 
 impl Mutation for pb::UpdateAccessPointRequest {
-    repeatable!("UpdateAccessPoint");
+    const ADDRESS: &'static str = "access_point.name";
 
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
         let name = self.access_point.as_ref().map_or("", |given| given.name.as_str());
         mutation::authorize(
             caller,
-            "access_point.name",
+            Self::ADDRESS,
             AccessPointName::parse(name),
             ResourceName::AccessPoint,
         )
@@ -53,7 +53,7 @@ impl Mutation for pb::UpdateAccessPointRequest {
     fn parse(self, violations: &mut Violations) -> Option<Command> {
         let Self { access_point, update_mask, request_id: _, validate_only: _ } = self;
         let patched = access_point.unwrap_or_default();
-        let name = violations.keep("access_point.name", AccessPointName::parse(&patched.name))?;
+        let name = violations.keep(Self::ADDRESS, AccessPointName::parse(&patched.name))?;
         let etag = parse_etag(&patched.etag);
         let patch = parse_patch(violations, &name.location, patched, update_mask)?;
         Some(Command::UpdateAccessPoint(Target { name, etag }, patch))

@@ -5,6 +5,7 @@
 
 pub mod access_point;
 pub mod audit;
+pub mod change;
 pub mod check;
 pub mod decision;
 pub mod mask;
@@ -27,7 +28,7 @@ use crate::{
 };
 
 use super::status::ApiError;
-use mutation::Mutation;
+use mutation::Repeatable;
 
 /// One thing that is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,27 +140,30 @@ pub fn parse_parent(parent: &str) -> Result<Location, ApiError> {
 /// What every request for a change has.
 #[derive(Debug)]
 pub struct Repetition {
+    /// The method called.
+    method: &'static str,
     /// The request's id, or nothing.
-    pub request_id: String,
+    request_id: String,
     /// A digest of the rest.
-    pub fingerprint: Fingerprint,
+    fingerprint: Fingerprint,
     /// Whether it only is to be judged.
-    pub validate_only: bool,
+    validate_only: bool,
 }
 
 impl Repetition {
     /// Notes how a request may be repeated, and takes its id out of it.
-    pub fn of(request: &mut impl Mutation) -> Self {
+    pub fn of<R: Repeatable>(request: &mut R) -> Self {
         let (request_id, validate_only) = (request.take_request_id(), request.validate_only());
         let digest = ring::digest::digest(&ring::digest::SHA256, &request.encode_to_vec());
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest.as_ref());
-        Self { request_id, fingerprint: Fingerprint(fingerprint), validate_only }
+        let fingerprint = Fingerprint(fingerprint);
+        Self { method: R::METHOD, request_id, fingerprint, validate_only }
     }
 
     /// The manner in which the change is to be made.
-    pub fn manner(self, method: &'static str, violations: &mut Violations) -> Option<Manner> {
-        let Self { request_id, fingerprint, validate_only } = self;
+    pub fn manner(self, violations: &mut Violations) -> Option<Manner> {
+        let Self { method, request_id, fingerprint, validate_only } = self;
         let mode = if validate_only { Mode::ValidateOnly } else { Mode::Apply };
         if request_id.is_empty() {
             return Some(Manner { mark: None, mode });

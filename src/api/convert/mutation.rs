@@ -1,5 +1,7 @@
 //! Requests for one change: whom they concern, how they may be repeated, and what they want.
 
+use std::mem;
+
 use prost::Message;
 
 use crate::{
@@ -14,8 +16,8 @@ use crate::{
 
 use super::{Repetition, Violations, parse_etag, parse_first};
 
-/// A request for one change.
-pub trait Mutation: Message {
+/// A request that may be repeated.
+pub trait Repeatable: Message {
     /// The method that takes it.
     const METHOD: &'static str;
 
@@ -24,6 +26,43 @@ pub trait Mutation: Message {
 
     /// Whether it only is to be judged.
     fn validate_only(&self) -> bool;
+}
+
+macro_rules! repeatable {
+    ($($message:ident: $method:literal;)*) => {
+        $(impl Repeatable for pb::$message {
+            const METHOD: &'static str = $method;
+
+            fn take_request_id(&mut self) -> String {
+                mem::take(&mut self.request_id)
+            }
+
+            fn validate_only(&self) -> bool {
+                self.validate_only
+            }
+        })*
+    };
+}
+
+repeatable!(
+    CreateAccessPointRequest: "CreateAccessPoint";
+    UpdateAccessPointRequest: "UpdateAccessPoint";
+    SuspendAccessPointRequest: "SuspendAccessPoint";
+    ResumeAccessPointRequest: "ResumeAccessPoint";
+    DeleteAccessPointRequest: "DeleteAccessPoint";
+    CreatePolicyRequest: "CreatePolicy";
+    UpdatePolicyRequest: "UpdatePolicy";
+    DeletePolicyRequest: "DeletePolicy";
+    CreateNetworkRuleRequest: "CreateNetworkRule";
+    UpdateNetworkRuleRequest: "UpdateNetworkRule";
+    DeleteNetworkRuleRequest: "DeleteNetworkRule";
+    ApplyChangesRequest: "ApplyChanges";
+);
+
+/// A request for one change.
+pub trait Mutation: Repeatable {
+    /// The path of the field that says whom or where it concerns.
+    const ADDRESS: &'static str;
 
     /// Makes sure that the caller may ask for it, before anything is looked at.
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError>;
@@ -37,7 +76,7 @@ pub fn read<M: Mutation>(caller: &Caller, mut request: M) -> Result<(Manner, Com
     request.authorize(caller)?;
     let repetition = Repetition::of(&mut request);
     let mut violations = Violations::default();
-    let manner = repetition.manner(M::METHOD, &mut violations);
+    let manner = repetition.manner(&mut violations);
     let command = request.parse(&mut violations);
     violations.finish(manner.zip(command))
 }
@@ -72,35 +111,19 @@ pub fn authorize<N>(
     Ok(Manager::authorize(caller, &resource(parse_first(field, parsed)?))?)
 }
 
-/// What every request for a change has alike.
-macro_rules! repeatable {
-    ($method:literal) => {
-        const METHOD: &'static str = $method;
-
-        fn take_request_id(&mut self) -> String {
-            std::mem::take(&mut self.request_id)
-        }
-
-        fn validate_only(&self) -> bool {
-            self.validate_only
-        }
-    };
-}
-pub(super) use repeatable;
-
 /// Requests that name a resource, and say no more about it.
 macro_rules! targeted {
-    ($($message:ident: $method:literal, $name:ident, $resource:ident, $command:ident;)*) => {
+    ($($message:ident: $name:ident, $resource:ident, $command:ident;)*) => {
         $(impl Mutation for pb::$message {
-            repeatable!($method);
+            const ADDRESS: &'static str = "name";
 
             fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
-                authorize(caller, "name", $name::parse(&self.name), ResourceName::$resource)
+                authorize(caller, Self::ADDRESS, $name::parse(&self.name), ResourceName::$resource)
             }
 
             fn parse(self, violations: &mut Violations) -> Option<Command> {
                 let Self { name, etag, request_id: _, validate_only: _ } = self;
-                let name = violations.keep("name", $name::parse(&name))?;
+                let name = violations.keep(Self::ADDRESS, $name::parse(&name))?;
                 Some(Command::$command(Target { name, etag: parse_etag(&etag) }))
             }
         })*
@@ -108,9 +131,9 @@ macro_rules! targeted {
 }
 
 targeted!(
-    SuspendAccessPointRequest: "SuspendAccessPoint", AccessPointName, AccessPoint, SuspendAccessPoint;
-    ResumeAccessPointRequest: "ResumeAccessPoint", AccessPointName, AccessPoint, ResumeAccessPoint;
-    DeleteAccessPointRequest: "DeleteAccessPoint", AccessPointName, AccessPoint, DeleteAccessPoint;
-    DeletePolicyRequest: "DeletePolicy", PolicyName, Policy, DeletePolicy;
-    DeleteNetworkRuleRequest: "DeleteNetworkRule", NetworkRuleName, NetworkRule, DeleteNetworkRule;
+    SuspendAccessPointRequest: AccessPointName, AccessPoint, SuspendAccessPoint;
+    ResumeAccessPointRequest: AccessPointName, AccessPoint, ResumeAccessPoint;
+    DeleteAccessPointRequest: AccessPointName, AccessPoint, DeleteAccessPoint;
+    DeletePolicyRequest: PolicyName, Policy, DeletePolicy;
+    DeleteNetworkRuleRequest: NetworkRuleName, NetworkRule, DeleteNetworkRule;
 );

@@ -17,13 +17,13 @@ use crate::{
 use super::{
     SentHeader, Violations, check_inner_name,
     mask::Mask,
-    mutation::{self, Mutation, repeatable},
+    mutation::{self, Mutation},
     parse_description, parse_etag, parse_id,
 };
 use pb::network_rule::Kind as SentKind;
 
 impl Mutation for pb::CreateNetworkRuleRequest {
-    repeatable!("CreateNetworkRule");
+    const ADDRESS: &'static str = "parent";
 
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
         mutation::authorize_in(caller, &self.parent)
@@ -31,20 +31,20 @@ impl Mutation for pb::CreateNetworkRuleRequest {
 
     fn parse(self, violations: &mut Violations) -> Option<Command> {
         let Self { parent, network_rule_id, network_rule, request_id: _, validate_only: _ } = self;
-        let location = violations.keep("parent", Location::parse(&parent))?;
+        let location = violations.keep(Self::ADDRESS, Location::parse(&parent))?;
         parse_new(violations, &location, &network_rule_id, network_rule)
             .map(Command::CreateNetworkRule)
     }
 }
 
 impl Mutation for pb::UpdateNetworkRuleRequest {
-    repeatable!("UpdateNetworkRule");
+    const ADDRESS: &'static str = "network_rule.name";
 
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
         let name = self.network_rule.as_ref().map_or("", |given| given.name.as_str());
         mutation::authorize(
             caller,
-            "network_rule.name",
+            Self::ADDRESS,
             NetworkRuleName::parse(name),
             ResourceName::NetworkRule,
         )
@@ -53,7 +53,7 @@ impl Mutation for pb::UpdateNetworkRuleRequest {
     fn parse(self, violations: &mut Violations) -> Option<Command> {
         let Self { network_rule, update_mask, request_id: _, validate_only: _ } = self;
         let patched = network_rule.unwrap_or_default();
-        let name = violations.keep("network_rule.name", NetworkRuleName::parse(&patched.name))?;
+        let name = violations.keep(Self::ADDRESS, NetworkRuleName::parse(&patched.name))?;
         let etag = parse_etag(&patched.etag);
         let patch = parse_patch(violations, patched, update_mask)?;
         Some(Command::UpdateNetworkRule(Target { name, etag }, patch))

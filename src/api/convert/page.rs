@@ -1,4 +1,4 @@
-//! Pages of lists. A token says after which id the next page begins and for which list it was made;
+//! Pages of lists. A token says after which place the next page begins and for which list it was made;
 //! it grants nothing.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -16,7 +16,7 @@ const MAX_TOKEN_BYTES: usize = 512;
 /// What a token says.
 #[derive(Clone, PartialEq, Message)]
 struct Token {
-    /// The last id of the page before.
+    /// Where the page before ended: an id, or a revision.
     #[prost(string, tag = "1")]
     after: String,
     /// A digest of the list's other arguments.
@@ -38,8 +38,20 @@ impl List {
         Self(context.finish().as_ref().iter().take(16).copied().collect())
     }
 
-    /// Parses which page is wanted.
+    /// Parses which page of a list by id is wanted.
     pub fn parse_page(&self, violations: &mut Violations, size: i32, token: &str) -> Option<Page> {
+        let (size, after) =
+            self.parse_place(violations, (size, token), |place| Id::parse(place).ok())?;
+        Some(Page { after, size })
+    }
+
+    /// Parses how much of a list is wanted, and after which place.
+    pub fn parse_place<T>(
+        &self,
+        violations: &mut Violations,
+        (size, token): (i32, &str),
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<(usize, Option<T>)> {
         let size = match usize::try_from(size) {
             Ok(0) => DEFAULT_SIZE,
             Ok(size) => size.min(MAX_SIZE),
@@ -49,27 +61,27 @@ impl List {
             }
         };
         if token.is_empty() {
-            return Some(Page { after: None, size });
+            return Some((size, None));
         }
-        let after = self.read(token);
+        let after = self.read(token).and_then(|place| parse(&place));
         if after.is_none() {
             violations.add("page_token", "must be one that a list with these arguments gave");
         }
-        Some(Page { after: Some(after?), size })
+        Some((size, Some(after?)))
     }
 
-    fn read(&self, token: &str) -> Option<Id> {
+    fn read(&self, token: &str) -> Option<String> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let Token { after, arguments } = Token::decode(bytes.as_slice()).ok()?;
-        if arguments == self.0 { Id::parse(&after).ok() } else { None }
+        (arguments == self.0).then_some(after)
     }
 
-    /// The token for the next page; empty if there is none.
-    pub fn token(&self, next_after: Option<Id>) -> String {
-        let Some(after) = next_after else { return String::new() };
+    /// The token for the page after a place; empty if there is none.
+    pub fn token(&self, after: Option<impl ToString>) -> String {
+        let Some(after) = after else { return String::new() };
         let token = Token { after: after.to_string(), arguments: self.0.clone() };
         URL_SAFE_NO_PAD.encode(token.encode_to_vec())
     }
@@ -93,7 +105,7 @@ mod tests {
             assert!(other.parse_page(&mut violations, 0, bad).is_none(), "{bad:?}");
         }
         assert_eq!(violations.count(), 4);
-        assert_eq!(list.token(None), "");
+        assert_eq!(list.token(None::<Id>), "");
     }
 
     #[test]

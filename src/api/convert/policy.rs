@@ -19,13 +19,13 @@ use crate::{
 use super::{
     SentHeader, Violations, check_inner_name,
     mask::Mask,
-    mutation::{self, Mutation, repeatable},
+    mutation::{self, Mutation},
     parse_description, parse_etag, parse_id,
 };
 use pb::policy::NetworkAccess as SentAccess;
 
 impl Mutation for pb::CreatePolicyRequest {
-    repeatable!("CreatePolicy");
+    const ADDRESS: &'static str = "parent";
 
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
         mutation::authorize_in(caller, &self.parent)
@@ -33,23 +33,23 @@ impl Mutation for pb::CreatePolicyRequest {
 
     fn parse(self, violations: &mut Violations) -> Option<Command> {
         let Self { parent, policy_id, policy, request_id: _, validate_only: _ } = self;
-        let location = violations.keep("parent", Location::parse(&parent))?;
+        let location = violations.keep(Self::ADDRESS, Location::parse(&parent))?;
         parse_new(violations, &location, &policy_id, policy).map(Command::CreatePolicy)
     }
 }
 
 impl Mutation for pb::UpdatePolicyRequest {
-    repeatable!("UpdatePolicy");
+    const ADDRESS: &'static str = "policy.name";
 
     fn authorize(&self, caller: &Caller) -> Result<(), ApiError> {
         let name = self.policy.as_ref().map_or("", |given| given.name.as_str());
-        mutation::authorize(caller, "policy.name", PolicyName::parse(name), ResourceName::Policy)
+        mutation::authorize(caller, Self::ADDRESS, PolicyName::parse(name), ResourceName::Policy)
     }
 
     fn parse(self, violations: &mut Violations) -> Option<Command> {
         let Self { policy, update_mask, request_id: _, validate_only: _ } = self;
         let patched = policy.unwrap_or_default();
-        let name = violations.keep("policy.name", PolicyName::parse(&patched.name))?;
+        let name = violations.keep(Self::ADDRESS, PolicyName::parse(&patched.name))?;
         let etag = parse_etag(&patched.etag);
         let patch = parse_patch(violations, &name.location, patched, update_mask)?;
         Some(Command::UpdatePolicy(Target { name, etag }, patch))

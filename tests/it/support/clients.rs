@@ -7,7 +7,7 @@ use aap::{
         access_point_service_client::AccessPointServiceClient,
         audit_service_client::AuditServiceClient,
         authorization_service_client::AuthorizationServiceClient,
-        policy_service_client::PolicyServiceClient,
+        change_service_client::ChangeServiceClient, policy_service_client::PolicyServiceClient,
     },
     domain::{name::Id, time::UnixNanos},
     identity::{
@@ -118,6 +118,10 @@ impl Client {
 
     pub fn policies(&self) -> PolicyServiceClient<Authorized> {
         PolicyServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn changes(&self) -> ChangeServiceClient<Authorized> {
+        ChangeServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub fn authorization(&self) -> AuthorizationServiceClient<Authorized> {

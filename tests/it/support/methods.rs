@@ -1,6 +1,6 @@
 //! Every method of the API, who may call it, and a message that it takes.
 
-use aap::api::pb;
+use aap::api::pb::{self, requested_change::Change as Requested};
 use prost::Message as _;
 
 use super::{
@@ -18,7 +18,7 @@ pub struct Method {
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 21] = [
+pub const METHODS: [Method; 24] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -214,6 +214,43 @@ pub const METHODS: [Method; 21] = [
             request.etag = "0-0".into();
             request.request_id = "old-rule".into();
             request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.ChangeService/ApplyChanges",
+        caller: ADMIN,
+        example: || {
+            let mut create = world::new_policy("other", &["secret/a"], &["Network"]);
+            create.policy.as_mut().unwrap().description = "Another policy".into();
+            let change = Some(Requested::CreatePolicy(create));
+            let request = pb::ApplyChangesRequest {
+                parent: "accounts/acme".into(),
+                changes: vec![pb::RequestedChange { change }],
+                request_id: "many-changes".into(),
+                validate_only: true,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.ChangeService/ListChanges",
+        caller: ADMIN,
+        example: || {
+            let request = pb::ListChangesRequest {
+                parent: "accounts/acme".into(),
+                page_size: 2,
+                page_token: String::new(),
+                resource: world::policy_name("RAMPolicy"),
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.ChangeService/WatchChanges",
+        caller: ADMIN,
+        example: || {
+            let start = Some(pb::watch_changes_request::Start::FromRevision(1));
+            pb::WatchChangesRequest { parent: "accounts/acme".into(), start }.encode_to_vec()
         },
     },
     Method {

@@ -1,0 +1,232 @@
+//! `ChangeService`.
+
+use std::{convert::Infallible, mem, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    domain::{
+        decide::{Rejected, Rejection},
+        name::AccountName,
+    },
+    identity::caller::Caller,
+    service::{
+        gate::{Gate, Scope},
+        history::{ChangeWatch, History, Listed, Page, Progress, Wanted},
+        management::{ManageError, Manager},
+    },
+    store::writer::{Mode, SubmitError},
+};
+
+use super::{
+    call,
+    convert::{
+        Violations,
+        change::{self, About},
+        page::List,
+        parse_first,
+    },
+    in_background,
+    pb::{self, change_service_server::ChangeService},
+    status::ApiError,
+    stream::{self, Messages, Outgoing, Over},
+};
+
+/// How many requests for many changes are worked on at once; each may be as large as a message.
+const MAX_BATCHES: usize = 8;
+
+/// How many watches may be open at once.
+const MAX_WATCHES: usize = 1_000;
+/// Stands for all accounts that a caller is bound to.
+const ALL_ACCOUNTS: &str = "accounts/-";
+const WATCH: &str = "/aap.v1.ChangeService/WatchChanges";
+
+/// Serves `ChangeService`. What goes through many changes happens on another runtime.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    manager: Manager,
+    history: History,
+    background: Handle,
+    batches: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
+    gate: Gate,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Changes {
+    /// Serves it by a manager and a history from a runtime that may take long, to whom the gate lets
+    /// in, until the server stops.
+    pub fn new(
+        (manager, history): (Manager, History),
+        background: Handle,
+        gate: Gate,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let batches = Arc::new(Semaphore::new(MAX_BATCHES));
+        let watches = Arc::new(Semaphore::new(MAX_WATCHES));
+        Self { manager, history, background, batches, watches, gate, stopping }
+    }
+
+    async fn in_background<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.background.spawn_blocking(work).await.map_err(|_| ApiError::Internal)
+    }
+
+    async fn apply(
+        &self,
+        caller: &Caller,
+        account: AccountName,
+        message: pb::ApplyChangesRequest,
+    ) -> Result<pb::ApplyChangesResponse, ApiError> {
+        let _working = self.batches.try_acquire().map_err(|_| SubmitError::Busy)?;
+        let parsed = move || change::parse_all(&account, message);
+        let (manner, requested) = self.in_background(parsed).await??;
+        let mode = manner.mode;
+        let (commands, about): (Vec<_>, Vec<_>) =
+            requested.into_iter().map(|one| (one.command, one.about)).unzip();
+        let made = self.manager.change_all(caller, manner, commands).await;
+        let made = made.map_err(|error| rejected(error, &about))?;
+        self.in_background(move || change::send_made(mode, &about, &made)).await
+    }
+}
+
+/// Says which of the changes is rejected.
+fn rejected(error: ManageError, about: &[About]) -> ApiError {
+    match error {
+        ManageError::Submit(SubmitError::Rejected(Rejected { place, rejection }))
+            if !matches!(rejection, Rejection::RequestIdReused(_)) =>
+        {
+            let kind = about.get(place).map_or("", |about| about.kind);
+            ApiError::RejectedChange { path: format!("changes[{place}].{kind}"), place, rejection }
+        }
+        error => error.into(),
+    }
+}
+
+#[tonic::async_trait]
+impl ChangeService for Changes {
+    async fn apply_changes(
+        &self,
+        request: Request<pb::ApplyChangesRequest>,
+    ) -> Result<Response<pb::ApplyChangesResponse>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let caller = call::caller(&extensions)?;
+        let account = parse_account(caller, &message.parent)?;
+        Ok(Response::new(self.apply(caller, account, message).await?))
+    }
+
+    async fn list_changes(
+        &self,
+        request: Request<pb::ListChangesRequest>,
+    ) -> Result<Response<pb::ListChangesResponse>, Status> {
+        let (_, extensions, mut message) = request.into_parts();
+        let caller = Arc::clone(call::caller(&extensions)?);
+        let account = parse_account(&caller, &message.parent)?;
+
+        let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
+        let list = List::of("ListChanges", &message);
+        let pb::ListChangesRequest { parent: _, page_size: _, page_token: _, resource } = message;
+        let mut violations = Violations::default();
+        let place =
+            list.parse_place(&mut violations, (size, &token), |revision| revision.parse().ok());
+        let wanted = change::parse_wanted(&mut violations, account, &resource);
+        let ((size, before), wanted) = violations.finish(place.zip(wanted))?;
+
+        let history = self.history.clone();
+        let listed = move || history.list(&caller, &wanted, Page { before, size });
+        let Listed { events, next_before } =
+            self.in_background(listed).await?.map_err(ApiError::from)?;
+        Ok(Response::new(pb::ListChangesResponse {
+            changes: events.iter().map(|event| change::send(Mode::Apply, event)).collect(),
+            next_page_token: list.token(next_before),
+        }))
+    }
+
+    type WatchChangesStream = Messages<pb::WatchChangesResponse>;
+
+    async fn watch_changes(
+        &self,
+        request: Request<pb::WatchChangesRequest>,
+    ) -> Result<Response<Self::WatchChangesStream>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let authenticated = call::authenticated(&extensions)?.clone();
+        let pb::WatchChangesRequest { parent, start } = message;
+        let (wanted, scope) = if parent == ALL_ACCOUNTS {
+            (Wanted::AllOfCaller, Scope::Bound)
+        } else {
+            let account = parse_account(&authenticated.caller, &parent)?;
+            let scope = Scope::Account(account.0.clone());
+            (Wanted::Account(account), scope)
+        };
+        let mut violations = Violations::default();
+        let start = change::parse_start(&mut violations, start);
+        let start = violations.finish(start)?;
+        let permit = Arc::clone(&self.watches)
+            .try_acquire_owned()
+            .map_err(|_| ApiError::TooManyWatches { limit: MAX_WATCHES })?;
+        let watch = self.history.watch(wanted, start).map_err(ApiError::from)?;
+        let standing = self.gate.standing(authenticated, WATCH, scope);
+        let (outgoing, messages) = stream::open(standing, self.stopping.clone());
+        let revisions = self.history.revisions();
+        let serving = Serving { watch, revisions, _permit: permit };
+        self.background.spawn(serving.run(outgoing));
+        Ok(Response::new(messages))
+    }
+}
+
+/// One open watch: reads, sends, waits for the bell.
+struct Serving {
+    watch: ChangeWatch,
+    /// Rings when more is published.
+    revisions: watch::Receiver<u64>,
+    /// Counts it among the open watches while it lasts.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Serving {
+    async fn run(self, mut outgoing: Outgoing<pb::WatchChangesResponse>) {
+        let Err(over) = self.follow(&mut outgoing).await;
+        outgoing.end(over);
+    }
+
+    /// Goes on until the watch is over.
+    async fn follow(
+        self,
+        outgoing: &mut Outgoing<pb::WatchChangesResponse>,
+    ) -> Result<Infallible, Over> {
+        let Self { mut watch, mut revisions, _permit } = self;
+        // The first message says where the watch begins, also if there is nothing to read yet.
+        let next = watch.next();
+        let began = Progress { events: Vec::new(), from: next, through: next - 1 };
+        outgoing.send(change::send_progress(&began)).await?;
+        loop {
+            // Looked at before reading, so that what comes meanwhile rings again.
+            revisions.mark_unchanged();
+            let caller = Arc::clone(outgoing.caller());
+            let (read, progress) = in_background(move || {
+                let progress = watch.read(&caller);
+                (watch, progress)
+            })
+            .await?;
+            watch = read;
+            let progress = progress.map_err(ApiError::from)?;
+            if progress.through < progress.from {
+                outgoing.wait(revisions.changed()).await?;
+            } else {
+                outgoing.send(change::send_progress(&progress)).await?;
+            }
+        }
+    }
+}
+
+fn parse_account(caller: &Caller, parent: &str) -> Result<AccountName, ApiError> {
+    let account = parse_first("parent", AccountName::parse(parent))?;
+    Manager::authorize_account(caller, &account)?;
+    Ok(account)
+}
