@@ -241,14 +241,14 @@ async fn what_is_legal_but_odd_is_pointed_out() {
         .iter()
         .map(|one| format!("{:?} {} {}", one.reason(), one.field, one.message))
         .collect();
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         EveryAddress changes[0].create_network_rule.network_rule.addresses has `0.0.0.0/0`, which is every address
         HostBitsMasked changes[0].create_network_rule.network_rule.addresses has `10.10.10.10/24` with host bits, which are masked off
         EveryResource changes[1].create_policy.policy.resources has `secret/*`, which is all of its kind
         PatternWithoutPermission changes[1].create_policy.policy.resources has `key/k`, to which none of the permissions applies
         AnyNetwork changes[1].create_policy.policy.any_network lets calls in from every network
         PermissionWithoutPattern changes[2].create_policy.policy.permissions has CRYPTO_SERVICE_KEY_USER, which applies to none of the patterns
-        RuleCannotMatch changes[2].create_policy.policy.network_rules.names names `n`, which can't match: a dedicated instance is reached over its private network alone"#]].assert_eq(&lines.join("\n"));
+        RuleCannotMatch changes[2].create_policy.policy.network_rules.names names `n`, which can't match: a dedicated instance is reached over its private network alone"]].assert_eq(&lines.join("\n"));
     server.stop().await;
 }
 
@@ -260,7 +260,7 @@ async fn an_answer_with_all_that_was_changed_fits_into_a_message() {
     let long = |letter: char| letter.to_string().repeat(128);
     let here = format!("accounts/acme/regions/{}", long('r'));
     let rule = |number: usize| {
-        let id = format!("{number}{}", &long('n')[3..]);
+        let id = format!("{number}{}", long('n').split_at(3).1);
         let addresses: Vec<_> =
             (0..800).map(|host| format!("fd00:aaaa:bbbb:cccc:dddd:eeee:{host:x}:1/127")).collect();
         let texts: Vec<_> = addresses.iter().map(String::as_str).collect();
@@ -280,7 +280,7 @@ async fn an_answer_with_all_that_was_changed_fits_into_a_message() {
     }
     let describe = |number: usize| {
         let patch = pb::NetworkRule {
-            name: format!("{here}/networkRules/{number}{}", &long('n')[3..]),
+            name: format!("{here}/networkRules/{number}{}", long('n').split_at(3).1),
             description: "short".into(),
             ..Default::default()
         };

@@ -54,7 +54,7 @@ fn mixed(count: usize) -> Vec<Event> {
         create_network_rule(&full_name(ABROAD, "networkRules", "m"), "public", "10.0.0.0/8"),
     ]);
     let event = |sequence: usize| {
-        let kind = &world.events[usize::from(sequence % 3 == 0)];
+        let kind = &world.events[usize::from(sequence.is_multiple_of(3))];
         Event { sequence: u64::try_from(sequence).unwrap(), ..kind.clone() }
     };
     (1..=count).map(event).collect()

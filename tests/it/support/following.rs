@@ -13,7 +13,7 @@ pub struct Changes {
     messages: Streaming<pb::WatchChangesResponse>,
     /// Through where the messages so far account for the journal.
     pub through: u64,
-    changes: VecDeque<pb::Change>,
+    unread: VecDeque<pb::Change>,
 }
 
 impl Changes {
@@ -24,7 +24,7 @@ impl Changes {
         let first = messages.message().await?.expect("a first message");
         let scanned = first.scanned.unwrap();
         assert!(first.changes.is_empty() && scanned.through + 1 == scanned.from, "{first:?}");
-        Ok(Self { messages, through: scanned.through, changes: VecDeque::new() })
+        Ok(Self { messages, through: scanned.through, unread: VecDeque::new() })
     }
 
     /// Begins a watch with a revision, inclusive.
@@ -52,14 +52,14 @@ impl Changes {
             last = change.revision;
         }
         self.through = through;
-        self.changes.extend(changes);
+        self.unread.extend(changes);
         Ok(Some(()))
     }
 
     /// The next change, whenever it comes.
     pub async fn next(&mut self) -> pb::Change {
         loop {
-            if let Some(change) = self.changes.pop_front() {
+            if let Some(change) = self.unread.pop_front() {
                 return change;
             }
             self.read().await.unwrap().expect("the watch goes on");
@@ -71,6 +71,6 @@ impl Changes {
         while self.through < last {
             self.read().await.unwrap().expect("the watch goes on");
         }
-        self.changes.drain(..).collect()
+        self.unread.drain(..).collect()
     }
 }
