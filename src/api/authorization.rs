@@ -1,20 +1,26 @@
 //! `AuthorizationService`: the hot path. An answer leaves when its record is on disk.
 
-use tonic::{Request, Response, Status, metadata::MetadataMap};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, watch};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
     audit::{buffer::NotWritten, log::AuditLog, record::Call},
     service::{
         checks::{CheckError, Checker},
+        gate::{Gate, Scope},
         refusals::{Refusal, Refusals},
     },
 };
 
 use super::{
     call,
+    check_stream::{ANSWERS_AHEAD, CheckStream, STREAM_CHECK},
     convert::{check, decision},
     pb::{self, authorization_service_server::AuthorizationService},
     status::{self, ApiError},
+    stream::{self, Messages},
 };
 
 /// Serves `AuthorizationService`.
@@ -23,12 +29,26 @@ pub struct Authorization {
     checker: Checker,
     log: AuditLog,
     refusals: Refusals,
+    gate: Gate,
+    streams: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
 }
 
+/// How many streams of checks one runtime serves at once.
+const MAX_STREAMS: usize = 256;
+
 impl Authorization {
-    /// Serves it by a checker that records in a log.
-    pub fn new(checker: Checker, log: AuditLog, refusals: Refusals) -> Self {
-        Self { checker, log, refusals }
+    /// Serves it by a checker that records in a log. Streams go on as long as the gate lets their
+    /// callers in and the server runs.
+    pub fn new(
+        checker: Checker,
+        log: AuditLog,
+        refusals: Refusals,
+        gate: Gate,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        Self { checker, log, refusals, gate, streams, stopping }
     }
 
     /// Waits for the revision that a check demands; most demand none.
@@ -38,18 +58,23 @@ impl Authorization {
         }
         Ok(())
     }
+}
 
-    /// Records that an enforcer asked what it may not ask.
-    fn refuse(&self, call: Call<'_>, method: &str, error: CheckError) -> Status {
-        let is_refusal = !matches!(error, CheckError::Record(_));
-        let status: Status = ApiError::from(error).into();
-        if is_refusal {
-            let reason = status::reason_of(&status);
-            let code = u8::try_from(i32::from(status.code())).unwrap_or_default();
-            self.refusals.record(&Refusal { call, account: "", method, code, reason: &reason });
-        }
-        status
+/// Records that an enforcer asked what it may not ask.
+pub(super) fn refuse(
+    refusals: &Refusals,
+    call: Call<'_>,
+    method: &str,
+    error: CheckError,
+) -> Status {
+    let is_refusal = !matches!(error, CheckError::Record(_));
+    let status: Status = ApiError::from(error).into();
+    if is_refusal {
+        let reason = status::reason_of(&status);
+        let code = u8::try_from(i32::from(status.code())).unwrap_or_default();
+        refusals.record(&Refusal { call, account: "", method, code, reason: &reason });
     }
+    status
 }
 
 const CHECK: &str = "/aap.v1.AuthorizationService/CheckAccess";
@@ -66,14 +91,15 @@ impl AuthorizationService for Authorization {
         let pb::CheckAccessRequest { parent, check, request_id, at_least_revision } = &message;
         let location = check::parse_parent(parent)?;
         let facts = call::facts(caller, &metadata, &extensions);
-        Checker::authorize(caller, location).map_err(|error| self.refuse(facts, CHECK, error))?;
+        Checker::authorize(caller, location)
+            .map_err(|error| refuse(&self.refusals, facts, CHECK, error))?;
         let question = check::parse_one(location, check.as_ref(), request_id)?;
         self.reach(*at_least_revision, &metadata).await?;
         let facts = Call { request_id, ..facts };
         let deciding = self
             .checker
             .check(caller, facts, question, decision::send)
-            .map_err(|error| self.refuse(facts, CHECK, error))?;
+            .map_err(|error| refuse(&self.refusals, facts, CHECK, error))?;
         // Ends when the record is on disk, or when the disk stalls.
         let receipts = deciding.recorded.await.map_err(not_recorded)?;
         let receipt = receipts.iter().next().ok_or(ApiError::Internal)?;
@@ -95,14 +121,14 @@ impl AuthorizationService for Authorization {
         let location = check::parse_parent(parent)?;
         let facts = call::facts(caller, &metadata, &extensions);
         Checker::authorize(caller, location)
-            .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?;
+            .map_err(|error| refuse(&self.refusals, facts, BATCH_CHECK, error))?;
         let questions = check::parse_all(location, checks, request_id)?;
         self.reach(*at_least_revision, &metadata).await?;
         let facts = Call { request_id, ..facts };
         let deciding = self
             .checker
             .check_all(caller, facts, &questions, decision::send)
-            .map_err(|error| self.refuse(facts, BATCH_CHECK, error))?;
+            .map_err(|error| refuse(&self.refusals, facts, BATCH_CHECK, error))?;
         // Ends when the records are on disk, or when the disk stalls.
         let receipts = deciding.recorded.await.map_err(not_recorded)?;
         let results = deciding.rendered.into_iter().zip(receipts.iter());
@@ -115,8 +141,35 @@ impl AuthorizationService for Authorization {
             revision: deciding.revision,
         }))
     }
+
+    type StreamCheckAccessStream = Messages<pb::StreamCheckAccessResponse>;
+
+    async fn stream_check_access(
+        &self,
+        request: Request<Streaming<pb::StreamCheckAccessRequest>>,
+    ) -> Result<Response<Self::StreamCheckAccessStream>, Status> {
+        let (metadata, extensions, questions) = request.into_parts();
+        let authenticated = call::authenticated(&extensions)?.clone();
+        let permit = Arc::clone(&self.streams)
+            .try_acquire_owned()
+            .map_err(|_| ApiError::TooManyStreams { limit: MAX_STREAMS })?;
+        let standing = self.gate.standing(authenticated, STREAM_CHECK, Scope::EachMessage);
+        let (outgoing, messages) =
+            stream::open_ahead(standing, self.stopping.clone(), ANSWERS_AHEAD);
+        let stream = CheckStream {
+            checker: self.checker.clone(),
+            log: self.log.clone(),
+            refusals: self.refusals.clone(),
+            questions,
+            metadata,
+            extensions,
+            _permit: permit,
+        };
+        tokio::spawn(stream.run(outgoing));
+        Ok(Response::new(messages))
+    }
 }
 
-fn not_recorded(error: NotWritten) -> ApiError {
+pub(super) fn not_recorded(error: NotWritten) -> ApiError {
     ApiError::Check(CheckError::Record(error.into()))
 }

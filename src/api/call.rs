@@ -40,7 +40,7 @@ pub fn facts<'a>(
 }
 
 /// How long a check may wait for a revision, if its caller sets no deadline.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(2);
 const MAX_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a call may wait: nine tenths of the time to its deadline, so that the answer to a wait in

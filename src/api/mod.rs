@@ -17,6 +17,7 @@ mod access_points;
 mod audit;
 mod authorization;
 mod changes;
+mod check_stream;
 mod policies;
 
 use tonic::{Request, service::RoutesBuilder};

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     convert::{self, Violation, Violations},
-    pb::ErrorReason as Reason,
+    pb::{self, ErrorReason as Reason},
 };
 
 const DOMAIN: &str = "aap";
@@ -63,6 +63,11 @@ pub enum ApiError {
     History(HistoryError),
     /// The audit log isn't read.
     Reading(ReadingError),
+    /// Too many streams of checks are open.
+    TooManyStreams {
+        /// How many may be.
+        limit: usize,
+    },
     /// Too many watches are open.
     TooManyWatches {
         /// How many may be.
@@ -127,6 +132,7 @@ impl From<ApiError> for Status {
             ApiError::Check(error) => check(error),
             ApiError::History(error) => history(&error),
             ApiError::Reading(error) => reading(&error),
+            ApiError::TooManyStreams { limit } => too_many_streams(limit),
             ApiError::TooManyWatches { limit } => too_many_watches(limit),
             ApiError::TooLarge { limit } => too_large(limit),
             ApiError::ShuttingDown => {
@@ -158,6 +164,29 @@ pub fn malformed(error: &prost::DecodeError) -> Status {
 pub fn not_encoded(error: &prost::EncodeError) -> Status {
     tracing::error!(%error, "a message can't be encoded");
     ApiError::Internal.into()
+}
+
+/// A status in the place of one answer among many.
+pub fn failure(status: &Status) -> pb::CheckFailure {
+    let details = status.get_error_details();
+    let (reason, metadata) =
+        details.error_info().map_or((Reason::Internal, HashMap::new()), |info| {
+            let reason = Reason::from_str_name(&info.reason).unwrap_or(Reason::Internal);
+            (reason, info.metadata.clone())
+        });
+    let violations =
+        details.bad_request().map(|bad_request| bad_request.field_violations.as_slice());
+    let invalid_fields = violations.unwrap_or_default().iter().map(|violation| pb::InvalidField {
+        field: violation.field.clone(),
+        description: violation.description.clone(),
+    });
+    pb::CheckFailure {
+        code: status.code().into(),
+        reason: reason.into(),
+        message: status.message().to_owned(),
+        metadata,
+        invalid_fields: invalid_fields.collect(),
+    }
 }
 
 /// The reason that a status carries, for records.
@@ -459,6 +488,13 @@ fn reading(error: &ReadingError) -> Problem {
     }
 }
 
+fn too_many_streams(limit: usize) -> Problem {
+    let message = format!("{limit} streams of checks are open, which is as many as may be");
+    Problem::new(Code::ResourceExhausted, Reason::TooManyStreams, message)
+        .with("limit", limit)
+        .retry_after(LONG_RETRY_DELAY)
+}
+
 fn too_many_watches(limit: usize) -> Problem {
     let message = format!("{limit} watches are open, which is as many as the server allows");
     Problem::new(Code::ResourceExhausted, Reason::TooManyWatches, message)
@@ -470,6 +506,15 @@ fn too_large(limit: usize) -> Problem {
     let message = format!("the message is larger than {limit} bytes");
     Problem::new(Code::ResourceExhausted, Reason::MessageTooLarge, message)
         .with("limit_bytes", limit)
+}
+
+/// Gives what tonic says of a streamed message that is too large this API's form.
+pub fn unreadable(status: Status) -> Status {
+    if status.code() == Code::OutOfRange && status.details().is_empty() {
+        let limit = super::admission::MAX_MESSAGE_BYTES;
+        return ApiError::TooLarge { limit }.into();
+    }
+    status
 }
 
 /// An error as a whole response.

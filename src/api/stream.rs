@@ -25,7 +25,16 @@ const MESSAGES_AHEAD: usize = 1;
 
 /// Opens a stream for a caller, until the server stops.
 pub fn open<T>(standing: Standing, stopping: watch::Receiver<bool>) -> (Outgoing<T>, Messages<T>) {
-    let (messages, queued) = mpsc::channel(MESSAGES_AHEAD);
+    open_ahead(standing, stopping, MESSAGES_AHEAD)
+}
+
+/// The same, where another number of messages may wait for a slow reader.
+pub fn open_ahead<T>(
+    standing: Standing,
+    stopping: watch::Receiver<bool>,
+    ahead: usize,
+) -> (Outgoing<T>, Messages<T>) {
+    let (messages, queued) = mpsc::channel(ahead);
     let (end, ended) = oneshot::channel();
     let outgoing = Outgoing { messages, end, standing, stopping };
     (outgoing, Messages { queued: Some(queued), ended: Some(ended), last: None })
@@ -34,12 +43,14 @@ pub fn open<T>(standing: Standing, stopping: watch::Receiver<bool>) -> (Outgoing
 /// Why a stream is over.
 #[derive(Debug)]
 pub enum Over {
-    /// Nobody reads it any more.
+    /// Nobody reads it any more, or all is said.
     Gone,
     /// Its caller may not have it any more.
     Barred(GateError),
     /// Something else, which its reader is told after all messages.
     Failed(ApiError),
+    /// What it should answer can't be read, which its reader is told after all messages.
+    Unreadable(Status),
 }
 
 impl From<ApiError> for Over {
@@ -106,6 +117,7 @@ impl<T> Outgoing<T> {
             Over::Gone => return,
             Over::Barred(error) => End::Now(ApiError::Gate(error).into()),
             Over::Failed(error) => End::AfterQueue(error.into()),
+            Over::Unreadable(status) => End::AfterQueue(status),
         };
         // Who is gone isn't told.
         let _ = self.end.send(end);

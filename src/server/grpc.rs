@@ -122,7 +122,13 @@ impl Doors {
             access_points: AccessPoints::new(self.manager.clone()),
             policies: Policies::new(self.manager.clone()),
             changes: self.changes.clone(),
-            authorization: Authorization::new(checker, log, self.refusals.on_lane(lane)),
+            authorization: Authorization::new(
+                checker,
+                log,
+                self.refusals.on_lane(lane),
+                self.gate.clone(),
+                self.stopping.clone(),
+            ),
             audit: self.audit.clone(),
         };
         let mut routes = RoutesBuilder::default();

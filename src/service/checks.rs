@@ -95,9 +95,14 @@ impl Checker {
         Err(CheckError::AccountNotBound { caller, account })
     }
 
+    /// Whether checks are decided at a revision or a later one now.
+    pub fn is_at(&self, at_least: u64) -> bool {
+        at_least == 0 || self.published.load().revision() >= at_least
+    }
+
     /// Waits until checks are decided at a revision or a later one.
     pub async fn reach(&self, at_least: u64, patience: Duration) -> Result<(), CheckError> {
-        if self.published.load().revision() >= at_least {
+        if self.is_at(at_least) {
             return Ok(());
         }
         let reached = tokio::time::timeout(patience, self.published.reach(at_least)).await;

@@ -125,6 +125,8 @@ pub enum Scope {
     Bound,
     /// One account.
     Account(Id),
+    /// What each of its caller's messages asks for, which is judged then.
+    EachMessage,
 }
 
 /// The standing of a stream's caller.
@@ -170,6 +172,7 @@ impl Scope {
         match self {
             Self::Bound => now.accounts.first_lacking(&before.accounts),
             Self::Account(id) => (!now.accounts.include(id.as_str())).then_some(id.as_str()),
+            Self::EachMessage => None,
         }
     }
 }

@@ -21,6 +21,7 @@ pub enum Needs {
 pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.AuthorizationService/CheckAccess", Needs::Enforcer),
     ("/aap.v1.AuthorizationService/BatchCheckAccess", Needs::Enforcer),
+    ("/aap.v1.AuthorizationService/StreamCheckAccess", Needs::Enforcer),
     ("/aap.v1.AuditService/GetAuditRecord", Needs::Auditor),
     ("/aap.v1.AuditService/WatchAuditRecords", Needs::Auditor),
     ("/aap.v1.AccessPointService/CreateAccessPoint", Needs::Admin),

@@ -128,6 +128,15 @@ async fn what_is_wrong(page: &mut Page, server: &TestServer) {
     let batch = ask_all(vec![world::allowed(), wrong]);
     let refusal = refused(enforcer.authorization().batch_check_access(batch).await);
     page.add("BatchCheckAccess with a check that is wrong", &refusal);
+    let path = "/aap.v1.AuthorizationService/StreamCheckAccess";
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        let never = tokio_stream::pending::<pb::StreamCheckAccessRequest>();
+        open.push(enforcer.authorization().stream_check_access(never).await.unwrap());
+    }
+    let one_more = enforcer.raw(path, Vec::new()).await.unwrap_err();
+    page.add("StreamCheckAccess when 256 are open", &Refusal::of(&one_more));
+    drop(open);
     let policy = pb::Policy {
         name: world::policy_name("RAMPolicy"),
         resources: vec!["key/a".into()],

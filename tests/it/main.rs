@@ -31,4 +31,5 @@ mod program;
 mod refusing;
 mod reloading;
 mod replay;
+mod streaming;
 mod watching;

@@ -27,7 +27,7 @@ pub fn parse_one<'a>(
     request_id: &str,
 ) -> Result<Check<'a>, ApiError> {
     let mut violations = Violations::default();
-    check_request_id(&mut violations, request_id);
+    note_request_id(&mut violations, request_id);
     let parsed = violations
         .require("check", check)
         .and_then(|check| parse(&mut violations, "check", location, check));
@@ -35,7 +35,7 @@ pub fn parse_one<'a>(
 }
 
 /// The most checks in a batch.
-const MAX_CHECKS: usize = 1_000;
+pub const MAX_CHECKS: usize = 1_000;
 
 /// Parses the request of several checks.
 pub fn parse_all<'a>(
@@ -44,9 +44,9 @@ pub fn parse_all<'a>(
     request_id: &str,
 ) -> Result<Vec<Check<'a>>, ApiError> {
     let mut violations = Violations::default();
-    check_request_id(&mut violations, request_id);
-    if !(1..=MAX_CHECKS).contains(&checks.len()) {
-        violations.add("checks", format!("must have 1 to 1,000 checks, not {}", checks.len()));
+    note_request_id(&mut violations, request_id);
+    note_count(&mut violations, checks.len());
+    if checks.len() > MAX_CHECKS {
         return violations.finish(None);
     }
     let mut parsed = Vec::with_capacity(checks.len());
@@ -57,7 +57,27 @@ pub fn parse_all<'a>(
     violations.finish(Some(parsed))
 }
 
-fn check_request_id(violations: &mut Violations, request_id: &str) {
+/// Refuses a message of a stream that asks too much at once, or nothing.
+pub fn check_count(count: usize) -> Result<(), ApiError> {
+    let mut violations = Violations::default();
+    note_count(&mut violations, count);
+    violations.finish(Some(()))
+}
+
+/// Refuses a request id that is none.
+pub fn check_request_id(request_id: &str) -> Result<(), ApiError> {
+    let mut violations = Violations::default();
+    note_request_id(&mut violations, request_id);
+    violations.finish(Some(()))
+}
+
+fn note_count(violations: &mut Violations, count: usize) {
+    if !(1..=MAX_CHECKS).contains(&count) {
+        violations.add("checks", format!("must have 1 to 1,000 checks, not {count}"));
+    }
+}
+
+fn note_request_id(violations: &mut Violations, request_id: &str) {
     if !request_id.is_empty() && !RequestId::is_valid(request_id) {
         violations.add("request_id", InvalidRequestId);
     }

@@ -18,7 +18,7 @@ pub struct Method {
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 24] = [
+pub const METHODS: [Method; 25] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -268,6 +268,20 @@ pub const METHODS: [Method; 24] = [
             let checks = vec![world::allowed(), world::question("secret/other")];
             let request_id = "batch".to_owned();
             pb::BatchCheckAccessRequest { request_id, ..ask_all(checks) }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuthorizationService/StreamCheckAccess",
+        caller: ENFORCER,
+        example: || {
+            let check = Some(world::allowed());
+            let request = pb::StreamCheckAccessRequest {
+                parent: HERE.into(),
+                checks: vec![pb::StreamedCheck { correlation_id: 7, check }],
+                request_id: "stream".into(),
+                at_least_revision: 0,
+            };
+            request.encode_to_vec()
         },
     },
     Method {
