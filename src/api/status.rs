@@ -4,18 +4,16 @@
 //! `ErrorReason`, and in its metadata every part of the message that varies. What an engine or the
 //! file system said is logged where it happened and is not for callers.
 
+mod management;
+
 use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, FieldViolation, PreconditionViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use crate::{
     audit::log::RecordError,
-    domain::{
-        command::Batch,
-        decide::{Rejected, Rejection},
-        name::ResourceName,
-    },
+    domain::{decide::Rejection, name::ResourceName},
     service::{
         checks::CheckError, gate::GateError, history::HistoryError, management::ManageError,
         reading::ReadingError,
@@ -24,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    convert::{self, Violation, Violations},
+    convert::{Violation, Violations},
     pb::{self, ErrorReason as Reason},
 };
 
@@ -125,9 +123,9 @@ impl From<ApiError> for Status {
         match error {
             ApiError::Gate(error) => gate(error),
             ApiError::Invalid(violations) => invalid(violations),
-            ApiError::Manage(error) => manage(error),
+            ApiError::Manage(error) => management::manage(error),
             ApiError::RejectedChange { path, place, rejection } => {
-                rejected_change(&path, place, rejection)
+                management::rejected_change(&path, place, rejection)
             }
             ApiError::Check(error) => check(error),
             ApiError::History(error) => history(&error),
@@ -283,126 +281,6 @@ fn invalid(violations: Violations) -> Problem {
     let size = |one: &FieldViolation| one.field.len() + one.description.len();
     problem.details.set_bad_request(as_many_as_fit(violations, size));
     problem.with("violations", count)
-}
-
-fn manage(error: ManageError) -> Problem {
-    let message = error.to_string();
-    match error {
-        ManageError::NotFound(resource) => {
-            Problem::new(Code::NotFound, Reason::ResourceNotFound, message).about(&resource)
-        }
-        ManageError::LocationNotFound(location) => {
-            Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
-                .with("resource", location)
-        }
-        ManageError::AccountNotFound(account) => {
-            Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
-                .with("resource", account)
-        }
-        ManageError::Submit(error) => submit(error),
-        ManageError::Entropy(error) => {
-            tracing::error!(%error, "no uid can be made");
-            Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
-        }
-    }
-}
-
-fn submit(error: SubmitError) -> Problem {
-    match error {
-        SubmitError::Rejected(Rejected { place: _, rejection }) => rejected(rejection),
-        SubmitError::Busy => Problem::new(
-            Code::ResourceExhausted,
-            Reason::JournalBusy,
-            "too many changes wait to be written",
-        )
-        .retry_after(RETRY_DELAY),
-        SubmitError::Reserve(reached) => reserve(reached),
-        SubmitError::Unavailable => Problem::new(
-            Code::Unavailable,
-            Reason::JournalUnavailable,
-            "the journal can't be written; whether the change was made is unknown: \
-             repeat it with the same request id when the server has restarted",
-        ),
-    }
-}
-
-fn rejected(rejection: Rejection) -> Problem {
-    let message = rejection.to_string();
-    match rejection {
-        Rejection::NotFound(resource) => {
-            Problem::new(Code::NotFound, Reason::ResourceNotFound, message).about(&resource)
-        }
-        Rejection::AlreadyExists(resource) => {
-            Problem::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, message)
-                .about(&resource)
-        }
-        Rejection::ReferencesMissing { resource, missing } => {
-            let problem =
-                Problem::new(Code::FailedPrecondition, Reason::ReferenceNotFound, message)
-                    .with("missing", missing.len());
-            preconditions(problem, "MISSING", &missing, "does not exist").with("resource", resource)
-        }
-        Rejection::InUse { resource, holders, total } => {
-            let problem = Problem::new(Code::FailedPrecondition, Reason::ResourceInUse, message)
-                .with("holders", total);
-            preconditions(problem, "HELD", &holders, "holds it").with("resource", resource)
-        }
-        Rejection::EtagMismatch { resource, current } => {
-            Problem::new(Code::Aborted, Reason::EtagMismatch, message)
-                .about(&resource)
-                .with("etag", current)
-        }
-        Rejection::BatchTooLarge => {
-            Problem::new(Code::ResourceExhausted, Reason::BatchTooLarge, message)
-                .with("limit_bytes", Batch::MAX_BYTES)
-        }
-        Rejection::RequestIdReused(id) => {
-            Problem::new(Code::FailedPrecondition, Reason::RequestIdReused, message)
-                .with("request_id", id.as_str())
-        }
-        Rejection::InvalidTerms(problems) => {
-            let mut violations = Violations::default();
-            convert::policy::add_problems(&mut violations, &problems);
-            invalid(violations)
-        }
-        Rejection::PrivateRulesNeedInstance { places } => {
-            let mut violations = Violations::default();
-            for place in places {
-                violations.add(
-                    format!("policy.network_rules.names[{place}]"),
-                    "is private, which needs the scope of a dedicated instance",
-                );
-            }
-            invalid(violations)
-        }
-    }
-}
-
-fn rejected_change(path: &str, place: usize, rejection: Rejection) -> Problem {
-    let mut problem = rejected(rejection);
-    problem.message = format!("`{path}`: {}", problem.message);
-    if let Some(mut bad_request) = problem.details.bad_request().cloned() {
-        for violation in &mut bad_request.field_violations {
-            violation.field = format!("{path}.{}", violation.field);
-        }
-        problem.details.set_bad_request(bad_request.field_violations);
-    }
-    problem.with("change", place)
-}
-
-fn preconditions(
-    mut problem: Problem,
-    kind: &str,
-    resources: &[ResourceName],
-    description: &str,
-) -> Problem {
-    let violations = resources
-        .iter()
-        .map(|resource| PreconditionViolation::new(kind, resource.to_string(), description));
-    let size =
-        |one: &PreconditionViolation| one.r#type.len() + one.subject.len() + one.description.len();
-    problem.details.set_precondition_failure(as_many_as_fit(violations, size));
-    problem
 }
 
 /// The first of some violations; how many there are is in the metadata.
