@@ -13,8 +13,10 @@ pub mod rules;
 pub mod time;
 
 pub mod access_point;
+pub mod client_key;
 pub mod network_rule;
 pub mod policy;
+pub mod proof;
 pub mod resource;
 
 pub mod catalog;
@@ -30,6 +32,7 @@ pub mod decision;
 pub mod patterns;
 pub mod ranges;
 pub mod rulebook;
+pub mod session;
 mod slots;
 
 #[cfg(test)]

@@ -251,6 +251,42 @@ regional_name!(
     NetworkRuleName, "networkRules", "network_rule"
 );
 
+/// The name of a client key, which belongs to an access point.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKeyName {
+    /// The access point.
+    pub access_point: AccessPointName,
+    /// Its id there.
+    pub id: Id,
+}
+
+impl ClientKeyName {
+    const FORM: &'static str = "accounts/{account}/regions/{region}/accessPoints/{access_point}\
+                                /clientKeys/{client_key}";
+
+    /// Parses the full name.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let mut parts = text.split('/');
+        let location = LocationRef::take(&mut parts, Self::FORM)?.to_owned();
+        let access_point =
+            Id(take_id(&mut parts, "accessPoints", "access_point", Self::FORM)?.into());
+        let id = Id(take_id(&mut parts, "clientKeys", "client_key", Self::FORM)?.into());
+        let access_point = AccessPointName { location, id: access_point };
+        end(&mut parts, Self { access_point, id }, Self::FORM)
+    }
+
+    /// The id of a key that has this uid.
+    pub fn id_for(uid: uuid::Uuid) -> Id {
+        Id(format!("KAAP.{}", uid.hyphenated()).into())
+    }
+}
+
+impl fmt::Display for ClientKeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/clientKeys/{}", self.access_point, self.id)
+    }
+}
+
 /// The name of a RAM role: `accounts/{account}/ramRoles/{ram_role}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RamRoleName {

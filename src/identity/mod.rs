@@ -1,5 +1,11 @@
-//! Who calls: the callers of this service's API, and how they prove it.
+//! Who calls, and which application it is: the callers of this service's API, client keys, and how
+//! both prove who they are.
 
 pub mod caller;
 pub mod roster;
 pub mod token;
+
+pub mod assertion;
+pub mod client_key;
+pub mod replay;
+pub mod session;

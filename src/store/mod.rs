@@ -9,6 +9,7 @@ pub mod head;
 pub mod journal;
 pub mod parts;
 pub mod pb;
+pub mod session_keys;
 pub mod sled_journal;
 pub mod space;
 pub mod writer;
