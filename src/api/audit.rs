@@ -1,6 +1,6 @@
 //! `AuditService`.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, mem, sync::Arc};
 
 use tokio::{
     runtime::Handle,
@@ -10,10 +10,11 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     audit::log::AuditLog,
+    domain::audit_filter::AuditFilter,
     identity::caller::Caller,
     service::{
         gate::{Gate, Scope},
-        reading::{self, Progress, ReadingError, Watch},
+        reading::{self, Bounds, Order, Page, Progress, ReadingError, Watch},
     },
 };
 
@@ -23,6 +24,8 @@ use super::{
     convert::{
         Violations,
         audit::{self, Form},
+        audit_filter::{self, SentBounds},
+        page::List,
     },
     in_background,
     pb::{self, audit_service_server::AuditService},
@@ -79,6 +82,28 @@ impl AuditService for Audit {
         Ok(Response::new(audit::send_entry(entry, form)))
     }
 
+    async fn list_audit_records(
+        &self,
+        request: Request<pb::ListAuditRecordsRequest>,
+    ) -> Result<Response<pb::ListAuditRecordsResponse>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let caller = Arc::clone(call::caller(&extensions)?);
+        let wanted = WantedPage::parse(message)?;
+        let log = self.log.clone();
+        // Dropped with the call, so that nobody goes on looking for whom nobody waits.
+        let awaited = Arc::new(());
+        let alive = Arc::downgrade(&awaited);
+        let listed = self.background.spawn_blocking(move || {
+            let WantedPage { list, page, filter, bounds, order, form } = wanted;
+            let is_awaited = || alive.strong_count() > 0;
+            let listed = reading::list(&log, &caller, (&filter, bounds, order), page, &is_awaited)?;
+            Ok(audit::send_page(log.id(), listed, form, &list))
+        });
+        let listed: Result<_, ReadingError> = listed.await.map_err(|_| ApiError::Internal)?;
+        drop(awaited);
+        Ok(Response::new(listed.map_err(ApiError::from)?))
+    }
+
     type WatchAuditRecordsStream = Messages<pb::WatchAuditRecordsResponse>;
 
     async fn watch_audit_records(
@@ -87,15 +112,18 @@ impl AuditService for Audit {
     ) -> Result<Response<Self::WatchAuditRecordsStream>, Status> {
         let (_, extensions, message) = request.into_parts();
         let authenticated = call::authenticated(&extensions)?.clone();
-        let pb::WatchAuditRecordsRequest { form, start } = message;
+        let pb::WatchAuditRecordsRequest { form, start, filter } = message;
         let mut violations = Violations::default();
         let form = audit::parse_form(&mut violations, form);
         let start = audit::parse_start(&mut violations, start);
-        let (form, start) = violations.finish(form.zip(start))?;
+        let filter = audit_filter::parse(&mut violations, filter);
+        let ((form, start), filter) = violations.finish(form.zip(start).zip(filter))?;
         let permit = Arc::clone(&self.watches)
             .try_acquire_owned()
             .map_err(|_| ApiError::TooManyWatches { limit: MAX_WATCHES })?;
-        let watch = Watch::begin(&self.log, start).map_err(ApiError::from)?;
+        let log = self.log.clone();
+        let watch = self.background.spawn_blocking(move || Watch::begin(&log, start, filter));
+        let watch = watch.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
         let standing = self.gate.standing(authenticated, WATCH, Scope::Bound);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let synced = self.log.synced();
@@ -103,6 +131,45 @@ impl AuditService for Audit {
             Serving { watch, form, log_id: self.log.id().into(), synced, _permit: permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
+    }
+}
+
+/// What a page of a list is made by.
+struct WantedPage {
+    list: List,
+    page: Page,
+    filter: AuditFilter,
+    bounds: Bounds,
+    order: Order,
+    form: Form,
+}
+
+impl WantedPage {
+    fn parse(mut message: pb::ListAuditRecordsRequest) -> Result<Self, ApiError> {
+        let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
+        let list = List::of("ListAuditRecords", &message);
+        let pb::ListAuditRecordsRequest {
+            page_size: _,
+            page_token: _,
+            filter,
+            order,
+            from_sequence: from,
+            through_sequence: through,
+            start_time: start,
+            end_time: end,
+            form,
+        } = message;
+        let mut violations = Violations::default();
+        let place =
+            list.parse_place(&mut violations, (size, &token), |sequence| sequence.parse().ok());
+        let filter = audit_filter::parse(&mut violations, filter);
+        let order = audit_filter::parse_order(&mut violations, order);
+        let bounds = SentBounds { from, through, start, end };
+        let bounds = audit_filter::parse_bounds(&mut violations, bounds);
+        let form = audit::parse_form(&mut violations, form);
+        let parsed = place.zip(filter).zip(order).zip(bounds).zip(form);
+        let (((((size, begin), filter), order), bounds), form) = violations.finish(parsed)?;
+        Ok(Self { list, page: Page { begin, size }, filter, bounds, order, form })
     }
 }
 

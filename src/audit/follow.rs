@@ -29,15 +29,24 @@ impl Follower {
     /// Reads about `max_bytes` of what is on disk: every record from the next one on, in order,
     /// whole or damaged. Nothing if there is no more. Blocks on the disk.
     pub fn read(&mut self, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        while entries.is_empty() {
+        self.read_where(max_bytes, &|_| true)
+    }
+
+    /// The same, but of the whole records only those that are wanted. There is no more when what it
+    /// reads next stays the same.
+    pub fn read_where(
+        &mut self,
+        max_bytes: usize,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> io::Result<Vec<Entry>> {
+        let (next, mut entries) = (self.next, Vec::new());
+        while self.next == next {
             let Some(cursor) = self.cursor()? else { break };
-            cursor.read(max_bytes, &mut entries)?;
-            let next = self.next;
+            cursor.read_where(max_bytes, is_wanted, &mut entries)?;
+            // It may have begun somewhat before the next record.
+            let reached = cursor.next();
             entries.retain(|entry| entry.sequence >= next);
-        }
-        if let Some(last) = entries.last() {
-            self.next = last.sequence + 1;
+            self.next = next.max(reached);
         }
         Ok(entries)
     }

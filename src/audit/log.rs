@@ -13,12 +13,14 @@ use uuid::Uuid;
 
 use crate::{
     clock::Clock,
+    domain::time::UnixNanos,
     entropy::EntropyError,
     store::space::{ReserveReached, Space},
 };
 
 use super::{
     buffer::{self, Batch, Buffer, Lanes, NotWritten, Receipts, Wait},
+    directory,
     follow::Follower,
     keeper::{self, Keeper},
     record::{self, Draft, PreviousStop},
@@ -246,6 +248,17 @@ impl AuditLog {
     /// The first and the last record on disk; the last is one less than the first if there is none.
     pub fn bounds(&self) -> (u64, u64) {
         (self.shared.first_sequence(), *self.shared.synced.borrow())
+    }
+
+    /// The first record that was given its place at a time or later; one past the last if there is
+    /// none yet. Blocks on the disk.
+    pub fn find_time(&self, time: UnixNanos) -> io::Result<u64> {
+        let (_, last) = self.bounds();
+        let segment = {
+            let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+            directory::segment_of(&segments, time)
+        };
+        segment.map_or(Ok(last + 1), |segment| directory::find(&segment, time))
     }
 
     /// Tells the last record on disk, now and each time that there are more.

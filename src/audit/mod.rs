@@ -6,6 +6,8 @@
 //! beyond the shape of a record.
 
 pub mod buffer;
+pub mod directory;
+pub mod filter;
 pub mod follow;
 pub mod footer;
 pub mod frame;

@@ -29,7 +29,9 @@ const RECORD_TIME: usize = SEQUENCE + 8 + 2;
 const NONCE: usize = RECORD_TIME + wire::FIXED_TIMESTAMP_BYTES + 2;
 const PREVIOUS: usize = NONCE + NONCE_BYTES + 1;
 /// Where the rest begins.
-const STAMPED_BYTES: usize = PREVIOUS + 8;
+pub(super) const STAMPED_BYTES: usize = PREVIOUS + 8;
+/// The field of the first kind of event; the others follow.
+pub(super) const FIRST_EVENT_FIELD: u32 = 16;
 /// How many random bytes a record has.
 pub const NONCE_BYTES: usize = 16;
 

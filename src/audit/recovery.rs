@@ -14,7 +14,7 @@ use super::{
     footer::{self, Footer, HEADER_BYTES, Header, IndexEntry, TRAILER_BYTES},
     frame::{self, Kind, MARK_BYTES, Read, Salt},
     record,
-    segment::{Content, Cursor, INDEX_STRIDE, Segment},
+    segment::{Content, Cursor, End, INDEX_STRIDE, Segment},
     volume::{Volume, VolumeFile},
 };
 
@@ -222,7 +222,7 @@ impl Recovered {
             name,
             file,
             (header.first_sequence, header.salt),
-            (last, footer.data_end),
+            End { last, last_time: footer.record_times.1, data_end: footer.data_end },
             footer.index,
         ));
         for sequence in footer.damaged {
@@ -277,8 +277,8 @@ impl Recovered {
         }
         settle(file.as_ref(), bytes, &frame::mark(header.salt, last + 1), cut.offset)?;
         self.last = last;
-        let ends = (last, cut.offset as u64);
-        let segment = Segment::new(name, file, (header.first_sequence, header.salt), ends, index);
+        let end = End { last, last_time: self.last_time, data_end: cut.offset as u64 };
+        let segment = Segment::new(name, file, (header.first_sequence, header.salt), end, index);
         Ok(OpenSegment { segment: Arc::new(segment), times, leaves, damaged })
     }
 }

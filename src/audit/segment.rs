@@ -4,11 +4,13 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use bytes::Bytes;
+
+use crate::domain::time::UnixNanos;
 
 use super::{
     footer::{HEADER_BYTES, IndexEntry},
@@ -33,29 +35,33 @@ pub struct Segment {
     index: Mutex<Vec<IndexEntry>>,
     /// Where its synced frames end. Written before `last`.
     data_end: AtomicU64,
+    /// When its last synced record got its place, in nanoseconds. Written before `last`.
+    last_time: AtomicI64,
     /// Its last synced record; one less than `first_sequence` if it has none. What a reader sees
     /// of it is on disk.
     last: AtomicU64,
 }
 
 impl Segment {
-    /// A segment that has records up to `last`, on disk up to `data_end`.
+    /// A segment that has records as far as `end` says.
     pub fn new(
         name: String,
         file: Arc<dyn VolumeFile>,
         (first_sequence, salt): (u64, Salt),
-        (last, data_end): (u64, u64),
+        end: End,
         index: Vec<IndexEntry>,
     ) -> Self {
-        let (index, data_end, last) =
-            (Mutex::new(index), AtomicU64::new(data_end), AtomicU64::new(last));
-        Self { name, first_sequence, salt, file, index, data_end, last }
+        let End { last, last_time, data_end } = end;
+        let (data_end, last_time) = (AtomicU64::new(data_end), AtomicI64::new(last_time.0));
+        let (index, last) = (Mutex::new(index), AtomicU64::new(last));
+        Self { name, first_sequence, salt, file, index, data_end, last_time, last }
     }
 
     /// A segment without a record.
     pub fn empty(name: String, file: Arc<dyn VolumeFile>, first_sequence: u64, salt: Salt) -> Self {
-        let ends = (first_sequence - 1, HEADER_BYTES as u64);
-        Self::new(name, file, (first_sequence, salt), ends, Vec::new())
+        let (last, last_time) = (first_sequence - 1, UnixNanos::default());
+        let end = End { last, last_time, data_end: HEADER_BYTES as u64 };
+        Self::new(name, file, (first_sequence, salt), end, Vec::new())
     }
 
     /// The name of a segment's file: its first sequence number, so that names sort.
@@ -103,12 +109,19 @@ impl Segment {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether it has records, all of them earlier than a time.
+    pub fn ends_before(&self, time: UnixNanos) -> bool {
+        self.last() >= self.first_sequence && self.last_time.load(Ordering::Acquire) < time.0
+    }
+
     /// Takes in records that are on disk now.
-    pub fn grow(&self, last: u64, data_end: u64, index: &[IndexEntry]) {
+    pub fn grow(&self, end: End, index: &[IndexEntry]) {
+        let End { last, last_time, data_end } = end;
         if !index.is_empty() {
             self.index.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(index);
         }
         self.data_end.store(data_end, Ordering::Release);
+        self.last_time.store(last_time.0, Ordering::Release);
         self.last.store(last, Ordering::Release);
     }
 
@@ -119,6 +132,17 @@ impl Segment {
         let found = after.checked_sub(1).and_then(|place| index.get(place)).copied();
         found.unwrap_or(IndexEntry { sequence: self.first_sequence, offset: HEADER_BYTES as u64 })
     }
+}
+
+/// How far a segment has records that are on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The last record.
+    pub last: u64,
+    /// When that got its place.
+    pub last_time: UnixNanos,
+    /// Where the frames end.
+    pub data_end: u64,
 }
 
 /// A record as it was read, or what stands in its place.
@@ -176,6 +200,16 @@ impl Cursor {
     /// Reads about `max_bytes` on; appends what it finds to `entries`. Reads nothing beyond what is
     /// on disk. Every record up to the segment's last comes out, whole or damaged.
     pub fn read(&mut self, max_bytes: usize, entries: &mut Vec<Entry>) -> io::Result<()> {
+        self.read_where(max_bytes, &|_| true, entries)
+    }
+
+    /// The same, but of the whole records only those that are wanted come out.
+    pub fn read_where(
+        &mut self,
+        max_bytes: usize,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+        entries: &mut Vec<Entry>,
+    ) -> io::Result<()> {
         let last = self.segment.last();
         if self.next > last {
             return Ok(());
@@ -192,7 +226,8 @@ impl Cursor {
                         self.name_damage(last + 1, entries);
                         break;
                     }
-                    self.take_record(sequence, chunk.bytes.slice_ref(payload), entries);
+                    let record = || is_wanted(payload).then(|| chunk.bytes.slice_ref(payload));
+                    self.take_record(sequence, record, entries);
                     place += frame::HEADER_BYTES + payload.len();
                 }
                 Read::Frame { kind: Kind::Mark, .. } => place += MARK_BYTES,
@@ -223,10 +258,16 @@ impl Cursor {
         Ok(Chunk { bytes: buffer.into(), is_last })
     }
 
-    fn take_record(&mut self, sequence: u64, record: Bytes, entries: &mut Vec<Entry>) {
+    fn take_record(
+        &mut self,
+        sequence: u64,
+        record: impl FnOnce() -> Option<Bytes>,
+        entries: &mut Vec<Entry>,
+    ) {
         if sequence >= self.next {
             self.name_damage(sequence, entries);
-            entries.push(Entry { sequence, content: Content::Record(record) });
+            let content = record().map(Content::Record);
+            entries.extend(content.map(|content| Entry { sequence, content }));
             self.next = sequence + 1;
         }
     }

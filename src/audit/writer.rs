@@ -23,7 +23,7 @@ use super::{
     log::{AuditCondition, Shared},
     record::{self, NONCE_BYTES, Stamp},
     recovery::{Leaves, OpenSegment},
-    segment::INDEX_STRIDE,
+    segment::{End, INDEX_STRIDE},
 };
 
 /// Why the log can't go on.
@@ -157,7 +157,8 @@ impl Writer {
         self.sync()?;
         self.offset += size;
         let last = self.next_sequence - 1;
-        self.open.segment.grow(last, self.offset, &index);
+        let end = End { last, last_time: self.last_time, data_end: self.offset };
+        self.open.segment.grow(end, &index);
         self.shared.set_synced(last);
         Ok(Written { first_sequence, leaf_hashes: leaf_hashes.into() })
     }

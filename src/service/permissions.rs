@@ -23,6 +23,7 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.AuthorizationService/BatchCheckAccess", Needs::Enforcer),
     ("/aap.v1.AuthorizationService/StreamCheckAccess", Needs::Enforcer),
     ("/aap.v1.AuditService/GetAuditRecord", Needs::Auditor),
+    ("/aap.v1.AuditService/ListAuditRecords", Needs::Auditor),
     ("/aap.v1.AuditService/WatchAuditRecords", Needs::Auditor),
     ("/aap.v1.AccessPointService/CreateAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/GetAccessPoint", Needs::Viewer),

@@ -1,14 +1,17 @@
 //! Reading the audit log: which records a caller sees, and at which pace they come.
 
-use std::io;
+use std::{io, ops::RangeInclusive};
+
+use bytes::Bytes;
 
 use crate::{
     audit::{
+        filter::Facts,
         follow::Follower,
         log::AuditLog,
-        record,
         segment::{Content, Entry},
     },
+    domain::{audit_filter::AuditFilter, room::MAX_ANSWER_BYTES, time::UnixNanos},
     identity::caller::Caller,
 };
 
@@ -16,6 +19,13 @@ use crate::{
 const MESSAGE_BYTES: usize = 256 * 1_024;
 /// After how many scanned bytes a watch reports how far it is, though nothing was for its caller.
 const SCAN_BYTES: usize = 4 * 1_024 * 1_024;
+/// About how many bytes of the log a page of a list looks at, at most.
+const LIST_SCAN_BYTES: usize = 32 * 1_024 * 1_024;
+/// About what an entry has besides its record.
+const ENTRY_BYTES: usize = 64;
+/// How many records are read at a time where the last one comes first, and about their bytes.
+const STRIDE: u64 = 256;
+const STRIDE_BYTES: usize = 128 * 1_024;
 
 /// Why the audit log isn't read.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +56,8 @@ pub enum ReadingError {
 pub enum Start {
     /// With this record, inclusive.
     At(u64),
+    /// With the first record of this time or later.
+    AtTime(UnixNanos),
     /// After the last record on disk.
     End,
 }
@@ -53,7 +65,7 @@ pub enum Start {
 /// What a watch has read.
 #[derive(Debug)]
 pub struct Progress {
-    /// The records that the caller sees, in order.
+    /// The records that are wanted and that the caller sees, in order.
     pub entries: Vec<Entry>,
     /// The first record looked at.
     pub from: u64,
@@ -69,25 +81,32 @@ pub fn read_one(log: &AuditLog, caller: &Caller, sequence: u64) -> Result<Entry,
         return Err(not_found());
     }
     let entry = log.follow(sequence).read(1)?.into_iter().next().ok_or_else(not_found)?;
-    if is_visible(caller, &entry) { Ok(entry) } else { Err(not_found()) }
+    let all = AuditFilter::default();
+    let is_visible = match &entry.content {
+        Content::Record(bytes) => is_wanted(caller, &all, bytes),
+        Content::Damaged { .. } => true,
+    };
+    if is_visible { Ok(entry) } else { Err(not_found()) }
 }
 
 /// A watch on the log. It pulls, so that nobody waits for a slow one.
 #[derive(Debug)]
 pub struct Watch {
     follower: Follower,
+    filter: AuditFilter,
 }
 
 impl Watch {
-    /// Begins a watch.
-    pub fn begin(log: &AuditLog, start: Start) -> Result<Self, ReadingError> {
+    /// Begins a watch. Blocks on the disk.
+    pub fn begin(log: &AuditLog, start: Start, filter: AuditFilter) -> Result<Self, ReadingError> {
         let (first, last) = log.bounds();
         let sequence = match start {
             Start::End => last + 1,
+            Start::AtTime(time) => log.find_time(time)?,
             Start::At(sequence) if (first..=last + 1).contains(&sequence) => sequence,
             Start::At(sequence) => return Err(ReadingError::OutOfRange { sequence, first, last }),
         };
-        Ok(Self { follower: log.follow(sequence) })
+        Ok(Self { follower: log.follow(sequence), filter })
     }
 
     /// The record that it looks at next.
@@ -97,26 +116,219 @@ impl Watch {
 
     /// Reads on for a caller. Blocks on the disk, but never for a record that isn't there yet.
     pub fn read(&mut self, caller: &Caller) -> Result<Progress, ReadingError> {
-        let from = self.follower.next();
-        let mut visible = Vec::new();
-        let mut scanned = 0;
-        while visible.is_empty() && scanned < SCAN_BYTES {
-            let entries = self.follower.read(MESSAGE_BYTES)?;
-            if entries.is_empty() {
+        let Self { follower, filter } = self;
+        let from = follower.next();
+        let (mut entries, mut scanned) = (Vec::new(), 0);
+        while entries.is_empty() && scanned < SCAN_BYTES {
+            let before = follower.next();
+            entries =
+                follower.read_where(MESSAGE_BYTES, &|bytes| is_wanted(caller, filter, bytes))?;
+            if follower.next() == before {
                 break;
             }
             scanned += MESSAGE_BYTES;
-            visible.extend(entries.into_iter().filter(|entry| is_visible(caller, entry)));
         }
-        Ok(Progress { entries: visible, from, through: self.follower.next() - 1 })
+        hold_no_more_than_needed(&mut entries);
+        Ok(Progress { entries, from, through: follower.next() - 1 })
     }
 }
 
+/// Which part of the log is listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first record, if that is bounded.
+    pub from: Option<u64>,
+    /// The last record, if that is bounded.
+    pub through: Option<u64>,
+    /// The earliest record time, if that is bounded.
+    pub start: Option<UnixNanos>,
+    /// The time that all are before, if that is bounded.
+    pub end: Option<UnixNanos>,
+}
+
+/// In which order records are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The last one first.
+    NewestFirst,
+    /// The first one first.
+    OldestFirst,
+}
+
+/// Which page of a list is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// The record that it looks at first, unless it is the first page.
+    pub begin: Option<u64>,
+    /// The most records.
+    pub size: usize,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The records.
+    pub entries: Vec<Entry>,
+    /// The first and the last record looked at; nothing was if the last one comes before the first.
+    pub scanned: (u64, u64),
+    /// The record that the next page looks at first, if one follows.
+    pub next: Option<u64>,
+}
+
+/// Lists records. Blocks on the disk; ends early when nobody waits for it any more.
+pub fn list(
+    log: &AuditLog,
+    caller: &Caller,
+    (filter, bounds, order): (&AuditFilter, Bounds, Order),
+    page: Page,
+    is_awaited: &dyn Fn() -> bool,
+) -> Result<Listed, ReadingError> {
+    let (mut first, mut last) = log.bounds();
+    let Bounds { from, through, start, end } = bounds;
+    first = first.max(from.unwrap_or(first));
+    last = last.min(through.unwrap_or(last));
+    if let Some(start) = start {
+        first = first.max(log.find_time(start)?);
+    }
+    if let Some(end) = end {
+        last = last.min(log.find_time(end)? - 1);
+    }
+    let mut list = List { entries: Vec::new(), bytes: 0, scanned: 0, size: page.size, is_awaited };
+    let is_wanted = |bytes: &[u8]| is_wanted(caller, filter, bytes);
+    match order {
+        Order::OldestFirst => {
+            let begin = page.begin.map_or(first, |begin| begin.max(first));
+            let end = list.forward(log, begin..=last, &is_wanted)?;
+            let next = (end < last).then_some(end + 1);
+            Ok(Listed { entries: list.entries, scanned: (begin, end), next })
+        }
+        Order::NewestFirst => {
+            let end = page.begin.map_or(last, |begin| begin.min(last));
+            let begin = list.backward(log, first..=end, &is_wanted)?;
+            let next = (begin > first).then(|| begin - 1);
+            Ok(Listed { entries: list.entries, scanned: (begin, end), next })
+        }
+    }
+}
+
+/// A list that is being made, and what bounds it.
+struct List<'a> {
+    entries: Vec<Entry>,
+    bytes: usize,
+    scanned: usize,
+    size: usize,
+    is_awaited: &'a dyn Fn() -> bool,
+}
+
+impl List<'_> {
+    /// Whether it may look at more of the log.
+    fn goes_on(&self) -> bool {
+        self.scanned < LIST_SCAN_BYTES && self.entries.len() < self.size && (self.is_awaited)()
+    }
+
+    /// Takes in a record, if there is room.
+    fn take(&mut self, entry: Entry) -> Result<(), Full> {
+        let bytes = match &entry.content {
+            Content::Record(bytes) => bytes.len() + ENTRY_BYTES,
+            Content::Damaged { .. } => ENTRY_BYTES,
+        };
+        if self.entries.len() == self.size || self.bytes + bytes > MAX_ANSWER_BYTES {
+            return Err(Full);
+        }
+        self.bytes += bytes;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Goes through records in order; returns the last one looked at.
+    fn forward(
+        &mut self,
+        log: &AuditLog,
+        range: RangeInclusive<u64>,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<u64, ReadingError> {
+        let (begin, last) = range.into_inner();
+        let mut follower = log.follow(begin);
+        while follower.next() <= last && self.goes_on() {
+            let before = follower.next();
+            let mut found = follower.read_where(MESSAGE_BYTES, is_wanted)?;
+            if follower.next() == before {
+                break;
+            }
+            self.scanned += MESSAGE_BYTES;
+            found.retain(|entry| entry.sequence <= last);
+            hold_no_more_than_needed(&mut found);
+            for entry in found {
+                let sequence = entry.sequence;
+                if self.take(entry).is_err() {
+                    return Ok(sequence - 1);
+                }
+            }
+        }
+        Ok((follower.next() - 1).min(last.max(begin - 1)))
+    }
+
+    /// Goes through records from the last one on; returns the first one looked at.
+    fn backward(
+        &mut self,
+        log: &AuditLog,
+        range: RangeInclusive<u64>,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<u64, ReadingError> {
+        let (first, mut end) = range.into_inner();
+        let begin = |end: u64| end + 1;
+        while end >= first && self.goes_on() {
+            let stride = (end + 1).saturating_sub(STRIDE).max(first);
+            let mut follower = log.follow(stride);
+            let mut found = Vec::new();
+            while follower.next() <= end {
+                let before = follower.next();
+                found.extend(follower.read_where(STRIDE_BYTES, is_wanted)?);
+                if follower.next() == before {
+                    break;
+                }
+                self.scanned += STRIDE_BYTES;
+            }
+            found.retain(|entry| entry.sequence <= end);
+            hold_no_more_than_needed(&mut found);
+            for entry in found.into_iter().rev() {
+                let sequence = entry.sequence;
+                if self.take(entry).is_err() {
+                    return Ok(begin(sequence));
+                }
+            }
+            end = stride - 1;
+        }
+        Ok(begin(end))
+    }
+}
+
+/// No more fits into a list.
+struct Full;
+
+/// Whether a caller sees a record and wants it. Asked again for each, for a caller's accounts may
+/// change while a watch goes on.
+///
 /// A damaged record is shown to everybody: whose it was can't be told, and leaving it out would be
 /// a loss that nobody notices.
-fn is_visible(caller: &Caller, entry: &Entry) -> bool {
-    match &entry.content {
-        Content::Record(bytes) => caller.accounts.include(record::account(bytes)),
-        Content::Damaged { .. } => true,
+fn is_wanted(caller: &Caller, filter: &AuditFilter, record: &[u8]) -> bool {
+    let facts = Facts::of(record);
+    caller.accounts.include(facts.account) && facts.are_wanted_by(filter)
+}
+
+/// Lets go of what was read besides a few records: they would hold all of it while they wait for
+/// their reader.
+fn hold_no_more_than_needed(entries: &mut [Entry]) {
+    let bytes = |entry: &Entry| match &entry.content {
+        Content::Record(bytes) => bytes.len(),
+        Content::Damaged { .. } => 0,
+    };
+    if entries.iter().map(bytes).sum::<usize>() > MESSAGE_BYTES / 4 {
+        return;
+    }
+    for entry in entries {
+        if let Content::Record(bytes) = &mut entry.content {
+            *bytes = Bytes::copy_from_slice(bytes);
+        }
     }
 }

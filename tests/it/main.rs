@@ -23,6 +23,7 @@ mod configuration;
 mod coverage;
 mod errors;
 mod failing;
+mod filtering;
 mod history;
 mod hostile;
 mod killed;

@@ -11,10 +11,10 @@ use crate::{
         record,
         segment::{Content, Entry},
     },
-    service::reading::{Progress, Start},
+    service::reading::{Listed, Progress, Start},
 };
 
-use super::Violations;
+use super::{Violations, audit_filter, page::List};
 use pb::watch_audit_records_request::Start as SentStart;
 
 /// In which form records are wanted.
@@ -47,6 +47,9 @@ pub fn parse_start(violations: &mut Violations, start: Option<SentStart>) -> Opt
         }
         SentStart::FromSequence(sequence) => Some(Start::At(sequence)),
         SentStart::FromEnd(pb::FromEnd {}) => Some(Start::End),
+        SentStart::FromTime(time) => {
+            audit_filter::parse_time(violations, "from_time", time).map(Start::AtTime)
+        }
     }
 }
 
@@ -78,6 +81,22 @@ pub fn send_progress(
     let Progress { entries, from, through } = progress;
     pb::WatchAuditRecordsResponse {
         entries: entries.into_iter().map(|entry| send_entry(entry, form)).collect(),
+        scanned: Some(pb::ScannedRange { from, through }),
+        log_id: log_id.to_owned(),
+    }
+}
+
+/// A page of a list, as it is sent.
+pub fn send_page(
+    log_id: &str,
+    listed: Listed,
+    form: Form,
+    list: &List,
+) -> pb::ListAuditRecordsResponse {
+    let Listed { entries, scanned: (from, through), next } = listed;
+    pb::ListAuditRecordsResponse {
+        entries: entries.into_iter().map(|entry| send_entry(entry, form)).collect(),
+        next_page_token: list.token(next),
         scanned: Some(pb::ScannedRange { from, through }),
         log_id: log_id.to_owned(),
     }

@@ -5,6 +5,7 @@
 
 pub mod access_point;
 pub mod audit;
+pub mod audit_filter;
 pub mod change;
 pub mod check;
 pub mod decision;

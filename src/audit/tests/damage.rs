@@ -8,7 +8,7 @@ use crate::audit::{
     log::OpenError,
     record::PreviousStop,
     recovery::RecoveryError,
-    segment::{Content, Cursor, Entry, Segment},
+    segment::{Content, Cursor, End, Entry, Segment},
     testing::{
         Line, Random, Running,
         disk::{Disk, SECTOR_BYTES},
@@ -18,6 +18,7 @@ use crate::audit::{
     },
     volume::Volume,
 };
+use crate::domain::time::UnixNanos;
 
 /// Every so many bits one is flipped; a prime, so that all bits of a byte have their turn.
 const STRIDE: usize = 37;
@@ -138,13 +139,14 @@ fn a_record_that_comes_to_disk_behind_a_damaged_one_is_read_whole() {
     // A reader that has seen the end of the frames and not yet that of the records.
     let file = disk.open(name).unwrap();
     let index = Vec::new();
-    let segment = Segment::new(name.clone(), file, (1, header.salt), (2, end), index);
+    let until = |last| End { last, last_time: UnixNanos(0), data_end: end };
+    let segment = Segment::new(name.clone(), file, (1, header.salt), until(2), index);
     let segment = Arc::new(segment);
     let mut cursor = Cursor::new(Arc::clone(&segment), 1);
     let mut entries = Vec::new();
     cursor.read(1, &mut entries).unwrap();
     assert_eq!((entries.len(), cursor.next()), (2, 3));
-    segment.grow(3, end, &[]);
+    segment.grow(until(3), &[]);
     cursor.read(1, &mut entries).unwrap();
     let whole = |entry: &Entry| matches!(entry.content, Content::Record(_));
     assert_eq!(entries.iter().map(whole).collect::<Vec<_>>(), [true, false, true]);

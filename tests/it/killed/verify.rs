@@ -27,7 +27,11 @@ use super::{
 /// an answer to.
 pub(super) async fn audit_log(client: &mut Client, ledger: &Ledger, marker: u64) -> usize {
     let start = Some(Start::FromSequence(1));
-    let request = pb::WatchAuditRecordsRequest { start, form: pb::RecordForm::Serialized.into() };
+    let request = pb::WatchAuditRecordsRequest {
+        start,
+        form: pb::RecordForm::Serialized.into(),
+        filter: None,
+    };
     let mut watch = client.audit.watch_audit_records(request).await.unwrap().into_inner();
     let mut reader = Reader::new(ledger);
     let mut through = 0;

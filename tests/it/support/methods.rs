@@ -18,7 +18,7 @@ pub struct Method {
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 25] = [
+pub const METHODS: [Method; 26] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -290,14 +290,47 @@ pub const METHODS: [Method; 25] = [
         example: || pb::GetAuditRecordRequest { sequence: 1, form: 2 }.encode_to_vec(),
     },
     Method {
+        path: "/aap.v1.AuditService/ListAuditRecords",
+        caller: AUDITOR,
+        example: || {
+            let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 1 });
+            let request = pb::ListAuditRecordsRequest {
+                page_size: 2,
+                page_token: String::new(),
+                filter: Some(every_filter()),
+                order: 2,
+                from_sequence: 1,
+                through_sequence: 1_000,
+                start_time: time(1),
+                end_time: time(9_000_000_000),
+                form: 2,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
         path: "/aap.v1.AuditService/WatchAuditRecords",
         caller: AUDITOR,
         example: || {
-            let start = pb::watch_audit_records_request::Start::FromSequence(1);
-            pb::WatchAuditRecordsRequest { form: 1, start: Some(start) }.encode_to_vec()
+            let start = Some(pb::watch_audit_records_request::Start::FromSequence(1));
+            let filter = Some(every_filter());
+            pb::WatchAuditRecordsRequest { form: 1, start, filter }.encode_to_vec()
         },
     },
 ];
+
+/// A filter with everything in it.
+fn every_filter() -> pb::AuditRecordFilter {
+    pb::AuditRecordFilter {
+        accounts: vec!["acme".into()],
+        access_points: vec![world::access_point_name("app")],
+        kinds: vec![pb::AuditRecordKind::Check.into()],
+        outcomes: vec![pb::Outcome::Allow.into()],
+        reasons: vec![pb::DecisionReason::PolicyGrants.into()],
+        actions: vec!["GetSecretValue".into()],
+        resource_prefixes: vec!["secret/".into()],
+    }
+}
 
 fn mask(paths: &[&str]) -> prost_types::FieldMask {
     prost_types::FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() }

@@ -24,7 +24,16 @@ pub struct Watch {
 impl Watch {
     /// Begins a watch, and reads its first message.
     pub async fn begin(auditor: &Client, start: Start) -> Result<Self, Status> {
-        let request = pb::WatchAuditRecordsRequest { form: 0, start: Some(start) };
+        Self::begin_where(auditor, start, None).await
+    }
+
+    /// Begins a watch under a filter, and reads its first message.
+    pub async fn begin_where(
+        auditor: &Client,
+        start: Start,
+        filter: Option<pb::AuditRecordFilter>,
+    ) -> Result<Self, Status> {
+        let request = pb::WatchAuditRecordsRequest { form: 0, start: Some(start), filter };
         let mut messages = auditor.audit().watch_audit_records(request).await?.into_inner();
         let first = messages.message().await?.expect("a first message");
         let scanned = first.scanned.unwrap();
