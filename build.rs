@@ -13,6 +13,7 @@ const PUBLIC: &[&str] = &[
     "aap/v1/decision.proto",
     "aap/v1/error_reason.proto",
     "aap/v1/policy_service.proto",
+    "aap/v1/ram_role_service.proto",
 ];
 const PRIVATE: &[&str] = &["aap/store/v1/event.proto", "aap/store/v1/segment.proto"];
 

@@ -19,6 +19,7 @@ mod authorization;
 mod changes;
 mod check_stream;
 mod policies;
+mod ram_roles;
 
 use tonic::{Request, service::RoutesBuilder};
 
@@ -31,6 +32,7 @@ use pb::{
     audit_service_server::AuditServiceServer,
     authorization_service_server::AuthorizationServiceServer,
     change_service_server::ChangeServiceServer, policy_service_server::PolicyServiceServer,
+    ram_role_service_server::RamRoleServiceServer,
 };
 use status::ApiError;
 
@@ -39,6 +41,7 @@ pub use audit::Audit;
 pub use authorization::Authorization;
 pub use changes::Changes;
 pub use policies::Policies;
+pub use ram_roles::RamRoles;
 
 /// The services of the API.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Services {
     pub access_points: AccessPoints,
     /// `PolicyService`.
     pub policies: Policies,
+    /// `RamRoleService`.
+    pub ram_roles: RamRoles,
     /// `ChangeService`.
     pub changes: Changes,
     /// `AuthorizationService`.
@@ -58,7 +63,7 @@ pub struct Services {
 impl Services {
     /// Adds them to what is served. [`admission`] must stand before them.
     pub fn add_to(self, routes: &mut RoutesBuilder) {
-        let Self { access_points, policies, changes, authorization, audit } = self;
+        let Self { access_points, policies, ram_roles, changes, authorization, audit } = self;
         let limit = MAX_MESSAGE_BYTES;
         routes
             .add_service(
@@ -68,6 +73,7 @@ impl Services {
                 AccessPointServiceServer::new(access_points).max_decoding_message_size(limit),
             )
             .add_service(PolicyServiceServer::new(policies).max_decoding_message_size(limit))
+            .add_service(RamRoleServiceServer::new(ram_roles).max_decoding_message_size(limit))
             .add_service(ChangeServiceServer::new(changes).max_decoding_message_size(limit))
             .add_service(AuditServiceServer::new(audit).max_decoding_message_size(limit));
     }

@@ -281,6 +281,7 @@ fn reason_number(reason: DenyReason) -> u64 {
         DenyReason::ActionNotPermitted => 5,
         DenyReason::ResourceNotCovered => 6,
         DenyReason::NetworkNotAllowed => 7,
+        DenyReason::RoleNotTrusted => 8,
     }
 }
 

@@ -17,14 +17,15 @@ use crate::{
     config::{Config, Overrides},
     domain::{
         access_point::{Authentication, PolicyIds, TrustedRole},
-        command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy},
-        name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName},
+        command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, NewRamRole},
+        name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName, RamRoleName},
         network::{NetworkKind, Prefix, VpcId},
         network_rule::Addresses,
         pattern::ResourcePattern,
         policy::{NetworkAccess, Terms},
         resource::Description,
         rules::Template,
+        trust_policy::TrustPolicy,
     },
     identity::{
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
@@ -39,6 +40,8 @@ const ADDRESS: &str = "127.0.0.1:7300";
 const DATA_DIR: &str = "aap-dev";
 const ACCOUNT: &str = "demo";
 const LOCATION: &str = "accounts/demo/regions/local";
+/// What every role of an ECS instance has on the platform.
+const ECS_TRUST: &str = r#"{"Version":"1","Statement":[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":["ecs.aliyuncs.com"]}}]}"#;
 /// Beside the data directory, which is the server's alone.
 const CREDENTIALS: &str = "aap-dev.env";
 
@@ -187,6 +190,7 @@ impl std::fmt::Debug for Tokens {
 fn example() -> anyhow::Result<Vec<Command>> {
     let location = Location::parse(LOCATION)?;
     let (rule, policy) = (Id::parse("Network")?, Id::parse("RAMPolicy")?);
+    let role = RamRoleName { account: location.account.clone(), id: Id::parse("ECSRole")? };
     let terms = Terms::new(
         Instance::parse(Instance::SHARED)?,
         vec![Template::SecretUser],
@@ -206,12 +210,17 @@ fn example() -> anyhow::Result<Vec<Command>> {
             description: Description::parse("Data keys, from the application's own network")?,
             terms,
         }),
+        Command::CreateRamRole(NewRamRole {
+            name: role.clone(),
+            description: Description::parse("The role of the application's instance")?,
+            trust_policy: TrustPolicy::parse(ECS_TRUST)?,
+        }),
         Command::CreateAccessPoint(NewAccessPoint {
             name: AccessPointName { location, id: Id::parse("app")? },
             description: Description::parse("An application on an ECS instance")?,
             authentication: Authentication::RamRole {
                 trusted_role: TrustedRole::EcsInstance,
-                role: Id::parse("ECSRole")?,
+                role: role.id,
             },
             policies: PolicyIds::new([policy])?,
         }),

@@ -1,5 +1,7 @@
 //! An access point: how an application authenticates, and which policies it has.
 
+use std::fmt;
+
 use super::{
     distinct::distinct,
     name::{AccessPointName, Id},
@@ -53,6 +55,22 @@ pub enum TrustedRole {
     AckWorker,
     /// Function Compute.
     FunctionCompute,
+}
+
+impl TrustedRole {
+    /// Every environment.
+    pub const ALL: [Self; 3] = [Self::EcsInstance, Self::AckWorker, Self::FunctionCompute];
+}
+
+impl fmt::Display for TrustedRole {
+    /// Its name in the API.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EcsInstance => "ECS_INSTANCE",
+            Self::AckWorker => "ACK_WORKER",
+            Self::FunctionCompute => "FUNCTION_COMPUTE",
+        })
+    }
 }
 
 /// The ids of 1 to 3 different policies, in the operator's order.

@@ -9,9 +9,10 @@ use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync}
 use super::{
     access_point::AccessPoint,
     event::{Change, Event},
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName},
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName},
     network_rule::NetworkRule,
     policy::Policy,
+    ram_role::RamRole,
     request::{Fingerprint, RequestId, RequestMark},
     time::UnixNanos,
 };
@@ -23,10 +24,14 @@ pub struct Catalog {
     access_points: RedBlackTreeMapSync<AccessPointName, Arc<AccessPoint>>,
     policies: RedBlackTreeMapSync<PolicyName, Arc<Policy>>,
     network_rules: RedBlackTreeMapSync<NetworkRuleName, Arc<NetworkRule>>,
+    ram_roles: RedBlackTreeMapSync<RamRoleName, Arc<RamRole>>,
     /// Which access points hold a policy. A policy that none holds has no entry.
     policy_holders: RedBlackTreeMapSync<PolicyName, Holders<AccessPointName>>,
     /// Which policies hold a network rule. A rule that none holds has no entry.
     rule_holders: RedBlackTreeMapSync<NetworkRuleName, Holders<PolicyName>>,
+    /// Which access points authenticate by a RAM role. A role that none does has no entry; one that
+    /// isn't there may have one, for access points once could name what isn't there.
+    role_holders: RedBlackTreeMapSync<RamRoleName, Holders<AccessPointName>>,
     requests: HashTrieMapSync<RequestKey, Answered>,
     /// The same requests, oldest first.
     request_ages: QueueSync<(UnixNanos, RequestKey)>,
@@ -81,6 +86,11 @@ impl Catalog {
         self.network_rules.get(name)
     }
 
+    /// The RAM role of that name.
+    pub fn ram_role(&self, name: &RamRoleName) -> Option<&Arc<RamRole>> {
+        self.ram_roles.get(name)
+    }
+
     /// The access points after a name, in order.
     pub(super) fn access_points_after(
         &self,
@@ -105,6 +115,15 @@ impl Catalog {
         self.network_rules.range(range).map(|(_, rule)| rule)
     }
 
+    /// The RAM roles after a name, in order.
+    pub(super) fn ram_roles_after(
+        &self,
+        after: &RamRoleName,
+    ) -> impl Iterator<Item = &Arc<RamRole>> {
+        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
+        self.ram_roles.range(range).map(|(_, role)| role)
+    }
+
     /// The access points that hold a policy; `None` if none does.
     pub fn holders_of_policy(&self, name: &PolicyName) -> Option<&Holders<AccessPointName>> {
         self.policy_holders.get(name)
@@ -113,6 +132,11 @@ impl Catalog {
     /// The policies that hold a network rule; `None` if none does.
     pub fn holders_of_rule(&self, name: &NetworkRuleName) -> Option<&Holders<PolicyName>> {
         self.rule_holders.get(name)
+    }
+
+    /// The access points that authenticate by a RAM role; `None` if none does.
+    pub fn holders_of_role(&self, name: &RamRoleName) -> Option<&Holders<AccessPointName>> {
+        self.role_holders.get(name)
     }
 
     /// What a request of that id led to, if it is still remembered at `time`.
@@ -148,14 +172,22 @@ impl Catalog {
             Change::NetworkRuleDeleted(gone) => {
                 self.network_rules.remove_mut(&gone.name);
             }
+            Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => {
+                self.ram_roles.insert_mut(role.name.clone(), Arc::clone(role));
+            }
+            Change::RamRoleDeleted(gone) => {
+                self.ram_roles.remove_mut(&gone.name);
+            }
         }
     }
 
     fn put_access_point(&mut self, access_point: &Arc<AccessPoint>) {
         self.remove_access_point(&access_point.name);
         for policy in held_policies(access_point) {
-            let holders = self.policy_holders.get(&policy).cloned().unwrap_or_default();
-            self.policy_holders.insert_mut(policy, holders.insert(access_point.name.clone()));
+            hold(&mut self.policy_holders, policy, &access_point.name);
+        }
+        if let Some((role, _)) = access_point.authentication.role(&access_point.name) {
+            hold(&mut self.role_holders, role, &access_point.name);
         }
         self.access_points.insert_mut(access_point.name.clone(), Arc::clone(access_point));
     }
@@ -163,13 +195,10 @@ impl Catalog {
     fn remove_access_point(&mut self, name: &AccessPointName) {
         let Some(access_point) = self.access_points.get(name).cloned() else { return };
         for policy in held_policies(&access_point) {
-            let holders =
-                self.policy_holders.get(&policy).cloned().unwrap_or_default().remove(name);
-            if holders.is_empty() {
-                self.policy_holders.remove_mut(&policy);
-            } else {
-                self.policy_holders.insert_mut(policy, holders);
-            }
+            let_go(&mut self.policy_holders, policy, name);
+        }
+        if let Some((role, _)) = access_point.authentication.role(name) {
+            let_go(&mut self.role_holders, role, name);
         }
         self.access_points.remove_mut(name);
     }
@@ -177,8 +206,7 @@ impl Catalog {
     fn put_policy(&mut self, policy: &Arc<Policy>) {
         self.remove_policy(&policy.name);
         for rule in held_rules(policy) {
-            let holders = self.rule_holders.get(&rule).cloned().unwrap_or_default();
-            self.rule_holders.insert_mut(rule, holders.insert(policy.name.clone()));
+            hold(&mut self.rule_holders, rule, &policy.name);
         }
         self.policies.insert_mut(policy.name.clone(), Arc::clone(policy));
     }
@@ -186,12 +214,7 @@ impl Catalog {
     fn remove_policy(&mut self, name: &PolicyName) {
         let Some(policy) = self.policies.get(name).cloned() else { return };
         for rule in held_rules(&policy) {
-            let holders = self.rule_holders.get(&rule).cloned().unwrap_or_default().remove(name);
-            if holders.is_empty() {
-                self.rule_holders.remove_mut(&rule);
-            } else {
-                self.rule_holders.insert_mut(rule, holders);
-            }
+            let_go(&mut self.rule_holders, rule, name);
         }
         self.policies.remove_mut(name);
     }
@@ -230,6 +253,26 @@ impl RequestKey {
             method: Arc::clone(&mark.method),
             id: mark.id.clone(),
         }
+    }
+}
+
+/// Notes that something is held.
+fn hold<N: Ord, H: Clone + Ord>(all: &mut RedBlackTreeMapSync<N, Holders<H>>, held: N, holder: &H) {
+    let holders = all.get(&held).cloned().unwrap_or_default();
+    all.insert_mut(held, holders.insert(holder.clone()));
+}
+
+/// Notes that something is held by one less. What nobody holds has no entry.
+fn let_go<N: Ord, H: Clone + Ord>(
+    all: &mut RedBlackTreeMapSync<N, Holders<H>>,
+    held: N,
+    holder: &H,
+) {
+    let holders = all.get(&held).cloned().unwrap_or_default().remove(holder);
+    if holders.is_empty() {
+        all.remove_mut(&held);
+    } else {
+        all.insert_mut(held, holders);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     access_point::{Authentication, PolicyIds},
-    name::{AccessPointName, NetworkRuleName, PolicyName},
+    name::{AccessPointName, NetworkRuleName, PolicyName, RamRoleName},
     network::NetworkKind,
     network_rule::Addresses,
     pattern::ResourcePattern,
@@ -14,6 +14,7 @@ use super::{
     room::MAX_ANSWER_BYTES,
     rules::Template,
     time::UnixNanos,
+    trust_policy::TrustPolicy,
 };
 
 /// A command with everything that judging it needs and that isn't state.
@@ -95,6 +96,12 @@ pub enum Command {
     UpdateNetworkRule(Target<NetworkRuleName>, NetworkRulePatch),
     /// Delete a network rule.
     DeleteNetworkRule(Target<NetworkRuleName>),
+    /// Create a RAM role.
+    CreateRamRole(NewRamRole),
+    /// Change a RAM role.
+    UpdateRamRole(Target<RamRoleName>, RamRolePatch),
+    /// Delete a RAM role.
+    DeleteRamRole(Target<RamRoleName>),
 }
 
 /// An access point to create.
@@ -132,6 +139,17 @@ pub struct NewNetworkRule {
     pub kind: NetworkKind,
     /// The addresses in it.
     pub addresses: Addresses,
+}
+
+/// A RAM role to create.
+#[derive(Clone, Debug)]
+pub struct NewRamRole {
+    /// Its name.
+    pub name: RamRoleName,
+    /// Its description.
+    pub description: Description,
+    /// Who may assume it.
+    pub trust_policy: TrustPolicy,
 }
 
 /// What exists and is to be changed.
@@ -172,4 +190,13 @@ pub struct NetworkRulePatch {
     pub description: Option<Description>,
     /// The addresses in it.
     pub addresses: Option<Addresses>,
+}
+
+/// What of a RAM role is to be changed; what is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct RamRolePatch {
+    /// Its description.
+    pub description: Option<Description>,
+    /// Who may assume it.
+    pub trust_policy: Option<TrustPolicy>,
 }

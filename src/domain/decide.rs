@@ -3,22 +3,24 @@
 //! Synchronous and total. It runs in the journal's one writer, on state that includes the requests
 //! decided before in the same batch; looking references up anywhere else would be a race.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use super::{
-    access_point::{AccessPoint, AccessPointState, PolicyIds},
+    access_point::{AccessPoint, AccessPointState, PolicyIds, TrustedRole},
     catalog::{Answered, Catalog, Holders},
     command::{
         AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule,
-        NewPolicy, PolicyPatch, Request, Target,
+        NewPolicy, NewRamRole, PolicyPatch, RamRolePatch, Request, Target,
     },
     event::{Change, Event, Gone},
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName, ResourceName},
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName},
     network::NetworkKind,
     network_rule::NetworkRule,
     policy::{InvalidTerms, Policy, Terms},
+    ram_role::RamRole,
     request::RequestId,
     resource::{Description, Etag, Header},
+    trust_policy::{Obstacle, Trust},
 };
 
 /// What a batch comes to.
@@ -61,6 +63,16 @@ pub enum Rejection {
         resource: ResourceName,
         /// What doesn't exist.
         missing: Vec<ResourceName>,
+    },
+    /// The role that an access point should authenticate by doesn't trust its environment.
+    #[error("`{role}` is not trusted for {trusted_role}: {obstacle}")]
+    RoleNotTrusted {
+        /// The role.
+        role: RamRoleName,
+        /// The environment.
+        trusted_role: TrustedRole,
+        /// What stands in the way.
+        obstacle: Obstacle,
     },
     /// Others hold what should be deleted.
     #[error("`{resource}` is in use by {}", count(*total, "resource"))]
@@ -164,6 +176,9 @@ fn judge(catalog: &Catalog, request: &Request) -> Result<Event, Rejection> {
             update_network_rule(catalog, request, target, patch)
         }
         Command::DeleteNetworkRule(target) => delete_network_rule(catalog, target),
+        Command::CreateRamRole(new) => create_ram_role(catalog, request, new),
+        Command::UpdateRamRole(target, patch) => update_ram_role(catalog, request, target, patch),
+        Command::DeleteRamRole(target) => delete_ram_role(catalog, target),
     }?;
     Ok(Event {
         sequence: catalog.revision() + 1,
@@ -191,6 +206,8 @@ impl Command {
             Self::UpdateNetworkRule(target, _) | Self::DeleteNetworkRule(target) => {
                 &target.name.location.account
             }
+            Self::CreateRamRole(new) => &new.name.account,
+            Self::UpdateRamRole(target, _) | Self::DeleteRamRole(target) => &target.name.account,
         }
     }
 }
@@ -228,7 +245,7 @@ fn create_access_point(
     if catalog.access_point(&new.name).is_some() {
         return Err(Rejection::AlreadyExists(resource()));
     }
-    check_policies(catalog, &new.name, &new.policies)?;
+    check_what_it_names(catalog, new)?;
     Ok(Change::AccessPointCreated(Arc::new(AccessPoint {
         name: new.name.clone(),
         header: new_header(catalog, request, &new.description),
@@ -238,17 +255,43 @@ fn create_access_point(
     })))
 }
 
-fn check_policies(
+/// A role must be there, as all policies must, and trust its environment.
+fn check_what_it_names(catalog: &Catalog, new: &NewAccessPoint) -> Result<(), Rejection> {
+    let missing = missing_policies(catalog, &new.name, &new.policies);
+    let Some((role, trusted_role)) = new.authentication.role(&new.name) else {
+        return check_references(&new.name, missing);
+    };
+    let Some(found) = catalog.ram_role(&role) else {
+        let role = iter::once(ResourceName::RamRole(role));
+        return check_references(&new.name, role.chain(missing));
+    };
+    check_references(&new.name, missing)?;
+    match found.trust(trusted_role) {
+        Trust::Trusted => Ok(()),
+        Trust::Untrusted(obstacle) => {
+            let obstacle = obstacle.clone();
+            Err(Rejection::RoleNotTrusted { role, trusted_role, obstacle })
+        }
+    }
+}
+
+fn missing_policies(
     catalog: &Catalog,
     access_point: &AccessPointName,
     policies: &PolicyIds,
-) -> Result<(), Rejection> {
-    let missing: Vec<_> = policies
+) -> impl Iterator<Item = ResourceName> {
+    policies
         .iter()
         .map(|id| PolicyName { location: access_point.location.clone(), id: id.clone() })
         .filter(|name| catalog.policy(name).is_none())
         .map(ResourceName::Policy)
-        .collect();
+}
+
+fn check_references(
+    access_point: &AccessPointName,
+    missing: impl Iterator<Item = ResourceName>,
+) -> Result<(), Rejection> {
+    let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -276,7 +319,7 @@ fn update_access_point(
     let found = find_access_point(catalog, target)?;
     let AccessPointPatch { description, policies } = patch;
     if let Some(policies) = policies {
-        check_policies(catalog, &found.name, policies)?;
+        check_references(&found.name, missing_policies(catalog, &found.name, policies))?;
     }
     Ok(Change::AccessPointUpdated(Arc::new(AccessPoint {
         header: changed_header(catalog, request, &found.header, description.as_ref()),
@@ -421,6 +464,55 @@ fn delete_network_rule(
     Ok(Change::NetworkRuleDeleted(Gone { name: target.name.clone(), uid: found.header.uid }))
 }
 
+fn create_ram_role(
+    catalog: &Catalog,
+    request: &Request,
+    new: &NewRamRole,
+) -> Result<Change, Rejection> {
+    if catalog.ram_role(&new.name).is_some() {
+        return Err(Rejection::AlreadyExists(ResourceName::RamRole(new.name.clone())));
+    }
+    Ok(Change::RamRoleCreated(Arc::new(RamRole {
+        name: new.name.clone(),
+        header: new_header(catalog, request, &new.description),
+        trust_policy: new.trust_policy.clone(),
+    })))
+}
+
+/// Changes a role; access points that it doesn't trust any more stay, and are denied.
+fn update_ram_role(
+    catalog: &Catalog,
+    request: &Request,
+    target: &Target<RamRoleName>,
+    patch: &RamRolePatch,
+) -> Result<Change, Rejection> {
+    let found = find_ram_role(catalog, target)?;
+    let RamRolePatch { description, trust_policy } = patch;
+    Ok(Change::RamRoleUpdated(Arc::new(RamRole {
+        name: found.name.clone(),
+        header: changed_header(catalog, request, &found.header, description.as_ref()),
+        trust_policy: trust_policy.as_ref().unwrap_or(&found.trust_policy).clone(),
+    })))
+}
+
+fn delete_ram_role(catalog: &Catalog, target: &Target<RamRoleName>) -> Result<Change, Rejection> {
+    let found = find_ram_role(catalog, target)?;
+    let holders = catalog.holders_of_role(&target.name);
+    let resource = || ResourceName::RamRole(target.name.clone());
+    check_unused(holders, ResourceName::AccessPoint, resource)?;
+    Ok(Change::RamRoleDeleted(Gone { name: target.name.clone(), uid: found.header.uid }))
+}
+
+fn find_ram_role<'a>(
+    catalog: &'a Catalog,
+    target: &Target<RamRoleName>,
+) -> Result<&'a RamRole, Rejection> {
+    let resource = || ResourceName::RamRole(target.name.clone());
+    let found = catalog.ram_role(&target.name).ok_or_else(|| Rejection::NotFound(resource()))?;
+    check_etag(target.etag.as_deref(), &found.header, resource)?;
+    Ok(found)
+}
+
 fn check_etag(
     given: Option<&str>,
     header: &Header,
@@ -447,6 +539,9 @@ fn check_unused<N: Clone + Ord>(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod roles;
 
 #[cfg(test)]
 mod repeats;

@@ -49,6 +49,8 @@ pub enum DenyReason {
     AccessPointNotFound,
     /// The access point is suspended.
     AccessPointSuspended,
+    /// The access point's RAM role doesn't trust its environment, or isn't there.
+    RoleNotTrusted,
     /// No policy has that scope.
     ScopeNotCovered,
     /// No policy of that scope permits the action on that kind of resource.
@@ -61,9 +63,10 @@ pub enum DenyReason {
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::AccessPointNotFound,
         Self::AccessPointSuspended,
+        Self::RoleNotTrusted,
         Self::ScopeNotCovered,
         Self::ActionNotPermitted,
         Self::ResourceNotCovered,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{
     access_point::AccessPoint,
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName, ResourceName},
+    name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName},
     network_rule::NetworkRule,
     policy::Policy,
+    ram_role::RamRole,
     request::RequestMark,
     resource::Uid,
     time::UnixNanos,
@@ -52,6 +53,12 @@ pub enum Change {
     NetworkRuleUpdated(Arc<NetworkRule>),
     /// A network rule was deleted.
     NetworkRuleDeleted(Gone<NetworkRuleName>),
+    /// A RAM role was created.
+    RamRoleCreated(Arc<RamRole>),
+    /// A RAM role was changed.
+    RamRoleUpdated(Arc<RamRole>),
+    /// A RAM role was deleted.
+    RamRoleDeleted(Gone<RamRoleName>),
 }
 
 /// What is gone.
@@ -80,6 +87,8 @@ impl Change {
                 &rule.name.location.account
             }
             Self::NetworkRuleDeleted(gone) => &gone.name.location.account,
+            Self::RamRoleCreated(role) | Self::RamRoleUpdated(role) => &role.name.account,
+            Self::RamRoleDeleted(gone) => &gone.name.account,
         }
     }
 
@@ -101,6 +110,10 @@ impl Change {
                 ResourceName::NetworkRule(rule.name.clone())
             }
             Self::NetworkRuleDeleted(gone) => ResourceName::NetworkRule(gone.name.clone()),
+            Self::RamRoleCreated(role) | Self::RamRoleUpdated(role) => {
+                ResourceName::RamRole(role.name.clone())
+            }
+            Self::RamRoleDeleted(gone) => ResourceName::RamRole(gone.name.clone()),
         }
     }
 }

@@ -6,11 +6,15 @@
 use std::{ops::Bound, sync::Arc};
 
 use super::{
-    access_point::{AccessPoint, AccessPointState, Authentication},
+    access_point::{AccessPoint, AccessPointState, Authentication, TrustedRole},
     catalog::{Catalog, Holders},
-    name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName},
+    name::{
+        AccessPointName, AccountName, Id, Instance, Location, NetworkRuleName, PolicyName,
+        RamRoleName,
+    },
     network_rule::NetworkRule,
     policy::Policy,
+    ram_role::RamRole,
     room::{MAX_ANSWER_BYTES, Room},
 };
 
@@ -52,6 +56,13 @@ pub struct PolicyFilter {
     pub scope: Option<Instance>,
 }
 
+/// Which RAM roles are wanted: those to which all that is given applies.
+#[derive(Clone, Debug, Default)]
+pub struct RamRoleFilter {
+    /// They are trusted for this environment.
+    pub trusted_role: Option<TrustedRole>,
+}
+
 impl Catalog {
     /// Lists access points.
     pub fn list_access_points(
@@ -63,15 +74,23 @@ impl Catalog {
         let after = AccessPointName { location: location.clone(), id: page.begin() };
         let is_wanted = |item: &&Arc<AccessPoint>| filter.wants(item);
         let id = |item: &Arc<AccessPoint>| item.name.id.clone();
-        match &filter.policy {
-            // Who holds a policy is known without looking at everybody.
-            Some(policy) => {
+        // Who holds a policy or a role is known without looking at everybody.
+        match filter {
+            AccessPointFilter { policy: Some(policy), .. } => {
                 let policy = PolicyName { location: location.clone(), id: policy.clone() };
                 let names = names_after(self.holders_of_policy(&policy), after);
                 let holders = names.filter_map(|name| self.access_point(name));
                 page.cut(holders.filter(is_wanted), id)
             }
-            None => {
+            AccessPointFilter { role: Some(role), .. } => {
+                let role = RamRoleName { account: location.account.clone(), id: role.clone() };
+                // A role has holders in every region.
+                let names = names_after(self.holders_of_role(&role), after)
+                    .take_while(|name| name.location == *location);
+                let holders = names.filter_map(|name| self.access_point(name));
+                page.cut(holders.filter(is_wanted), id)
+            }
+            AccessPointFilter { policy: None, role: None, state: _ } => {
                 let here = self
                     .access_points_after(&after)
                     .take_while(|item| item.name.location == *location);
@@ -112,6 +131,21 @@ impl Catalog {
         let here =
             self.network_rules_after(&after).take_while(|item| item.name.location == *location);
         page.cut(here, |item| item.name.id.clone())
+    }
+
+    /// Lists RAM roles.
+    pub fn list_ram_roles(
+        &self,
+        account: &AccountName,
+        filter: &RamRoleFilter,
+        page: &Page,
+    ) -> Listed<Arc<RamRole>> {
+        let after = RamRoleName { account: account.0.clone(), id: page.begin() };
+        let here = self.ram_roles_after(&after).take_while(|item| item.name.account == account.0);
+        let is_wanted = |item: &&Arc<RamRole>| {
+            filter.trusted_role.is_none_or(|trusted_role| item.trust(trusted_role).is_trusted())
+        };
+        page.cut(here.filter(is_wanted), |item| item.name.id.clone())
     }
 }
 

@@ -5,6 +5,7 @@
 //! and nothing in here can fail except by rejecting what it is given.
 
 mod distinct;
+mod json;
 pub mod name;
 pub mod network;
 pub mod pattern;
@@ -17,7 +18,9 @@ pub mod client_key;
 pub mod network_rule;
 pub mod policy;
 pub mod proof;
+pub mod ram_role;
 pub mod resource;
+pub mod trust_policy;
 
 pub mod catalog;
 pub mod command;

@@ -297,13 +297,14 @@ pub struct RamRoleName {
 }
 
 impl RamRoleName {
+    const COLLECTION: &'static str = "ramRoles";
     const FORM: &'static str = "accounts/{account}/ramRoles/{ram_role}";
 
     /// Parses the full name.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let mut parts = text.split('/');
         let account = Id(take_id(&mut parts, "accounts", "account", Self::FORM)?.into());
-        let id = Id(take_id(&mut parts, "ramRoles", "ram_role", Self::FORM)?.into());
+        let id = Id(take_id(&mut parts, Self::COLLECTION, "ram_role", Self::FORM)?.into());
         end(&mut parts, Self { account, id }, Self::FORM)
     }
 }
@@ -323,6 +324,8 @@ pub enum ResourceName {
     Policy(PolicyName),
     /// A network rule.
     NetworkRule(NetworkRuleName),
+    /// A RAM role.
+    RamRole(RamRoleName),
 }
 
 impl ResourceName {
@@ -337,6 +340,7 @@ impl ResourceName {
             Some(NetworkRuleName::COLLECTION) => {
                 NetworkRuleName::parse(text).map(Self::NetworkRule)
             }
+            Some(RamRoleName::COLLECTION) => RamRoleName::parse(text).map(Self::RamRole),
             _ => Err(wrong),
         }
     }
@@ -347,6 +351,7 @@ impl ResourceName {
             Self::AccessPoint(_) => "aap.v1.AccessPoint",
             Self::Policy(_) => "aap.v1.Policy",
             Self::NetworkRule(_) => "aap.v1.NetworkRule",
+            Self::RamRole(_) => "aap.v1.RamRole",
         }
     }
 
@@ -356,6 +361,7 @@ impl ResourceName {
             Self::AccessPoint(name) => &name.location.account,
             Self::Policy(name) => &name.location.account,
             Self::NetworkRule(name) => &name.location.account,
+            Self::RamRole(name) => &name.account,
         }
     }
 }
@@ -366,6 +372,7 @@ impl fmt::Display for ResourceName {
             Self::AccessPoint(name) => name.fmt(f),
             Self::Policy(name) => name.fmt(f),
             Self::NetworkRule(name) => name.fmt(f),
+            Self::RamRole(name) => name.fmt(f),
         }
     }
 }
@@ -433,7 +440,16 @@ mod tests {
             let text = format!("accounts/acme/regions/eu-1/{collection}/x");
             assert_eq!(ResourceName::parse(&text).unwrap().to_string(), text);
         }
-        for bad in ["", "x", "accounts/acme", "accounts/acme/regions/eu-1/policies/p/x/y"] {
+        let text = "accounts/acme/ramRoles/ECSRole";
+        let name = ResourceName::parse(text).unwrap();
+        assert_eq!((name.to_string().as_str(), name.account().as_str()), (text, "acme"));
+        for bad in [
+            "",
+            "x",
+            "accounts/acme",
+            "accounts/acme/regions/eu-1/policies/p/x/y",
+            "accounts/acme/regions/eu-1/ramRoles/ECSRole",
+        ] {
             assert!(ResourceName::parse(bad).is_err(), "{bad:?}");
         }
     }

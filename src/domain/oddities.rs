@@ -13,7 +13,9 @@ use super::{
     network_rule::NetworkRule,
     pattern::ResourcePattern,
     policy::{NetworkAccess, Policy},
+    ram_role::RamRole,
     rules::Template,
+    trust_policy::{Obstacle, Trust},
 };
 
 /// Something odd about what a change leaves.
@@ -31,6 +33,10 @@ pub enum Oddity {
     PatternWithoutPermission(ResourcePattern),
     /// A rule can't match in the policy's scope.
     RuleCannotMatch(Id),
+    /// A role trusts none of the environments.
+    TrustsNone(Obstacle),
+    /// A role may be assumed by somebody else, too.
+    FurtherPrincipal(Box<str>),
     /// A role's name is not what roles of its type are called.
     UnusualRoleName(Id),
 }
@@ -53,6 +59,10 @@ impl fmt::Display for Oddity {
                 "names `{id}`, which can't match: a dedicated instance is reached over its private \
                  network alone"
             ),
+            Self::TrustsNone(obstacle) => {
+                write!(f, "trusts no environment that access points have: {obstacle}")
+            }
+            Self::FurtherPrincipal(name) => write!(f, "lets `{name}` assume the role, too"),
             Self::UnusualRoleName(id) => {
                 write!(f, "is `{id}`, but a worker node's role begins with `{WORKER_ROLE_PREFIX}`")
             }
@@ -69,12 +79,14 @@ pub fn oddities(after: &Catalog, change: &Change) -> Vec<Oddity> {
         Change::AccessPointCreated(access_point) => in_access_point(access_point),
         Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => in_policy(after, policy),
         Change::NetworkRuleCreated(rule) | Change::NetworkRuleUpdated(rule) => in_rule(rule),
+        Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => in_role(role),
         Change::AccessPointUpdated(_)
         | Change::AccessPointSuspended(_)
         | Change::AccessPointResumed(_)
         | Change::AccessPointDeleted(_)
         | Change::PolicyDeleted(_)
-        | Change::NetworkRuleDeleted(_) => Vec::new(),
+        | Change::NetworkRuleDeleted(_)
+        | Change::RamRoleDeleted(_) => Vec::new(),
     }
 }
 
@@ -126,22 +138,32 @@ fn in_rule(rule: &NetworkRule) -> Vec<Oddity> {
     wide.map(Oddity::EveryAddress).collect()
 }
 
+fn in_role(role: &RamRole) -> Vec<Oddity> {
+    let mut oddities = Vec::new();
+    if !TrustedRole::ALL.iter().any(|trusted_role| role.trust(*trusted_role).is_trusted())
+        && let Trust::Untrusted(obstacle) = role.trust(TrustedRole::EcsInstance)
+    {
+        oddities.push(Oddity::TrustsNone(obstacle.clone()));
+    }
+    let further = role.trust_policy.further_principals();
+    oddities.extend(further.map(|name| Oddity::FurtherPrincipal(name.into())));
+    oddities
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::{
         command::Command,
         testing::{
-            World, create_access_point, create_network_rule, create_policy, suspend_access_point,
+            World, as_update, by_role, create_access_point, create_network_rule, create_policy,
+            create_ram_role, create_ram_role_with, suspend_access_point,
         },
     };
 
     /// The same access point, authenticated as a worker node by a role.
     fn as_worker(command: Command, role: &str) -> Command {
-        let Command::CreateAccessPoint(mut new) = command else { panic!("{command:?}") };
-        let (trusted_role, role) = (TrustedRole::AckWorker, Id::parse(role).unwrap());
-        new.authentication = Authentication::RamRole { trusted_role, role };
-        Command::CreateAccessPoint(new)
+        by_role(command, TrustedRole::AckWorker, role)
     }
 
     /// What is odd about what a command leaves, in a world with one rule of each kind.
@@ -152,6 +174,8 @@ mod tests {
             create_network_rule("vpc", "vpc-1", "10.0.0.0/8"),
             create_policy("p", "shared", "SECRET_USER", "secret/a", "public"),
             create_access_point("a", "p"),
+            create_ram_role("ECSRole", "ecs"),
+            create_ram_role("KubernetesWorkerRole-1", "ecs"),
         ]);
         let event = world.carry_out(command);
         let texts = oddities(&world.catalog, &event.change).into_iter().map(|odd| odd.to_string());
@@ -201,6 +225,15 @@ mod tests {
                     .to_owned(),
             ),
             (suspend_access_point("a"), String::new()),
+            (create_ram_role("r", "ecs fc"), String::new()),
+            (
+                create_ram_role("r", "oss ecs"),
+                "lets `oss.aliyuncs.com` assume the role, too".to_owned(),
+            ),
+            (
+                as_update(create_ram_role_with("ECSRole", "{}")),
+                "trusts no environment that access points have: `Version` is missing".to_owned(),
+            ),
         ] {
             assert_eq!(odd(command.clone()), named, "{command:?}");
         }

@@ -2,14 +2,16 @@
 //! before they are made.
 
 use super::{
-    access_point::{AccessPoint, Authentication},
+    access_point::{AccessPoint, Authentication, TrustedRole},
     event::Change,
-    name::{Id, Location},
+    name::{Id, Location, RamRoleName},
     network::Prefix,
     network_rule::NetworkRule,
     pattern::ResourcePattern,
     policy::Policy,
+    ram_role::RamRole,
     resource::Header,
+    trust_policy::Trust,
 };
 
 /// About how many bytes of changes or resources one answer has at most: clients take messages of
@@ -23,6 +25,8 @@ const AROUND_IDS: usize = 40;
 /// The most characters that an address with its prefix length has, and the field's key.
 const IPV4: usize = 20;
 const IPV6: usize = 45;
+/// What a sentence about a role's trust has besides the element that it is about.
+const OBSTACLE: usize = 64;
 
 impl Change {
     /// About how many bytes it takes in a message; rather more than fewer.
@@ -39,6 +43,8 @@ impl Change {
             Self::AccessPointDeleted(gone) => of_name(&gone.name.location, &gone.name.id),
             Self::PolicyDeleted(gone) => of_name(&gone.name.location, &gone.name.id),
             Self::NetworkRuleDeleted(gone) => of_name(&gone.name.location, &gone.name.id),
+            Self::RamRoleCreated(role) | Self::RamRoleUpdated(role) => role.approximate_bytes(),
+            Self::RamRoleDeleted(gone) => of_role_name(&gone.name),
         }
     }
 }
@@ -78,6 +84,24 @@ impl Room for NetworkRule {
         let addresses: usize = addresses.iter().map(address).sum();
         of_header(&name.location, &name.id, header) + addresses
     }
+}
+
+impl Room for RamRole {
+    fn approximate_bytes(&self) -> usize {
+        let Self { name, header, trust_policy } = self;
+        let obstacles = TrustedRole::ALL.map(|trusted_role| match self.trust(trusted_role) {
+            Trust::Trusted => OBSTACLE,
+            Trust::Untrusted(obstacle) => OBSTACLE + obstacle.element.len(),
+        });
+        let obstacles: usize = obstacles.into_iter().sum();
+        let texts = header.description.as_str().len() + trust_policy.as_str().len();
+        FIXED + of_role_name(name) + texts + obstacles
+    }
+}
+
+fn of_role_name(name: &RamRoleName) -> usize {
+    let RamRoleName { account, id } = name;
+    account.as_str().len() + id.as_str().len() + AROUND_IDS
 }
 
 fn of_header(location: &Location, id: &Id, header: &Header) -> usize {

@@ -14,7 +14,9 @@ use super::{
     check::{Check, Subject},
     decision::{Decision, Denial, DenyReason, Grant},
     event::{Change, Event},
-    name::{AccessPointRef, Instance, Location, LocationRef, NetworkRuleName, PolicyName},
+    name::{
+        AccessPointRef, Instance, Location, LocationRef, NetworkRuleName, PolicyName, RamRoleName,
+    },
     network::{ComparableAddress, Origin},
     network_rule::NetworkRule,
     pattern::Resource,
@@ -41,7 +43,17 @@ pub struct Rulebook {
 struct Subscriber {
     uid: Uid,
     state: AccessPointState,
+    role: RoleStanding,
     policies: [Option<SlotId>; PolicyIds::MAX],
+}
+
+/// Whether the RAM role that an access point authenticates by trusts its environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RoleStanding {
+    /// It does, or there is none to ask.
+    Good,
+    /// It doesn't, or isn't there.
+    NotTrusted,
 }
 
 /// A policy as a check sees it.
@@ -110,6 +122,9 @@ impl Rulebook {
         };
         if subscriber.state == AccessPointState::Suspended {
             return Judgement::denied(DenyReason::AccessPointSuspended, Some(subscriber.uid));
+        }
+        if subscriber.role == RoleStanding::NotTrusted {
+            return Judgement::denied(DenyReason::RoleNotTrusted, Some(subscriber.uid));
         }
         let decision = self.decide_by_policies(subscriber, check);
         Judgement { decision, access_point: Some(subscriber.uid) }
@@ -254,7 +269,9 @@ impl Rulebook {
             Change::AccessPointCreated(access_point)
             | Change::AccessPointUpdated(access_point)
             | Change::AccessPointSuspended(access_point)
-            | Change::AccessPointResumed(access_point) => self.put_access_point(access_point),
+            | Change::AccessPointResumed(access_point) => {
+                self.put_access_point(access_point, catalog);
+            }
             Change::AccessPointDeleted(gone) => {
                 self.access_points.remove_mut(gone.name.to_string().as_str());
             }
@@ -273,6 +290,10 @@ impl Rulebook {
                 }
             }
             Change::NetworkRuleDeleted(gone) => self.rules.remove(&gone.name),
+            Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => {
+                self.put_holders_of_role(&role.name, catalog);
+            }
+            Change::RamRoleDeleted(gone) => self.put_holders_of_role(&gone.name, catalog),
         }
     }
 
@@ -287,13 +308,24 @@ impl Rulebook {
         self.rules.put(rule.name.clone(), Arc::new(compiled));
     }
 
-    fn put_access_point(&mut self, access_point: &AccessPoint) {
+    fn put_holders_of_role(&mut self, role: &RamRoleName, catalog: &Catalog) {
+        let holders = catalog.holders_of_role(role);
+        for holder in holders.into_iter().flatten().filter_map(|name| catalog.access_point(name)) {
+            self.put_access_point(holder, catalog);
+        }
+    }
+
+    fn put_access_point(&mut self, access_point: &AccessPoint, catalog: &Catalog) {
         let mut policies = [None; PolicyIds::MAX];
         for (place, id) in policies.iter_mut().zip(access_point.policies.iter()) {
             *place = self.policy_id(&access_point.name.location, id);
         }
-        let subscriber =
-            Subscriber { uid: access_point.header.uid, state: access_point.state, policies };
+        let subscriber = Subscriber {
+            uid: access_point.header.uid,
+            state: access_point.state,
+            role: RoleStanding::of(access_point, catalog),
+            policies,
+        };
         self.access_points.insert_mut(access_point.name.to_string().into(), Arc::new(subscriber));
     }
 
@@ -303,8 +335,27 @@ impl Rulebook {
     }
 }
 
+impl RoleStanding {
+    fn of(access_point: &AccessPoint, catalog: &Catalog) -> Self {
+        let Some((role, trusted_role)) = access_point.authentication.role(&access_point.name)
+        else {
+            return Self::Good;
+        };
+        match catalog.ram_role(&role) {
+            Some(role) if role.trust(trusted_role).is_trusted() => Self::Good,
+            Some(_) | None => Self::NotTrusted,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
 #[cfg(test)]
+mod roles;
+
+#[cfg(test)]
 mod properties;
+
+#[cfg(test)]
+mod removals;

@@ -12,18 +12,19 @@ pub(crate) mod reference;
 use std::{fmt, net::IpAddr};
 
 use super::{
-    access_point::{Authentication, PolicyIds},
+    access_point::{Authentication, PolicyIds, TrustedRole},
     catalog::Catalog,
     check::{ActionName, Check, InstanceText, ResourceText, Subject},
     command::{
         AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule,
-        NewPolicy, PolicyPatch, Request, Target,
+        NewPolicy, NewRamRole, PolicyPatch, RamRolePatch, Request, Target,
     },
     decide::{Rejected, Rejection, Verdict, decide},
     decision::{Decision, DenyReason},
     event::Event,
     name::{
         AccessPointName, AccessPointRef, Id, Instance, LocationRef, NetworkRuleName, PolicyName,
+        RamRoleName,
     },
     network::{NetworkKind, Origin, OriginNetwork, Prefix, VpcId},
     network_rule::Addresses,
@@ -33,6 +34,7 @@ use super::{
     rulebook::{Judgement, Rulebook},
     rules::{RulesVersion, Template},
     time::UnixNanos,
+    trust_policy::TrustPolicy,
 };
 
 /// Where names live that say nothing else.
@@ -147,6 +149,13 @@ pub(crate) fn network_rule_name(name: &str) -> NetworkRuleName {
     NetworkRuleName::parse(&resolved("networkRules", name)).unwrap()
 }
 
+/// The name of a role of the account at [`HOME`], or the full name of another one.
+pub(crate) fn ram_role_name(name: &str) -> RamRoleName {
+    let is_full = name.contains('/');
+    let full = if is_full { name.to_owned() } else { format!("accounts/acme/ramRoles/{name}") };
+    RamRoleName::parse(&full).unwrap()
+}
+
 fn ids(list: &str) -> Vec<Id> {
     list.split_whitespace().map(|id| Id::parse(id).unwrap()).collect()
 }
@@ -158,6 +167,36 @@ pub(crate) fn create_access_point(name: &str, policies: &str) -> Command {
         description: Description::default(),
         authentication: Authentication::ClientKey,
         policies: PolicyIds::new(ids(policies)).unwrap(),
+    })
+}
+
+/// The same access point, authenticated by a role.
+pub(crate) fn by_role(command: Command, trusted_role: TrustedRole, role: &str) -> Command {
+    let Command::CreateAccessPoint(mut new) = command else { panic!("{command:?}") };
+    new.authentication = Authentication::RamRole { trusted_role, role: Id::parse(role).unwrap() };
+    Command::CreateAccessPoint(new)
+}
+
+/// A role whose trust policy names these services: `ecs`, `fc`, or others.
+pub(crate) fn create_ram_role(name: &str, services: &str) -> Command {
+    let named = services.split_whitespace().map(|service| format!("\"{service}.aliyuncs.com\""));
+    let named: Vec<_> = named.collect();
+    // Nobody at all would not be understood.
+    let named = if named.is_empty() { "\"nobody\"".to_owned() } else { named.join(",") };
+    create_ram_role_with(
+        name,
+        &format!(
+            r#"{{"Version":"1","Statement":[{{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{{"Service":[{named}]}}}}]}}"#
+        ),
+    )
+}
+
+/// A role with a trust policy.
+pub(crate) fn create_ram_role_with(name: &str, document: &str) -> Command {
+    Command::CreateRamRole(NewRamRole {
+        name: ram_role_name(name),
+        description: Description::default(),
+        trust_policy: TrustPolicy::parse(document).unwrap(),
     })
 }
 
@@ -232,6 +271,10 @@ pub(crate) fn delete_network_rule(name: &str) -> Command {
     Command::DeleteNetworkRule(Target { name: network_rule_name(name), etag: None })
 }
 
+pub(crate) fn delete_ram_role(name: &str) -> Command {
+    Command::DeleteRamRole(Target { name: ram_role_name(name), etag: None })
+}
+
 pub(crate) fn suspend_access_point(name: &str) -> Command {
     Command::SuspendAccessPoint(Target { name: access_point_name(name), etag: None })
 }
@@ -262,6 +305,11 @@ pub(crate) fn as_update(command: Command) -> Command {
             let (description, addresses) = (Some(description), Some(addresses));
             let patch = NetworkRulePatch { description, addresses };
             Command::UpdateNetworkRule(Target { name, etag: None }, patch)
+        }
+        Command::CreateRamRole(NewRamRole { name, description, trust_policy }) => {
+            let (description, trust_policy) = (Some(description), Some(trust_policy));
+            let patch = RamRolePatch { description, trust_policy };
+            Command::UpdateRamRole(Target { name, etag: None }, patch)
         }
         other => other,
     }

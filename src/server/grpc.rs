@@ -10,7 +10,8 @@ use tonic::{
 
 use crate::{
     api::{
-        self, AccessPoints, Audit, Authorization, Changes, Policies, Services, admission::Admission,
+        self, AccessPoints, Audit, Authorization, Changes, Policies, RamRoles, Services,
+        admission::Admission,
     },
     audit::log::AuditLog,
     clock::Clock,
@@ -121,6 +122,7 @@ impl Doors {
         let services = Services {
             access_points: AccessPoints::new(self.manager.clone()),
             policies: Policies::new(self.manager.clone()),
+            ram_roles: RamRoles::new(self.manager.clone()),
             changes: self.changes.clone(),
             authorization: Authorization::new(
                 checker,

@@ -12,7 +12,12 @@ use crate::{audit::log::AuditCondition, store::writer::JournalCondition};
 /// Services that need the audit log.
 const RECORDING: &[&str] = &["aap.v1.AuthorizationService"];
 /// Services that need the journal.
-const CHANGING: &[&str] = &["aap.v1.AccessPointService", "aap.v1.PolicyService"];
+const CHANGING: &[&str] = &[
+    "aap.v1.AccessPointService",
+    "aap.v1.PolicyService",
+    "aap.v1.RamRoleService",
+    "aap.v1.ChangeService",
+];
 /// Services that only read.
 const READING: &[&str] = &["aap.v1.AuditService"];
 /// The server as a whole.

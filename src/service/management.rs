@@ -1,4 +1,4 @@
-//! Reading and changing access points, policies and network rules.
+//! Reading and changing access points, policies, network rules and RAM roles.
 
 use std::sync::Arc;
 
@@ -8,9 +8,13 @@ use crate::{
         access_point::AccessPoint,
         command::{Batch, Command},
         event::Event,
-        name::{AccessPointName, AccountName, Location, NetworkRuleName, PolicyName, ResourceName},
+        name::{
+            AccessPointName, AccountName, Location, NetworkRuleName, PolicyName, RamRoleName,
+            ResourceName,
+        },
         network_rule::NetworkRule,
         policy::Policy,
+        ram_role::RamRole,
         request::RequestMark,
         resource::Uid,
     },
@@ -87,6 +91,16 @@ impl Manager {
     ) -> Result<Arc<NetworkRule>, ManageError> {
         let found = self.published.load().catalog.network_rule(name).cloned();
         visible(caller, found, || ResourceName::NetworkRule(name.clone()))
+    }
+
+    /// Reads a RAM role.
+    pub fn ram_role(
+        &self,
+        caller: &Caller,
+        name: &RamRoleName,
+    ) -> Result<Arc<RamRole>, ManageError> {
+        let found = self.published.load().catalog.ram_role(name).cloned();
+        visible(caller, found, || ResourceName::RamRole(name.clone()))
     }
 
     /// The state as of now, for lists.

@@ -13,6 +13,7 @@ use crate::domain::{
     event::{Change, Event},
     network_rule::NetworkRule,
     policy::Policy,
+    ram_role::RamRole,
     resource::{Description, Header},
     testing::{World, create_network_rule, delete_network_rule},
     time::UnixNanos,
@@ -71,6 +72,9 @@ fn with_details(event: &Event, details: &Details) -> Event {
     let rule = |changed: &Arc<NetworkRule>| {
         Arc::new(NetworkRule { header: header(&changed.header), ..NetworkRule::clone(changed) })
     };
+    let role = |changed: &Arc<RamRole>| {
+        Arc::new(RamRole { header: header(&changed.header), ..RamRole::clone(changed) })
+    };
     let change = match &event.change {
         Change::AccessPointCreated(it) => Change::AccessPointCreated(access_point(it)),
         Change::AccessPointUpdated(it) => Change::AccessPointUpdated(access_point(it)),
@@ -80,9 +84,12 @@ fn with_details(event: &Event, details: &Details) -> Event {
         Change::PolicyUpdated(it) => Change::PolicyUpdated(policy(it)),
         Change::NetworkRuleCreated(it) => Change::NetworkRuleCreated(rule(it)),
         Change::NetworkRuleUpdated(it) => Change::NetworkRuleUpdated(rule(it)),
+        Change::RamRoleCreated(it) => Change::RamRoleCreated(role(it)),
+        Change::RamRoleUpdated(it) => Change::RamRoleUpdated(role(it)),
         gone @ (Change::AccessPointDeleted(_)
         | Change::PolicyDeleted(_)
-        | Change::NetworkRuleDeleted(_)) => gone.clone(),
+        | Change::NetworkRuleDeleted(_)
+        | Change::RamRoleDeleted(_)) => gone.clone(),
     };
     Event { time: *time, change, ..event.clone() }
 }

@@ -96,7 +96,7 @@ async fn an_update_changes_what_its_mask_names() {
     let expected = pb::Policy {
         resources: vec!["secret/other".into()],
         etag: updated.etag.clone(),
-        revision: before.revision + 2,
+        revision: before.revision + 3,
         update_time: updated.update_time,
         ..before
     };

@@ -33,7 +33,7 @@ async fn the_pages_example_allows_its_application_from_its_network() {
             nearest_policy: String::new(),
             rules_version: 1,
         };
-        assert_eq!((answered.decision, answered.revision), (Some(decision), 3), "{resource}");
+        assert_eq!((answered.decision, answered.revision), (Some(decision), 4), "{resource}");
     }
     server.stop().await;
 }
@@ -164,7 +164,7 @@ async fn a_batch_is_answered_in_order_at_one_revision() {
         });
         let answer = enforcer.batch_check_access(ask_all(checks.collect())).await.unwrap();
         let answer = answer.into_inner();
-        assert_eq!((answer.results.len(), answer.revision), (size, 3));
+        assert_eq!((answer.results.len(), answer.revision), (size, 4));
         let first = answer.results[0].receipt.as_ref().unwrap().sequence;
         for (place, result) in answer.results.iter().enumerate() {
             let receipt = result.receipt.as_ref().unwrap();

@@ -14,7 +14,7 @@ use tonic_health::ServingStatus;
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, VIEWER, clients,
     methods::METHODS,
-    server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, POLICIES, WHOLE},
+    server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, CHANGES, POLICIES, RAM_ROLES, WHOLE},
     watching::{self, Watch},
     world,
 };
@@ -175,7 +175,8 @@ async fn reflection_tells_everybody_all_services_with_their_comments() {
     let server = TestServer::start().await;
     for (services, files) in [reflection!(v1, server), reflection!(v1alpha, server)] {
         let services: BTreeSet<_> = services.iter().map(String::as_str).collect();
-        for service in [ACCESS_POINTS, POLICIES, AUTHORIZATION, AUDIT, "grpc.health.v1.Health"] {
+        let own = [ACCESS_POINTS, POLICIES, RAM_ROLES, CHANGES, AUTHORIZATION, AUDIT];
+        for service in own.into_iter().chain(["grpc.health.v1.Health"]) {
             assert!(services.contains(service), "{service} is not in {services:?}");
         }
         let file = files.iter().map(|bytes| FileDescriptorProto::decode(&bytes[..]).unwrap());
@@ -193,7 +194,7 @@ async fn reflection_tells_everybody_all_services_with_their_comments() {
 #[tokio::test]
 async fn health_is_told_for_each_service_and_for_the_whole() {
     let server = TestServer::start().await;
-    for service in [WHOLE, ACCESS_POINTS, POLICIES, AUTHORIZATION, AUDIT] {
+    for service in [WHOLE, ACCESS_POINTS, POLICIES, RAM_ROLES, CHANGES, AUTHORIZATION, AUDIT] {
         server.wait_for_health(service, ServingStatus::Serving).await;
         assert_eq!(server.health(service).await, ServingStatus::Serving as i32, "{service}");
     }

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use aap::{
     api::pb::{
-        self, ErrorReason, network_rule::Kind, requested_change::Change as Requested,
-        watch_audit_records_request::Start,
+        self, ErrorReason, access_point::Authentication, network_rule::Kind,
+        requested_change::Change as Requested, watch_audit_records_request::Start,
     },
     audit::log::Options,
     store::space::Reserve,
@@ -122,6 +122,11 @@ async fn what_is_wrong(page: &mut Page, server: &TestServer) {
     let rule = world::new_rule("r", world::vpc(""), &["10.0.0.0/33"]);
     let refusal = refused(admin.policies().create_network_rule(rule).await);
     page.add("CreateNetworkRule with everything wrong", &refusal);
+    let mut role = world::new_role("r", &["ecs"]);
+    role.ram_role.as_mut().unwrap().trust_policy =
+        "{\"Version\": \"1\", \"Version\": \"1\"}".into();
+    let refusal = refused(admin.ram_roles().create_ram_role(role).await);
+    page.add("CreateRamRole with a trust policy that says something twice", &refusal);
     let refusal = refused(enforcer.authorization().batch_check_access(ask_all(vec![])).await);
     page.add("BatchCheckAccess without a check", &refusal);
     let wrong = pb::Check { action: "?".into(), instance: String::new(), ..world::allowed() };
@@ -175,6 +180,7 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
     let access_point = world::new_access_point("new", &["gone", "RAMPolicy", "Gone"]);
     let refusal = refused(admin.access_points().create_access_point(access_point).await);
     page.add("CreateAccessPoint with policies that are not there", &refusal);
+    what_roles_can_not(page, &admin).await;
     let refusal =
         refused(admin.policies().delete_network_rule(world::delete_rule("Network")).await);
     page.add("DeleteNetworkRule of what a policy holds", &refusal);
@@ -199,6 +205,22 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
     let policy = world::new_policy("p", &["secret/a"], &["Network", "Private"]);
     let refusal = refused(admin.policies().create_policy(policy).await);
     page.add("CreatePolicy for the shared KMS with a private rule", &refusal);
+}
+
+async fn what_roles_can_not(page: &mut Page, admin: &Client) {
+    let mut new = world::new_access_point("new", &["RAMPolicy"]);
+    new.access_point.as_mut().unwrap().authentication = Some(world::ecs_role("Gone"));
+    let refusal = refused(admin.access_points().create_access_point(new.clone()).await);
+    page.add("CreateAccessPoint with a RAM role that is not there", &refusal);
+    let mut function = world::ecs_role("ECSRole");
+    if let Authentication::RamRole(role) = &mut function {
+        role.trusted_role = pb::TrustedRole::FunctionCompute.into();
+    }
+    new.access_point.as_mut().unwrap().authentication = Some(function);
+    let refusal = refused(admin.access_points().create_access_point(new).await);
+    page.add("CreateAccessPoint with a RAM role that does not trust its environment", &refusal);
+    let refusal = refused(admin.ram_roles().delete_ram_role(world::delete_role("ECSRole")).await);
+    page.add("DeleteRamRole of what an access point holds", &refusal);
 }
 
 async fn what_many_changes_can_not(page: &mut Page, admin: &Client) {

@@ -51,7 +51,14 @@ async fn the_changes_of_an_account_are_listed_the_last_one_first() {
     enter_history(&server).await;
     let admin = server.client(ADMIN);
     let all = listed(&admin, list(ACME)).await;
-    let by_all = ["6 second-admin ", "4 second-admin create-p", "3 admin ", "2 admin ", "1 admin "];
+    let by_all = [
+        "7 second-admin ",
+        "5 second-admin create-p",
+        "4 admin ",
+        "3 admin ",
+        "2 admin ",
+        "1 admin ",
+    ];
     assert_eq!(lines(&all.changes), by_all);
     assert_eq!(all.next_page_token, "");
     let Some(Change::PolicyDeleted(gone)) = &all.changes[0].change else { panic!() };
@@ -114,10 +121,10 @@ async fn a_watch_has_every_change_once_in_order_also_across_a_restart() {
     enter_history(&server).await;
     let admin = server.client(ADMIN);
     let mut watch = Changes::from(&admin, ACME, 2).await;
-    let before = watch.all_through(6).await;
+    let before = watch.all_through(7).await;
     assert_eq!(
         lines(&before),
-        ["2 admin ", "3 admin ", "4 second-admin create-p", "6 second-admin "]
+        ["2 admin ", "3 admin ", "4 admin ", "5 second-admin create-p", "7 second-admin "]
     );
     let mut end = Changes::from_end(&admin, MINE).await;
     let policy = world::new_policy("q", &["secret/a"], &[]);
@@ -149,7 +156,7 @@ async fn a_watch_sees_the_accounts_that_its_caller_is_bound_to() {
     let other = server.client(OTHER_ADMIN);
     for parent in [OTHER, MINE] {
         let mut watch = Changes::from(&other, parent, 1).await;
-        assert_eq!(lines(&watch.all_through(6).await), ["5 other-admin "], "{parent}");
+        assert_eq!(lines(&watch.all_through(7).await), ["6 other-admin "], "{parent}");
     }
     let start = || Start::FromRevision(1);
     for parent in [ACME, "accounts/nobody"] {
@@ -165,9 +172,9 @@ async fn a_watch_begins_where_the_journal_is() {
     enter_history(&server).await;
     let admin = server.client(ADMIN);
     let begin = |start| Changes::begin(&admin, ACME, Start::FromRevision(start));
-    assert_eq!(begin(7).await.unwrap().through, 6);
-    let refusal = Refusal::of(&begin(8).await.unwrap_err());
-    refusal.is(Code::OutOfRange, "SEQUENCE_OUT_OF_RANGE").has("last", "6").has("first", "1");
+    assert_eq!(begin(8).await.unwrap().through, 7);
+    let refusal = Refusal::of(&begin(9).await.unwrap_err());
+    refusal.is(Code::OutOfRange, "SEQUENCE_OUT_OF_RANGE").has("last", "7").has("first", "1");
     let refusal = Refusal::of(&begin(0).await.unwrap_err());
     assert_eq!(refusal.is(Code::InvalidArgument, "INVALID_FIELDS").paths(), ["from_revision"]);
     let request = pb::WatchChangesRequest { parent: ACME.into(), start: None };

@@ -32,5 +32,6 @@ mod program;
 mod refusing;
 mod reloading;
 mod replay;
+mod roles;
 mod streaming;
 mod watching;

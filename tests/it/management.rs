@@ -41,7 +41,8 @@ async fn an_access_point_is_created_read_and_deleted() {
     let admin = server.client(ADMIN);
     let mut access_points = admin.access_points();
     create_policies(&admin, &["one", "two"]).await;
-    let cases = [(3, "role", world::ecs_role("ECSRole")), (6, "key", world::client_key())];
+    message(admin.ram_roles().create_ram_role(world::new_role("ECSRole", &["ecs"])).await);
+    let cases = [(4, "role", world::ecs_role("ECSRole")), (7, "key", world::client_key())];
     for (revision, id, authentication) in cases {
         let mut request = world::new_access_point(id, &["two", "one"]);
         let wanted = request.access_point.as_mut().unwrap();

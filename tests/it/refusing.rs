@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use crate::support::{
     ADMIN, Client, ENFORCER, OTHER_ADMIN, SECOND_ADMIN, TestServer, refused,
-    world::{self, HERE, THERE, access_point_name, policy_name, rule_name},
+    world::{self, HERE, THERE, access_point_name, policy_name, role_name, rule_name},
 };
 
 /// A server with the page's example in it.
@@ -295,7 +295,7 @@ async fn of_many_at_once_one_creates_and_the_others_are_told() {
 }
 
 /// How every method that names a resource refuses, with the name taken out.
-async fn refusals(admin: &Client, [access_point, policy, rule]: [&str; 3]) -> Vec<String> {
+async fn refusals(admin: &Client, [access_point, policy, rule, role]: [&str; 4]) -> Vec<String> {
     let (mut access_points, mut policies) = (admin.access_points(), admin.policies());
     let mut told = Vec::new();
     let mut tell = |status: Status, name: &str| {
@@ -330,6 +330,14 @@ async fn refusals(admin: &Client, [access_point, policy, rule]: [&str; 3]) -> Ve
     tell(policies.get_network_rule(get).await.unwrap_err(), rule);
     let delete = pb::DeleteNetworkRuleRequest { name: name(), ..Default::default() };
     tell(policies.delete_network_rule(delete).await.unwrap_err(), rule);
+    let (mut roles, name) = (admin.ram_roles(), || role.to_owned());
+    let get = pb::GetRamRoleRequest { name: name() };
+    tell(roles.get_ram_role(get).await.unwrap_err(), role);
+    let delete = pb::DeleteRamRoleRequest { name: name(), ..Default::default() };
+    tell(roles.delete_ram_role(delete).await.unwrap_err(), role);
+    let mut update = world::update_role("", &[]);
+    update.ram_role.as_mut().unwrap().name = name();
+    tell(roles.update_ram_role(update).await.unwrap_err(), role);
     told
 }
 
@@ -338,10 +346,15 @@ async fn what_is_anothers_looks_like_what_is_not_there() {
     let server = start().await;
     let other = server.client(OTHER_ADMIN);
     // `other` is a letter longer than `acme`, so its own missing ids are a letter shorter.
-    let theirs = [access_point_name("app"), policy_name("RAMPolicy"), rule_name("Network")];
-    let missing = [access_point_name("apq"), policy_name("RAMPolicz"), rule_name("Networl")];
-    let own = ["accessPoints/ap", "policies/RAMPolic", "networkRules/Networ"];
-    let own = own.map(|rest| format!("{THERE}/{rest}"));
+    let theirs = ["app", "RAMPolicy", "Network", "ECSRole"];
+    let missing = ["apq", "RAMPolicz", "Networl", "ECSRolf"];
+    let full = |[access_point, policy, rule, role]: [&str; 4]| {
+        let (access_point, policy) = (access_point_name(access_point), policy_name(policy));
+        [access_point, policy, rule_name(rule), role_name(role)]
+    };
+    let (theirs, missing) = (full(theirs), full(missing));
+    let own = ["ap", "RAMPolic", "Networ", "ECSRol"];
+    let own = full(own).map(|name| name.replacen("/acme/", "/other/", 1));
     let mut all = Vec::new();
     for set in [theirs, missing, own] {
         all.push(refusals(&other, set.each_ref().map(String::as_str)).await);
@@ -366,6 +379,15 @@ async fn what_is_anothers_looks_like_what_is_not_there() {
         let refusal = refused(other.policies().create_policy(create(parent)).await);
         refusal.is(Code::NotFound, "RESOURCE_NOT_FOUND").has("resource", parent);
         assert_eq!(refusal.message, format!("`{parent}` is not found"));
+    }
+    for parent in ["accounts/acme", "accounts/nobody"] {
+        let mut request = world::new_role("r", &["ecs"]);
+        request.parent = parent.into();
+        let refusal = refused(other.ram_roles().create_ram_role(request).await);
+        refusal.is(Code::NotFound, "RESOURCE_NOT_FOUND").has("resource", parent);
+        let list = pb::ListRamRolesRequest { parent: parent.into(), ..Default::default() };
+        let refusal = refused(other.ram_roles().list_ram_roles(list).await);
+        refusal.is(Code::NotFound, "RESOURCE_NOT_FOUND").has("resource", parent);
     }
     // Nothing of it was touched.
     world::allow(&server.client(ENFORCER)).await;

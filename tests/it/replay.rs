@@ -9,7 +9,7 @@ use aap::{
         pb::{self, check::Subject as SentSubject, origin::Network},
     },
     domain::{
-        name::{AccessPointName, LocationRef, NetworkRuleName, PolicyName},
+        name::{AccessPointName, LocationRef, NetworkRuleName, PolicyName, RamRoleName},
         rules::{Action, RulesVersion},
     },
     projection::State,
@@ -22,10 +22,12 @@ use crate::support::{
     ADMIN, AUDITOR, Client, ENFORCER, Setup, TestServer,
     random::Random,
     watching::{self, Watch, check_of},
-    world::{self, HERE, access_point_name, ask, ask_all, policy_name, rule_name},
+    world::{self, HERE, access_point_name, ask, ask_all, policy_name, role_name, rule_name},
 };
 
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
+/// Few, so that they change under access points that hold them.
+const ROLES: [&str; 2] = ["r", "s"];
 const VPCS: [&str; 2] = ["vpc-1", "vpc-2"];
 const PREFIXES: [&str; 6] =
     ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "0.0.0.0/0", "2001:db8::/32", "::ffff:10.2.0.0/112"];
@@ -43,6 +45,7 @@ struct Answered {
     rules: BTreeMap<String, pb::NetworkRule>,
     policies: BTreeMap<String, pb::Policy>,
     access_points: BTreeMap<String, pb::AccessPoint>,
+    roles: BTreeMap<String, pb::RamRole>,
     /// Decision, revision and leaf hash by sequence number.
     decisions: BTreeMap<u64, (pb::Decision, u64, Vec<u8>)>,
 }
@@ -71,6 +74,21 @@ fn random_policy(random: &mut Random) -> pb::CreatePolicyRequest {
     policy.scope = random.pick(&INSTANCES[..2]).into();
     let count = 1 + random.below(3);
     policy.permissions = (0..count).map(|_| random.pick(&[1, 1, 2, 3])).collect();
+    request
+}
+
+fn random_services(random: &mut Random) -> Vec<&'static str> {
+    let all: [&[&str]; 3] = [&["ecs"], &["ecs", "fc"], &["fc"]];
+    all[random.below(3)].to_vec()
+}
+
+/// With a client key, or by a role of an ECS instance.
+fn random_access_point(random: &mut Random) -> pb::CreateAccessPointRequest {
+    let mut request = world::new_access_point(random.pick(&IDS), &some(random, &IDS));
+    if random.below(3) > 0 {
+        let access_point = request.access_point.as_mut().unwrap();
+        access_point.authentication = Some(world::ecs_role(random.pick(&ROLES)));
+    }
     request
 }
 
@@ -103,8 +121,9 @@ impl Answered {
     /// Makes one random change; most of them are refused, as they should be.
     async fn change(&mut self, random: &mut Random, admin: &Client) {
         let (mut policies, mut access_points) = (admin.policies(), admin.access_points());
+        let (mut roles, role) = (admin.ram_roles(), random.pick(&ROLES));
         let id = random.pick(&IDS);
-        let made = match random.below(14) {
+        let made = match random.below(22) {
             0..=2 => policies
                 .create_network_rule(random_rule(random))
                 .await
@@ -114,13 +133,28 @@ impl Answered {
                 .await
                 .map(|made| put(&mut self.policies, |policy| &policy.name, made)),
             7..=11 => access_points
-                .create_access_point(world::new_access_point(id, &some(random, &IDS)))
+                .create_access_point(random_access_point(random))
                 .await
                 .map(|made| put(&mut self.access_points, |access_point| &access_point.name, made)),
             12 => access_points
                 .delete_access_point(world::delete_access_point(id))
                 .await
                 .map(|_| take(&mut self.access_points, &access_point_name(id))),
+            13..=14 => roles
+                .create_ram_role(world::new_role(role, &random_services(random)))
+                .await
+                .map(|made| put(&mut self.roles, |role| &role.name, made)),
+            15..=18 => roles
+                .update_ram_role(world::update_role(role, &random_services(random)))
+                .await
+                .map(|made| {
+                    let made = made.into_inner();
+                    assert!(self.roles.insert(made.name.clone(), made).is_some());
+                }),
+            19 => roles
+                .delete_ram_role(world::delete_role(role))
+                .await
+                .map(|_| take(&mut self.roles, &role_name(role))),
             _ if random.below(2) == 0 => policies
                 .delete_policy(world::delete_policy(id))
                 .await
@@ -232,6 +266,16 @@ fn assert_is_answered(state: &State, answered: &Answered) {
     }
 }
 
+/// Asserts that a state has exactly the roles that were answered.
+fn assert_has_roles(state: &State, answered: &Answered) {
+    for id in ROLES {
+        let name = RamRoleName::parse(&role_name(id)).unwrap();
+        let role = state.catalog.ram_role(&name);
+        let role = role.map(|one| convert::ram_role::send(one, SentHeader::of(&one.header)));
+        assert_eq!(role.as_ref(), answered.roles.get(&role_name(id)));
+    }
+}
+
 /// Asserts that the server answers reads as it answered the changes.
 async fn assert_still_answered(server: &TestServer, answered: &Answered) {
     let admin = server.client(ADMIN);
@@ -250,6 +294,12 @@ async fn assert_still_answered(server: &TestServer, answered: &Answered) {
         let found = admin.access_points().get_access_point(get).await;
         let found = found.ok().map(Response::into_inner);
         assert_eq!(found.as_ref(), answered.access_points.get(&access_point_name(id)));
+    }
+    for id in ROLES {
+        let get = pb::GetRamRoleRequest { name: role_name(id) };
+        let role = admin.ram_roles().get_ram_role(get).await;
+        let role = role.ok().map(Response::into_inner);
+        assert_eq!(role.as_ref(), answered.roles.get(&role_name(id)));
     }
 }
 
@@ -282,6 +332,7 @@ async fn every_recorded_check_decides_the_same_again_and_state_is_a_fold_of_the_
     let version = RulesVersion::CURRENT;
     let states = states(&setup, version);
     assert_is_answered(states.last().unwrap(), &answered);
+    assert_has_roles(states.last().unwrap(), &answered);
     let mut outcomes = BTreeMap::new();
     for entry in &entries {
         let record = watching::record(entry);
@@ -297,5 +348,5 @@ async fn every_recorded_check_decides_the_same_again_and_state_is_a_fold_of_the_
     }
     assert!(answered.decisions.is_empty(), "every answer has its record");
     // The world was worth it: each reason came up, but for suspension, which no change leads to.
-    assert!(outcomes.len() >= 6 && outcomes.values().all(|count| *count > 10), "{outcomes:?}");
+    assert!(outcomes.len() >= 7 && outcomes.values().all(|count| *count > 10), "{outcomes:?}");
 }

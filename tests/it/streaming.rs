@@ -93,7 +93,7 @@ async fn every_check_gets_the_answer_of_a_call_of_its_own_and_a_record() {
     let (mut answered, mut last) = (0, None);
     while answered < asked {
         let answer = asking.answer().await;
-        assert_eq!(answer.revision, 3);
+        assert_eq!(answer.revision, 4);
         for result in &answer.results {
             assert_eq!(result.correlation_id, answered);
             let (decision, receipt) = decided(result);
@@ -193,14 +193,14 @@ async fn a_message_that_waits_for_a_revision_holds_up_no_other() {
         at_least_revision,
         ..message(first, vec![world::allowed()])
     };
-    asking.ask(early(1, 4)).await;
-    asking.ask(early(2, 3)).await;
+    asking.ask(early(1, 5)).await;
+    asking.ask(early(2, 4)).await;
     let answer = asking.answer().await;
-    assert_eq!((answer.results[0].correlation_id, answer.revision), (2, 3));
+    assert_eq!((answer.results[0].correlation_id, answer.revision), (2, 4));
     let policy = world::new_policy("p", &["secret/a"], &[]);
     admin.policies().create_policy(policy).await.unwrap();
     let answer = asking.answer().await;
-    assert_eq!((answer.results[0].correlation_id, answer.revision), (1, 4));
+    assert_eq!((answer.results[0].correlation_id, answer.revision), (1, 5));
     asking.ask(early(3, 1_000)).await;
     let answer = asking.answer().await;
     let failure = failed(&answer.results[0]);

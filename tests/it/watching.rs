@@ -217,8 +217,8 @@ async fn starts_and_stops_are_records() {
             previous_stop_clean: true,
         }))
     };
-    assert_eq!((&first.event, &second.event), (&start(0), &start(3)));
-    let stopped = pb::audit_record::Event::ServerStop(pb::ServerStopEvent { revision: 3 });
+    assert_eq!((&first.event, &second.event), (&start(0), &start(4)));
+    let stopped = pb::audit_record::Event::ServerStop(pb::ServerStopEvent { revision: 4 });
     assert_eq!(stop.event, Some(stopped));
     server.stop().await;
 }

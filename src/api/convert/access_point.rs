@@ -170,7 +170,8 @@ fn parse_authentication(
             Some(Authentication::ClientKey)
         }
         SentAuthentication::RamRole(pb::RamRoleAuthentication { trusted_role, role }) => {
-            let trusted_role = parse_trusted_role(violations, trusted_role);
+            let field = "access_point.ram_role.trusted_role";
+            let trusted_role = parse_trusted_role(violations, field, trusted_role);
             let field = "access_point.ram_role.role";
             let role = parse_role(violations, field, location, &role);
             Some(Authentication::RamRole { trusted_role: trusted_role?, role: role? })
@@ -178,16 +179,18 @@ fn parse_authentication(
     }
 }
 
-fn parse_trusted_role(violations: &mut Violations, trusted_role: i32) -> Option<TrustedRole> {
+/// Parses a type of environment.
+pub fn parse_trusted_role(
+    violations: &mut Violations,
+    field: &str,
+    trusted_role: i32,
+) -> Option<TrustedRole> {
     match pb::TrustedRole::try_from(trusted_role) {
         Ok(pb::TrustedRole::EcsInstance) => Some(TrustedRole::EcsInstance),
         Ok(pb::TrustedRole::AckWorker) => Some(TrustedRole::AckWorker),
         Ok(pb::TrustedRole::FunctionCompute) => Some(TrustedRole::FunctionCompute),
         Ok(pb::TrustedRole::Unspecified) | Err(_) => {
-            violations.add(
-                "access_point.ram_role.trusted_role",
-                "must be ECS_INSTANCE, ACK_WORKER or FUNCTION_COMPUTE",
-            );
+            violations.add(field, "must be ECS_INSTANCE, ACK_WORKER or FUNCTION_COMPUTE");
             None
         }
     }
@@ -266,15 +269,19 @@ fn send_authentication(location: &Location, authentication: &Authentication) -> 
         Authentication::ClientKey => SentAuthentication::ClientKey(pb::ClientKeyAuthentication {}),
         Authentication::RamRole { trusted_role, role } => {
             let role = RamRoleName { account: location.account.clone(), id: role.clone() };
-            let trusted_role = match trusted_role {
-                TrustedRole::EcsInstance => pb::TrustedRole::EcsInstance,
-                TrustedRole::AckWorker => pb::TrustedRole::AckWorker,
-                TrustedRole::FunctionCompute => pb::TrustedRole::FunctionCompute,
-            };
             SentAuthentication::RamRole(pb::RamRoleAuthentication {
-                trusted_role: trusted_role.into(),
+                trusted_role: send_trusted_role(*trusted_role).into(),
                 role: role.to_string(),
             })
         }
+    }
+}
+
+/// A type of environment as it is sent.
+pub fn send_trusted_role(trusted_role: TrustedRole) -> pb::TrustedRole {
+    match trusted_role {
+        TrustedRole::EcsInstance => pb::TrustedRole::EcsInstance,
+        TrustedRole::AckWorker => pb::TrustedRole::AckWorker,
+        TrustedRole::FunctionCompute => pb::TrustedRole::FunctionCompute,
     }
 }

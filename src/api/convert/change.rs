@@ -11,6 +11,7 @@ use crate::{
         network_rule::{Addresses, NetworkRule},
         oddities::{Oddity, oddities},
         policy::Policy,
+        ram_role::RamRole,
     },
     service::{
         history::{Progress, Start, Wanted},
@@ -22,7 +23,7 @@ use crate::{
 use super::{
     Repetition, SentHeader, Violations, access_point,
     mutation::{Mutation, read_one_of_many},
-    network_rule, policy, timestamp,
+    network_rule, policy, ram_role, timestamp,
 };
 use pb::{
     WarningReason, change::Change as SentChange, requested_change::Change as SentRequest,
@@ -134,6 +135,9 @@ fn parse(
             read.with_addresses("update_network_rule", request, masked)
         }
         SentRequest::DeleteNetworkRule(request) => read.one("delete_network_rule", request),
+        SentRequest::CreateRamRole(request) => read.one("create_ram_role", request),
+        SentRequest::UpdateRamRole(request) => read.one("update_ram_role", request),
+        SentRequest::DeleteRamRole(request) => read.one("delete_ram_role", request),
     }
 }
 
@@ -216,6 +220,8 @@ fn send_oddity(path: &str, odd: &Oddity) -> pb::Warning {
         Oddity::RuleCannotMatch(_) => {
             (WarningReason::RuleCannotMatch, "policy.network_rules.names")
         }
+        Oddity::TrustsNone(_) => (WarningReason::TrustsNoEnvironment, "ram_role.trust_policy"),
+        Oddity::FurtherPrincipal(_) => (WarningReason::FurtherPrincipal, "ram_role.trust_policy"),
         Oddity::UnusualRoleName(_) => {
             (WarningReason::UnusualRoleName, "access_point.ram_role.role")
         }
@@ -255,6 +261,7 @@ fn send_change(mode: Mode, change: &Change) -> SentChange {
     let policy = |after: &Policy| policy::send(after, SentHeader::made_in(mode, &after.header));
     let rule =
         |after: &NetworkRule| network_rule::send(after, SentHeader::made_in(mode, &after.header));
+    let role = |after: &RamRole| ram_role::send(after, SentHeader::made_in(mode, &after.header));
     match change {
         Change::AccessPointCreated(after) => SentChange::AccessPointCreated(access_point(after)),
         Change::AccessPointUpdated(after) => SentChange::AccessPointUpdated(access_point(after)),
@@ -269,6 +276,9 @@ fn send_change(mode: Mode, change: &Change) -> SentChange {
         Change::NetworkRuleCreated(after) => SentChange::NetworkRuleCreated(rule(after)),
         Change::NetworkRuleUpdated(after) => SentChange::NetworkRuleUpdated(rule(after)),
         Change::NetworkRuleDeleted(gone) => SentChange::NetworkRuleDeleted(send_gone(gone)),
+        Change::RamRoleCreated(after) => SentChange::RamRoleCreated(role(after)),
+        Change::RamRoleUpdated(after) => SentChange::RamRoleUpdated(role(after)),
+        Change::RamRoleDeleted(gone) => SentChange::RamRoleDeleted(send_gone(gone)),
     }
 }
 

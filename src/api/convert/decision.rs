@@ -36,6 +36,7 @@ pub fn send_reason(reason: DenyReason) -> pb::DecisionReason {
     match reason {
         DenyReason::AccessPointNotFound => pb::DecisionReason::AccessPointNotFound,
         DenyReason::AccessPointSuspended => pb::DecisionReason::AccessPointSuspended,
+        DenyReason::RoleNotTrusted => pb::DecisionReason::RoleNotTrusted,
         DenyReason::ScopeNotCovered => pb::DecisionReason::ScopeNotCovered,
         DenyReason::ActionNotPermitted => pb::DecisionReason::ActionNotPermitted,
         DenyReason::ResourceNotCovered => pb::DecisionReason::ResourceNotCovered,

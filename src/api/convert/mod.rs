@@ -14,12 +14,13 @@ pub mod mutation;
 pub mod network_rule;
 pub mod page;
 pub mod policy;
+pub mod ram_role;
 
 use prost_types::Timestamp;
 
 use crate::{
     domain::{
-        name::{Id, Location},
+        name::{AccountName, Id, Location},
         request::{Fingerprint, RequestId, RequestMark},
         resource::{Description, Header},
         time::UnixNanos,
@@ -136,6 +137,11 @@ pub fn parse_first<T, E: ToString>(field: &str, parsed: Result<T, E>) -> Result<
 /// Parses the place that something is to be created in.
 pub fn parse_parent(parent: &str) -> Result<Location, ApiError> {
     parse_first("parent", Location::parse(parent))
+}
+
+/// Parses the account that something is to be created in.
+pub fn parse_account(parent: &str) -> Result<AccountName, ApiError> {
+    parse_first("parent", AccountName::parse(parent))
 }
 
 /// What every request for a change has.

@@ -8,7 +8,10 @@ use crate::{
     api::{pb, status::ApiError},
     domain::{
         command::{Command, Target},
-        name::{AccessPointName, InvalidName, Location, NetworkRuleName, PolicyName, ResourceName},
+        name::{
+            AccessPointName, InvalidName, Location, NetworkRuleName, PolicyName, RamRoleName,
+            ResourceName,
+        },
     },
     identity::caller::Caller,
     service::management::{Manager, Manner},
@@ -56,6 +59,9 @@ repeatable!(
     CreateNetworkRuleRequest: "CreateNetworkRule";
     UpdateNetworkRuleRequest: "UpdateNetworkRule";
     DeleteNetworkRuleRequest: "DeleteNetworkRule";
+    CreateRamRoleRequest: "CreateRamRole";
+    UpdateRamRoleRequest: "UpdateRamRole";
+    DeleteRamRoleRequest: "DeleteRamRole";
     ApplyChangesRequest: "ApplyChanges";
 );
 
@@ -136,4 +142,5 @@ targeted!(
     DeleteAccessPointRequest: AccessPointName, AccessPoint, DeleteAccessPoint;
     DeletePolicyRequest: PolicyName, Policy, DeletePolicy;
     DeleteNetworkRuleRequest: NetworkRuleName, NetworkRule, DeleteNetworkRule;
+    DeleteRamRoleRequest: RamRoleName, RamRole, DeleteRamRole;
 );

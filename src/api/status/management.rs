@@ -8,7 +8,8 @@ use crate::{
     domain::{
         command::Batch,
         decide::{Rejected, Rejection},
-        name::ResourceName,
+        name::{RamRoleName, ResourceName},
+        trust_policy::Obstacle,
     },
     service::management::ManageError,
     store::writer::SubmitError,
@@ -73,6 +74,11 @@ fn rejected(rejection: Rejection) -> Problem {
                     .with("missing", missing.len());
             preconditions(problem, "MISSING", &missing, "does not exist").with("resource", resource)
         }
+        Rejection::RoleNotTrusted { role, trusted_role, obstacle } => {
+            let problem = Problem::new(Code::FailedPrecondition, Reason::RoleNotTrusted, message)
+                .with("trusted_role", trusted_role);
+            role_not_trusted(problem, &role, &obstacle)
+        }
         Rejection::InUse { resource, holders, total } => {
             let problem = Problem::new(Code::FailedPrecondition, Reason::ResourceInUse, message)
                 .with("holders", total);
@@ -107,6 +113,14 @@ fn rejected(rejection: Rejection) -> Problem {
             invalid(violations)
         }
     }
+}
+
+fn role_not_trusted(problem: Problem, role: &RamRoleName, obstacle: &Obstacle) -> Problem {
+    let resources = [ResourceName::RamRole(role.clone())];
+    preconditions(problem, "ROLE_NOT_TRUSTED", &resources, &obstacle.to_string())
+        .with("role", role)
+        .with("element", &obstacle.element)
+        .with("obstacle", obstacle.problem)
 }
 
 pub(super) fn rejected_change(path: &str, place: usize, rejection: Rejection) -> Problem {

@@ -282,6 +282,7 @@ fn outcomes_and_reasons_have_the_numbers_of_the_public_message() {
     let reasons = [
         pb::DecisionReason::AccessPointNotFound,
         pb::DecisionReason::AccessPointSuspended,
+        pb::DecisionReason::RoleNotTrusted,
         pb::DecisionReason::ScopeNotCovered,
         pb::DecisionReason::ActionNotPermitted,
         pb::DecisionReason::ResourceNotCovered,

@@ -6,9 +6,9 @@ use super::*;
 use crate::domain::{
     name::AccessPointName,
     testing::{
-        World, access_point_name, delete_access_point, delete_policy, full_name,
-        histories::{ACCESS_POINTS, LOCATIONS, NETWORK_RULES, POLICIES, any_history},
-        network_rule_name, policy_name,
+        World, access_point_name, delete_access_point, delete_policy, delete_ram_role, full_name,
+        histories::{ACCESS_POINTS, LOCATIONS, NETWORK_RULES, POLICIES, RAM_ROLES, any_history},
+        network_rule_name, policy_name, ram_role_name,
     },
 };
 
@@ -30,6 +30,12 @@ fn named(collection: &str, ids: &[&str]) -> impl Iterator<Item = String> {
     LOCATIONS
         .iter()
         .flat_map(move |place| ids.iter().map(move |id| full_name(place, collection, id)))
+}
+
+/// The full names of all roles of the histories.
+fn ram_roles() -> impl Iterator<Item = String> {
+    let of = |account| RAM_ROLES.iter().map(move |id| format!("accounts/{account}/ramRoles/{id}"));
+    ["acme", "other"].into_iter().flat_map(of)
 }
 
 /// Holds what the catalog says about holders against the resources themselves.
@@ -60,6 +66,16 @@ fn check_holders(world: &World) {
         let said = world.catalog.holders_of_rule(&name);
         assert_eq!(said.map(|set| set.iter().collect()), some(holders), "{name}");
     }
+    for name in ram_roles().map(|name| ram_role_name(&name)) {
+        let holders: Vec<&AccessPointName> = access_points
+            .iter()
+            .filter(|a| a.authentication.role(&a.name).is_some_and(|(role, _)| role == name))
+            .map(|access_point| &access_point.name)
+            .collect();
+        assert!(holders.is_empty() || world.catalog.ram_role(&name).is_some(), "{name} is held");
+        let said = world.catalog.holders_of_role(&name);
+        assert_eq!(said.map(|set| set.iter().collect()), some(holders), "{name}");
+    }
 }
 
 /// A list, or nothing if nothing is in it.
@@ -82,6 +98,10 @@ proptest! {
         for name in named("policies", &POLICIES) {
             world.step(delete_policy(&name));
         }
+        for name in ram_roles() {
+            world.step(delete_ram_role(&name));
+            prop_assert!(world.catalog.ram_role(&ram_role_name(&name)).is_none());
+        }
         check_holders(&world);
         prop_assert!(access_points(&world).is_empty() && policies(&world).is_empty());
     }
@@ -100,6 +120,7 @@ proptest! {
                 }
                 Change::PolicyCreated(policy) => prop_assert_eq!(policy.header.revision, sequence),
                 Change::NetworkRuleCreated(rule) => prop_assert_eq!(rule.header.revision, sequence),
+                Change::RamRoleCreated(role) => prop_assert_eq!(role.header.revision, sequence),
                 _ => {}
             }
         }

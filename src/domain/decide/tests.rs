@@ -8,8 +8,9 @@ use crate::domain::{
     resource::Uid,
     testing::{
         ABROAD, World, access_point_name, as_update, create_access_point, create_network_rule,
-        create_policy, delete_access_point, delete_network_rule, delete_policy, full_name,
-        network_rule_name, policy_name, suspend_access_point, terms,
+        create_policy, create_ram_role, delete_access_point, delete_network_rule, delete_policy,
+        delete_ram_role, full_name, network_rule_name, policy_name, ram_role_name,
+        suspend_access_point, terms,
     },
     time::UnixNanos,
 };
@@ -391,14 +392,20 @@ fn with_etag(command: Command, etag: &str) -> Command {
         Command::DeleteAccessPoint(target) => Command::DeleteAccessPoint(at(target, etag)),
         Command::DeletePolicy(target) => Command::DeletePolicy(at(target, etag)),
         Command::DeleteNetworkRule(target) => Command::DeleteNetworkRule(at(target, etag)),
+        Command::DeleteRamRole(target) => Command::DeleteRamRole(at(target, etag)),
         other => other,
     }
 }
 
 /// Each kind of resource, held by nobody: how to create it, how to delete it, and what it is.
-fn each_kind() -> [(Vec<Command>, Command, ResourceName); 3] {
+fn each_kind() -> [(Vec<Command>, Command, ResourceName); 4] {
     [
         (vec![rule("n")], delete_network_rule("n"), a_rule("n")),
+        (
+            vec![create_ram_role("r", "ecs")],
+            delete_ram_role("r"),
+            ResourceName::RamRole(ram_role_name("r")),
+        ),
         (vec![policy("p", "any")], delete_policy("p"), a_policy("p")),
         (
             vec![policy("p", "any"), access_point("a", "p")],
@@ -414,6 +421,7 @@ fn etag_of(world: &World, resource: &ResourceName) -> Etag {
         ResourceName::AccessPoint(name) => catalog.access_point(name).unwrap().header.etag(),
         ResourceName::Policy(name) => catalog.policy(name).unwrap().header.etag(),
         ResourceName::NetworkRule(name) => catalog.network_rule(name).unwrap().header.etag(),
+        ResourceName::RamRole(name) => catalog.ram_role(name).unwrap().header.etag(),
     }
 }
 

@@ -4,11 +4,13 @@
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    ABROAD, ANY_NETWORK, HOME, Question, World, as_update, create_access_point,
-    create_network_rule, delete_access_point, delete_network_rule, delete_policy, full_name,
-    policy_name, resume_access_point, suspend_access_point, terms,
+    ABROAD, ANY_NETWORK, HOME, Question, World, as_update, by_role, create_access_point,
+    create_network_rule, create_ram_role, create_ram_role_with, delete_access_point,
+    delete_network_rule, delete_policy, delete_ram_role, full_name, policy_name,
+    resume_access_point, suspend_access_point, terms,
 };
 use crate::domain::{
+    access_point::TrustedRole,
     command::{Command, NewPolicy},
     resource::Description,
 };
@@ -17,6 +19,9 @@ pub(crate) const LOCATIONS: [&str; 2] = [HOME, ABROAD];
 pub(crate) const ACCESS_POINTS: [&str; 3] = ["a0", "a1", "a2"];
 pub(crate) const POLICIES: [&str; 4] = ["p0", "p1", "p2", "p3"];
 pub(crate) const NETWORK_RULES: [&str; 4] = ["n0", "n1", "n2", "n3"];
+
+/// Of each account.
+pub(crate) const RAM_ROLES: [&str; 2] = ["r0", "r1"];
 
 impl World {
     /// Lets somebody ask for this; it may be rejected.
@@ -34,11 +39,15 @@ pub(crate) fn any_history() -> impl Strategy<Value = Vec<Command>> {
     let network_rules: Vec<_> =
         at_home("networkRules", &NETWORK_RULES).map(any_network_rule).collect();
     let policies: Vec<_> = at_home("policies", &POLICIES).map(any_policy).collect();
+    let ram_roles: Vec<_> =
+        RAM_ROLES.iter().map(|id| any_ram_role(format!("accounts/acme/ramRoles/{id}"))).collect();
     let access_points: Vec<_> =
         at_home("accessPoints", &ACCESS_POINTS).map(any_access_point).collect();
-    let first = (network_rules, policies, access_points).prop_map(|(rules, policies, rest)| {
-        rules.into_iter().chain(policies).chain(rest).collect::<Vec<_>>()
-    });
+    let first = (network_rules, policies, ram_roles, access_points).prop_map(
+        |(rules, policies, roles, rest)| {
+            rules.into_iter().chain(policies).chain(roles).chain(rest).collect::<Vec<_>>()
+        },
+    );
     (first, prop::collection::vec(any_step(), 0..60))
         .prop_map(|(first, then)| first.into_iter().chain(then).collect())
 }
@@ -52,7 +61,15 @@ fn any_step() -> impl Strategy<Value = Command> {
     let access_point = || name("accessPoints", &ACCESS_POINTS);
     let policy = || name("policies", &POLICIES);
     let network_rule = || name("networkRules", &NETWORK_RULES);
+    let account = || prop_oneof![4 => Just("acme"), 1 => Just("other")];
+    let ram_role = || {
+        let name = |(account, id)| format!("accounts/{account}/ramRoles/{id}");
+        (account(), select(&RAM_ROLES)).prop_map(name)
+    };
     prop_oneof![
+        3 => ram_role().prop_flat_map(any_ram_role),
+        3 => ram_role().prop_flat_map(any_ram_role).prop_map(as_update),
+        2 => ram_role().prop_map(|name| delete_ram_role(&name)),
         6 => access_point().prop_flat_map(any_access_point),
         5 => policy().prop_flat_map(any_policy),
         4 => network_rule().prop_flat_map(any_network_rule),
@@ -69,7 +86,28 @@ fn any_step() -> impl Strategy<Value = Command> {
 
 /// A command to create an access point of that name.
 fn any_access_point(name: String) -> impl Strategy<Value = Command> {
-    some_of(&POLICIES, 3).prop_map(move |policies| create_access_point(&name, &policies))
+    let role = (select(&TrustedRole::ALL), select(&RAM_ROLES));
+    (some_of(&POLICIES, 3), prop::option::of(role)).prop_map(move |(policies, role)| {
+        let by_key = create_access_point(&name, &policies);
+        match role {
+            Some((trusted_role, role)) => by_role(by_key, trusted_role, role),
+            None => by_key,
+        }
+    })
+}
+
+/// A command to create a RAM role of that name, which trusts one service, both, or nobody.
+pub(crate) fn any_ram_role(name: String) -> impl Strategy<Value = Command> {
+    const CONDITIONAL: &str = r#"{"Version":"1","Statement":[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":["ecs.aliyuncs.com","fc.aliyuncs.com"]},"Condition":{}}]}"#;
+    const DENIED: &str = r#"{"Version":"1","Statement":[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":["ecs.aliyuncs.com","fc.aliyuncs.com"]}},{"Action":"*","Effect":"Deny","Principal":{"Service":"*"}}]}"#;
+    prop_oneof![
+        8 => select(&["ecs", "fc", "ecs fc", "fc ecs oss", "oss"]).prop_map(Ok),
+        2 => select(&[CONDITIONAL, DENIED, "{}"]).prop_map(Err),
+    ]
+    .prop_map(move |trusts: Result<&str, &str>| match trusts {
+        Ok(services) => create_ram_role(&name, services),
+        Err(document) => create_ram_role_with(&name, document),
+    })
 }
 
 /// A command to create a policy of that name, with anything that a policy can say.

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 
 use super::{Answer, Outcome, Question, access_point_name, origin};
 use crate::domain::{
-    access_point::AccessPointState,
+    access_point::{AccessPoint, AccessPointState, Authentication, TrustedRole},
     catalog::Catalog,
     decision::DenyReason,
-    name::{Id, Location, NetworkRuleName, PolicyName},
+    name::{Id, Location, NetworkRuleName, PolicyName, RamRoleName},
     network::{NetworkKind, OriginNetwork},
     network_rule::NetworkRule,
     policy::{NetworkAccess, Policy},
@@ -29,6 +29,8 @@ pub(crate) fn answer(catalog: &Catalog, question: &Question<'_>) -> Answer {
     };
     let outcome = if access_point.state == AccessPointState::Suspended {
         deny(DenyReason::AccessPointSuspended)
+    } else if !role_is_good(catalog, access_point) {
+        deny(DenyReason::RoleNotTrusted)
     } else {
         let policies = access_point.policies.iter().map(|id| {
             let name = PolicyName { location: name.location.clone(), id: id.clone() };
@@ -37,6 +39,23 @@ pub(crate) fn answer(catalog: &Catalog, question: &Question<'_>) -> Answer {
         union(catalog, &policies.collect::<Vec<_>>(), question)
     };
     Answer { access_point: Some(access_point.header.uid), outcome }
+}
+
+/// Whether there is no role to ask, or one that is there and trusts the environment. Of the trust
+/// policies that histories have, those that trust a service are told by what is written in them.
+fn role_is_good(catalog: &Catalog, access_point: &AccessPoint) -> bool {
+    let Authentication::RamRole { trusted_role, role } = &access_point.authentication else {
+        return true;
+    };
+    let account = access_point.name.location.account.clone();
+    let service = match trusted_role {
+        TrustedRole::EcsInstance | TrustedRole::AckWorker => "\"ecs.aliyuncs.com\"",
+        TrustedRole::FunctionCompute => "\"fc.aliyuncs.com\"",
+    };
+    catalog.ram_role(&RamRoleName { account, id: role.clone() }).is_some_and(|role| {
+        let text = role.trust_policy.as_str();
+        text.contains(service) && !text.contains("Condition") && !text.contains("Deny")
+    })
 }
 
 /// The first policy that grants; or the first of those that came nearest.

@@ -6,14 +6,14 @@ use prost::Message;
 
 use crate::domain::{
     event::{Change, Event, Gone},
-    name::{AccessPointName, InvalidName, NetworkRuleName, PolicyName},
+    name::{AccessPointName, InvalidName, NetworkRuleName, PolicyName, RamRoleName},
     request::{Fingerprint, RequestId, RequestMark},
     resource::Uid,
 };
 
 use super::{
     At, DecodeError, access_point, decode_time, decode_uid, encode_time, meaningless, missing,
-    network_rule, pb, policy,
+    network_rule, pb, policy, ram_role,
 };
 use pb::event::Change as StoredChange;
 
@@ -69,6 +69,11 @@ fn encode_change(change: &Change) -> StoredChange {
         }
         Change::NetworkRuleDeleted(gone) => {
             StoredChange::NetworkRuleDeleted(encode_gone(&gone.name.to_string(), gone.uid))
+        }
+        Change::RamRoleCreated(created) => StoredChange::RamRoleCreated(ram_role::encode(created)),
+        Change::RamRoleUpdated(changed) => StoredChange::RamRoleUpdated(ram_role::encode(changed)),
+        Change::RamRoleDeleted(gone) => {
+            StoredChange::RamRoleDeleted(encode_gone(&gone.name.to_string(), gone.uid))
         }
     }
 }
@@ -136,6 +141,15 @@ fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
         }
         StoredChange::NetworkRuleDeleted(gone) => {
             Change::NetworkRuleDeleted(decode_gone(&gone, NetworkRuleName::parse)?)
+        }
+        StoredChange::RamRoleCreated(stored) => {
+            Change::RamRoleCreated(Arc::new(ram_role::decode(at, stored)?))
+        }
+        StoredChange::RamRoleUpdated(stored) => {
+            Change::RamRoleUpdated(Arc::new(ram_role::decode(at, stored)?))
+        }
+        StoredChange::RamRoleDeleted(gone) => {
+            Change::RamRoleDeleted(decode_gone(&gone, RamRoleName::parse)?)
         }
     })
 }

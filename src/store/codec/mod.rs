@@ -5,6 +5,7 @@ mod access_point;
 mod event;
 mod network_rule;
 mod policy;
+mod ram_role;
 
 pub use event::{decode, encode};
 

@@ -11,8 +11,9 @@ use crate::{
         request::{Fingerprint, RequestId, RequestMark},
         testing::{
             ANY_NETWORK, World, as_update, create_access_point, create_network_rule, create_policy,
-            delete_access_point, delete_network_rule, delete_policy, histories::any_history,
-            resume_access_point, suspend_access_point,
+            create_ram_role, create_ram_role_with, delete_access_point, delete_network_rule,
+            delete_policy, delete_ram_role, histories::any_history, resume_access_point,
+            suspend_access_point,
         },
         time::UnixNanos,
     },
@@ -59,6 +60,9 @@ fn every_kind() -> Vec<(&'static str, Event)> {
     world.carry_out(delete_access_point("app"));
     world.carry_out(delete_policy("ruled"));
     world.carry_out(delete_network_rule("office"));
+    world.carry_out(create_ram_role("workers", "ecs"));
+    world.carry_out(as_update(create_ram_role_with("workers", "{\"Statement\": [\"\u{e4}\"]}\n")));
+    world.carry_out(delete_ram_role("workers"));
     let details = Details {
         time: UnixNanos(1_795_458_000_123_456_789),
         create_time: UnixNanos(1_795_458_000_000_000_000),
@@ -86,6 +90,9 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         "access_point_deleted",
         "policy_deleted",
         "network_rule_deleted",
+        "ram_role_created",
+        "ram_role_updated",
+        "ram_role_deleted",
     ];
     let events = names.into_iter().zip(&world.events).map(|(name, event)| match name {
         "access_point_created_with_client_key" | "network_rule_created_private" => {

@@ -8,6 +8,7 @@ use aap::{
         audit_service_client::AuditServiceClient,
         authorization_service_client::AuthorizationServiceClient,
         change_service_client::ChangeServiceClient, policy_service_client::PolicyServiceClient,
+        ram_role_service_client::RamRoleServiceClient,
     },
     domain::{name::Id, time::UnixNanos},
     identity::{
@@ -118,6 +119,10 @@ impl Client {
 
     pub fn policies(&self) -> PolicyServiceClient<Authorized> {
         PolicyServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn ram_roles(&self) -> RamRoleServiceClient<Authorized> {
+        RamRoleServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub fn changes(&self) -> ChangeServiceClient<Authorized> {

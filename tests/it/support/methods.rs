@@ -18,7 +18,7 @@ pub struct Method {
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 26] = [
+pub const METHODS: [Method; 31] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -213,6 +213,54 @@ pub const METHODS: [Method; 26] = [
             let mut request = world::delete_rule("new");
             request.etag = "0-0".into();
             request.request_id = "old-rule".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.RamRoleService/CreateRamRole",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::new_role("new", &["ecs", "fc"]);
+            request.ram_role.as_mut().unwrap().description = "A role".into();
+            request.request_id = "new-role".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.RamRoleService/GetRamRole",
+        caller: ADMIN,
+        example: || pb::GetRamRoleRequest { name: world::role_name("ECSRole") }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.RamRoleService/ListRamRoles",
+        caller: ADMIN,
+        example: || {
+            let request = pb::ListRamRolesRequest {
+                parent: "accounts/acme".into(),
+                page_size: 2,
+                page_token: String::new(),
+                trusted_role: pb::TrustedRole::EcsInstance.into(),
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.RamRoleService/UpdateRamRole",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::update_role("new", &["fc"]);
+            request.update_mask = Some(mask(&["trust_policy"]));
+            request.request_id = "change-role".into();
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.RamRoleService/DeleteRamRole",
+        caller: ADMIN,
+        example: || {
+            let mut request = world::delete_role("new");
+            request.etag = "0-0".into();
+            request.request_id = "old-role".into();
             request.encode_to_vec()
         },
     },

@@ -39,6 +39,8 @@ pub const AUTHORIZATION: &str = "aap.v1.AuthorizationService";
 pub const AUDIT: &str = "aap.v1.AuditService";
 pub const ACCESS_POINTS: &str = "aap.v1.AccessPointService";
 pub const POLICIES: &str = "aap.v1.PolicyService";
+pub const RAM_ROLES: &str = "aap.v1.RamRoleService";
+pub const CHANGES: &str = "aap.v1.ChangeService";
 
 /// How a server is to be run.
 #[derive(Clone, Debug)]

@@ -26,6 +26,10 @@ pub fn rule_name(id: &str) -> String {
     format!("{HERE}/networkRules/{id}")
 }
 
+pub fn role_name(id: &str) -> String {
+    format!("accounts/acme/ramRoles/{id}")
+}
+
 pub fn vpc(id: &str) -> Kind {
     Kind::VpcNetwork(pb::VpcNetwork { vpc_id: id.to_owned() })
 }
@@ -89,8 +93,43 @@ pub fn client_key() -> Authentication {
 pub fn ecs_role(id: &str) -> Authentication {
     Authentication::RamRole(pb::RamRoleAuthentication {
         trusted_role: pb::TrustedRole::EcsInstance.into(),
-        role: format!("accounts/acme/ramRoles/{id}"),
+        role: role_name(id),
     })
+}
+
+/// A trust policy as the platform shows it: of a role that these services may assume.
+pub fn trust_policy(services: &[&str]) -> String {
+    let services: Vec<_> = services.iter().map(|name| format!("\"{name}.aliyuncs.com\"")).collect();
+    let services = services.join(",");
+    format!(
+        r#"{{"Version":"1","Statement":[{{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{{"Service":[{services}]}}}}]}}"#
+    )
+}
+
+/// A request to create a role that these services may assume.
+pub fn new_role(id: &str, services: &[&str]) -> pb::CreateRamRoleRequest {
+    pb::CreateRamRoleRequest {
+        parent: "accounts/acme".to_owned(),
+        ram_role_id: id.to_owned(),
+        ram_role: Some(pb::RamRole { trust_policy: trust_policy(services), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// A request to let these services alone assume a role.
+pub fn update_role(id: &str, services: &[&str]) -> pb::UpdateRamRoleRequest {
+    pb::UpdateRamRoleRequest {
+        ram_role: Some(pb::RamRole {
+            name: role_name(id),
+            trust_policy: trust_policy(services),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+pub fn delete_role(id: &str) -> pb::DeleteRamRoleRequest {
+    pb::DeleteRamRoleRequest { name: role_name(id), ..Default::default() }
 }
 
 pub fn delete_access_point(id: &str) -> pb::DeleteAccessPointRequest {
@@ -112,6 +151,7 @@ pub async fn enter_page_example(admin: &Client) {
     policies.create_network_rule(rule).await.unwrap();
     let policy = new_policy("RAMPolicy", &["secret/dataKey****"], &["Network"]);
     policies.create_policy(policy).await.unwrap();
+    admin.ram_roles().create_ram_role(new_role("ECSRole", &["ecs"])).await.unwrap();
     let mut access_point = new_access_point("app", &["RAMPolicy"]);
     access_point.access_point.as_mut().unwrap().authentication = Some(ecs_role("ECSRole"));
     admin.access_points().create_access_point(access_point).await.unwrap();
