@@ -15,7 +15,8 @@ const PUBLIC: &[&str] = &[
     "aap/v1/policy_service.proto",
     "aap/v1/ram_role_service.proto",
 ];
-const PRIVATE: &[&str] = &["aap/store/v1/event.proto", "aap/store/v1/segment.proto"];
+const PRIVATE: &[&str] =
+    &["aap/store/v1/event.proto", "aap/store/v1/segment.proto", "aap/store/v1/snapshot.proto"];
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");

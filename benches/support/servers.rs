@@ -29,7 +29,7 @@ use aap::{
         token::NewToken,
     },
     server::{self, Settings, Stores},
-    store::space::Reserve,
+    store::{snapshot, space::Reserve, start::Verification},
 };
 
 use super::empty::Empty;
@@ -104,6 +104,8 @@ pub(crate) fn serve_aap(directory: &str) {
         callers,
         audit: Options::default(),
         reserve: Reserve { management_percent: 0, check_percent: 0 },
+        snapshot_every: snapshot::DEFAULT_EVERY,
+        verification: Verification::Quick,
         clock: Clock::system(),
         configuration_digest: [0; 32],
         reload: None,

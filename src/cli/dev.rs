@@ -31,7 +31,7 @@ use crate::{
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::NewToken,
     },
-    store::space::Reserve,
+    store::{snapshot, space::Reserve},
 };
 
 use super::say;
@@ -73,6 +73,7 @@ impl World {
             origin: "aap.local/dev".to_owned(),
             callers: tokens.callers()?,
             audit: Options::default(),
+            snapshot_every: snapshot::DEFAULT_EVERY,
             // To try something out, a nearly full disk is good enough.
             reserve: Reserve { management_percent: 0, check_percent: 0 },
         };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Notify,
@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     config::{Config, Overrides, follow::Follower},
     server::{self, Settings, Stores, listen, reload::Reload},
+    store::start::Verification,
     telemetry,
 };
 
@@ -42,13 +43,29 @@ pub(super) struct Arguments {
     /// Where the data is kept, over the configuration.
     #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// What to verify of the data before serving: what the start reads anyway, or everything.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Quick)]
+    verify: Verify,
     /// What to log: a level, or a list of `target=level`.
     #[arg(long, env = "AAP_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 }
 
+/// What to verify before serving.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Verify {
+    /// What the start reads anyway.
+    Quick,
+    /// Everything.
+    Full,
+}
+
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { dev, config, check_config, listen, data_dir, log } = arguments;
+    let Arguments { dev, config, check_config, listen, data_dir, verify, log } = arguments;
+    let verification = match verify {
+        Verify::Quick => Verification::Quick,
+        Verify::Full => Verification::Full,
+    };
     let overrides = Overrides { listen, data_dir };
     if let Some(path) = config {
         let (config, file) = Follower::open(&path, overrides)?;
@@ -57,12 +74,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
             return Ok(());
         }
         let reload = Reload { file, requests: Arc::default() };
-        return start(&config, Some(reload), Vec::new(), &log);
+        return start(&config, Some(reload), Vec::new(), (verification, &log));
     }
     // Without a configuration file, clap asked for `--dev`.
     debug_assert!(dev);
     let world = dev::World::make(overrides)?;
-    let served = start(&world.config, None, world.seed.clone(), &log);
+    let served = start(&world.config, None, world.seed.clone(), (verification, &log));
     world.forget_credentials();
     served
 }
@@ -71,7 +88,7 @@ fn start(
     config: &Config,
     reload: Option<Reload>,
     seed: Vec<crate::domain::command::Command>,
-    log: &str,
+    (verification, log): (Verification, &str),
 ) -> anyhow::Result<()> {
     telemetry::start(log)?;
     let mut listeners = Vec::new();
@@ -90,6 +107,8 @@ fn start(
         callers: config.callers.clone(),
         audit: config.audit,
         reserve: config.reserve,
+        snapshot_every: config.snapshot_every,
+        verification,
         clock: Clock::system(),
         configuration_digest: config.digest(),
         reload,

@@ -20,6 +20,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) audit: AuditTable,
     #[serde(default)]
+    pub(super) journal: JournalTable,
+    #[serde(default)]
     pub(super) disk: DiskTable,
     #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
@@ -35,6 +37,14 @@ pub(super) struct AuditTable {
     pub(super) segment_mebibytes: Option<u64>,
     /// How much may wait for the disk.
     pub(super) buffer_mebibytes: Option<usize>,
+}
+
+/// How the journal is kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JournalTable {
+    /// After how many changes a new snapshot of the state is written.
+    pub(super) snapshot_every_changes: Option<u64>,
 }
 
 /// What of the disk stays free.

@@ -99,13 +99,14 @@ impl Read {
 
 /// The keys of all but the callers that differ: those are what can be replaced while the server runs.
 fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
-    let Config { listen, data_dir, origin, callers: _, audit, reserve } = config;
+    let Config { listen, data_dir, origin, callers: _, audit, snapshot_every, reserve } = config;
     let mut keys = Vec::new();
     for (key, differs) in [
         ("listen", *listen != started.listen),
         ("data_dir", *data_dir != started.data_dir),
         ("audit.origin", *origin != started.origin),
         ("audit", *audit != started.audit),
+        ("journal", *snapshot_every != started.snapshot_every),
         ("disk", *reserve != started.reserve),
     ] {
         if differs {

@@ -8,13 +8,15 @@ pub mod follow;
 mod callers;
 mod file;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{fmt, io, net::SocketAddr, num::NonZeroU64, path::PathBuf};
 
 use crate::{
-    audit::log::Options as AuditOptions, identity::caller::Callers, store::space::Reserve,
+    audit::log::Options as AuditOptions,
+    identity::caller::Callers,
+    store::{snapshot, space::Reserve},
 };
 
-use file::{AuditTable, DiskTable, File};
+use file::{AuditTable, DiskTable, File, JournalTable};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Config {
     pub callers: Callers,
     /// How the audit log is kept.
     pub audit: AuditOptions,
+    /// After how many changes a new snapshot of the state is written.
+    pub snapshot_every: NonZeroU64,
     /// What of the disk stays free.
     pub reserve: Reserve,
 }
@@ -37,11 +41,11 @@ impl Config {
     /// SHA-256 of all this but the tokens' digests: those are no secrets, but would tell who has
     /// the same token elsewhere.
     pub fn digest(&self) -> [u8; 32] {
-        let Self { listen, data_dir, origin, callers, audit, reserve } = self;
+        let Self { listen, data_dir, origin, callers, audit, snapshot_every, reserve } = self;
         let (callers, data_dir) = (callers.by_name(), data_dir.display());
         let text =
             format!("{listen:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
-        sha_256(&text)
+        sha_256(&format!("{text}{snapshot_every}\n"))
     }
 }
 
@@ -154,7 +158,8 @@ impl Problems {
     }
 
     fn check(&mut self, file: File, overrides: Overrides) -> Option<Config> {
-        let File { listen, allow_plaintext_from_network, data_dir, audit, disk, callers } = file;
+        let File { listen, allow_plaintext_from_network, data_dir, audit, journal, disk, callers } =
+            file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
         let listen = if other_listen.is_empty() { listen } else { other_listen };
         if listen.is_empty() {
@@ -170,10 +175,11 @@ impl Problems {
         let AuditTable { origin, segment_mebibytes, buffer_mebibytes } = audit;
         let origin = self.check_origin(origin);
         let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
+        let snapshot_every = self.check_journal(&journal);
         let reserve = self.check_disk(&disk);
         let callers = callers::check(self, callers);
         let data_dir = data_dir?;
-        Some(Config { listen, data_dir, origin, callers, audit: options, reserve })
+        Some(Config { listen, data_dir, origin, callers, audit: options, snapshot_every, reserve })
     }
 
     fn refuse_plaintext_from_network(&mut self, listen: &[SocketAddr]) {
@@ -216,6 +222,15 @@ impl Problems {
             mebibytes.saturating_mul(1_024 * 1_024)
         });
         AuditOptions { segment_bytes, buffer_bytes, ..defaults }
+    }
+
+    fn check_journal(&mut self, journal: &JournalTable) -> NonZeroU64 {
+        let JournalTable { snapshot_every_changes } = journal;
+        let Some(every) = *snapshot_every_changes else { return snapshot::DEFAULT_EVERY };
+        NonZeroU64::new(every).unwrap_or_else(|| {
+            self.add("journal.snapshot_every_changes", "must be at least 1");
+            snapshot::DEFAULT_EVERY
+        })
     }
 
     fn check_disk(&mut self, disk: &DiskTable) -> Reserve {

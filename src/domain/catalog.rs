@@ -2,6 +2,8 @@
 //!
 //! Cloning is cheap (the maps share what didn't change), so every revision can be published whole.
 
+pub mod inventory;
+
 use std::{ops::Bound, sync::Arc, time::Duration};
 
 use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
@@ -167,14 +169,12 @@ impl Catalog {
             }
             Change::PolicyDeleted(gone) => self.remove_policy(&gone.name),
             Change::NetworkRuleCreated(rule) | Change::NetworkRuleUpdated(rule) => {
-                self.network_rules.insert_mut(rule.name.clone(), Arc::clone(rule));
+                self.put_network_rule(rule);
             }
             Change::NetworkRuleDeleted(gone) => {
                 self.network_rules.remove_mut(&gone.name);
             }
-            Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => {
-                self.ram_roles.insert_mut(role.name.clone(), Arc::clone(role));
-            }
+            Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => self.put_ram_role(role),
             Change::RamRoleDeleted(gone) => {
                 self.ram_roles.remove_mut(&gone.name);
             }
@@ -182,14 +182,21 @@ impl Catalog {
     }
 
     fn put_access_point(&mut self, access_point: &Arc<AccessPoint>) {
-        self.remove_access_point(&access_point.name);
-        for policy in held_policies(access_point) {
-            hold(&mut self.policy_holders, policy, &access_point.name);
+        let name = &access_point.name;
+        let holds_the_same = self.access_points.get(name).is_some_and(|known| {
+            known.policies == access_point.policies
+                && known.authentication == access_point.authentication
+        });
+        if !holds_the_same {
+            self.remove_access_point(name);
+            for policy in held_policies(access_point) {
+                hold(&mut self.policy_holders, policy, name);
+            }
+            if let Some((role, _)) = access_point.authentication.role(name) {
+                hold(&mut self.role_holders, role, name);
+            }
         }
-        if let Some((role, _)) = access_point.authentication.role(&access_point.name) {
-            hold(&mut self.role_holders, role, &access_point.name);
-        }
-        self.access_points.insert_mut(access_point.name.clone(), Arc::clone(access_point));
+        self.access_points.insert_mut(name.clone(), Arc::clone(access_point));
     }
 
     fn remove_access_point(&mut self, name: &AccessPointName) {
@@ -204,11 +211,15 @@ impl Catalog {
     }
 
     fn put_policy(&mut self, policy: &Arc<Policy>) {
-        self.remove_policy(&policy.name);
-        for rule in held_rules(policy) {
-            hold(&mut self.rule_holders, rule, &policy.name);
+        let name = &policy.name;
+        let known = self.policies.get(name);
+        if known.is_none_or(|known| known.terms.rules() != policy.terms.rules()) {
+            self.remove_policy(name);
+            for rule in held_rules(policy) {
+                hold(&mut self.rule_holders, rule, name);
+            }
         }
-        self.policies.insert_mut(policy.name.clone(), Arc::clone(policy));
+        self.policies.insert_mut(name.clone(), Arc::clone(policy));
     }
 
     fn remove_policy(&mut self, name: &PolicyName) {
@@ -217,6 +228,14 @@ impl Catalog {
             let_go(&mut self.rule_holders, rule, name);
         }
         self.policies.remove_mut(name);
+    }
+
+    fn put_network_rule(&mut self, rule: &Arc<NetworkRule>) {
+        self.network_rules.insert_mut(rule.name.clone(), Arc::clone(rule));
+    }
+
+    fn put_ram_role(&mut self, role: &Arc<RamRole>) {
+        self.ram_roles.insert_mut(role.name.clone(), Arc::clone(role));
     }
 
     fn remember(&mut self, event: &Event) {
@@ -256,23 +275,24 @@ impl RequestKey {
     }
 }
 
+/// Who holds what, by name of what is held.
+type HoldersOf<N, H> = RedBlackTreeMapSync<N, Holders<H>>;
+
 /// Notes that something is held.
-fn hold<N: Ord, H: Clone + Ord>(all: &mut RedBlackTreeMapSync<N, Holders<H>>, held: N, holder: &H) {
-    let holders = all.get(&held).cloned().unwrap_or_default();
-    all.insert_mut(held, holders.insert(holder.clone()));
+fn hold<N: Clone + Ord, H: Clone + Ord>(all: &mut HoldersOf<N, H>, held: N, holder: &H) {
+    if let Some(holders) = all.get_mut(&held) {
+        holders.insert_mut(holder.clone());
+    } else {
+        all.insert_mut(held, Holders::default().insert(holder.clone()));
+    }
 }
 
 /// Notes that something is held by one less. What nobody holds has no entry.
-fn let_go<N: Ord, H: Clone + Ord>(
-    all: &mut RedBlackTreeMapSync<N, Holders<H>>,
-    held: N,
-    holder: &H,
-) {
-    let holders = all.get(&held).cloned().unwrap_or_default().remove(holder);
+fn let_go<N: Clone + Ord, H: Clone + Ord>(all: &mut HoldersOf<N, H>, held: N, holder: &H) {
+    let Some(holders) = all.get_mut(&held) else { return };
+    holders.remove_mut(holder);
     if holders.is_empty() {
         all.remove_mut(&held);
-    } else {
-        all.insert_mut(held, holders);
     }
 }
 

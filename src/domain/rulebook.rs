@@ -10,7 +10,7 @@ use rpds::HashTrieMapSync;
 
 use super::{
     access_point::{AccessPoint, AccessPointState, PolicyIds},
-    catalog::Catalog,
+    catalog::{Catalog, inventory::Item},
     check::{Check, Subject},
     decision::{Decision, Denial, DenyReason, Grant},
     event::{Change, Event},
@@ -261,6 +261,23 @@ impl CompiledNetworks {
 
 /// How events change it.
 impl Rulebook {
+    /// A rulebook as of a revision, which must be given the items of the catalog that belongs to it,
+    /// in their order.
+    pub fn as_of(version: RulesVersion, revision: u64) -> Self {
+        Self { revision, ..Self::new(version) }
+    }
+
+    /// Takes in the next item. The catalog must have the RAM roles that came before it.
+    pub fn put(&mut self, item: &Item, catalog: &Catalog) {
+        match item {
+            Item::NetworkRule(rule) => self.put_rule(rule),
+            Item::Policy(policy) => self.put_policy(policy),
+            Item::AccessPoint(access_point) => self.put_access_point(access_point, catalog),
+            // Access points come after the roles that they name, and nobody decides by a request.
+            Item::RamRole(_) | Item::Request(_) => {}
+        }
+    }
+
     /// Takes in the next event, which the catalog has taken in already. Total, like
     /// [`Catalog::evolve`].
     pub fn evolve(&mut self, event: &Event, catalog: &Catalog) {

@@ -9,10 +9,12 @@ pub mod reload;
 
 mod grpc;
 mod health;
+mod snapshots;
 
 use std::{
     io,
     net::TcpListener,
+    num::NonZeroU64,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -33,21 +35,23 @@ use crate::{
     domain::{
         command::{Command, Request},
         resource::Uid,
-        rules::RulesVersion,
     },
     entropy::{self, EntropyError},
     identity::{caller::Callers, roster::Roster},
-    projection::{Published, State},
+    projection::Published,
     store::{
         data_dir::{DataDir, DataDirError, Identity},
         journal::{Journal, JournalReader, ReadError},
         sled_journal::{OpenError, SledJournal},
+        snapshot::Snapshots,
         space::{Reserve, Space},
+        start::{self, Loaded, Verification},
         writer::{self, ChangeWriter, Mode, SubmitError},
     },
 };
 
 use reload::{Keeper, Reload};
+use snapshots::SnapshotTaker;
 
 /// What the server keeps its data in. A test can put something else in the place of a part.
 #[derive(Debug)]
@@ -91,6 +95,10 @@ pub struct Settings {
     pub audit: Options,
     /// What of the disk stays free.
     pub reserve: Reserve,
+    /// After how many changes a new snapshot of the state is written.
+    pub snapshot_every: NonZeroU64,
+    /// How much of what is on disk is verified first.
+    pub verification: Verification,
     /// The clock.
     pub clock: Clock,
     /// SHA-256 of the configuration without its secrets.
@@ -180,6 +188,7 @@ struct Parts {
     changes: ChangeWriter,
     log: AuditLog,
     space: Arc<Space>,
+    snapshots: SnapshotTaker,
     previous_stop: PreviousStop,
     /// The runtime that isn't one of gRPC's.
     background_lane: usize,
@@ -190,7 +199,9 @@ impl Parts {
     fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
         let Stores { data_dir, journal, volume } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
-        let state = writer::replay(journal.as_ref(), State::new(RulesVersion::CURRENT))?;
+        let snapshots = Snapshots::of(&data_dir);
+        let Loaded { state, snapshot_revision } =
+            start::load(journal.as_ref(), &snapshots, settings.verification)?;
         let opened = AuditLog::open(audit_log::Parts {
             volume,
             log_id: data_dir.identity().log_id,
@@ -204,6 +215,14 @@ impl Parts {
         let reader = journal.reader();
         let (changes, journal_thread) =
             writer::start(journal, state, Arc::clone(&published), Arc::clone(&space))?;
+        let snapshots = SnapshotTaker {
+            snapshots,
+            journal: Arc::clone(&reader),
+            published: Arc::clone(&published),
+            space: Arc::clone(&space),
+            every: settings.snapshot_every,
+            last: snapshot_revision,
+        };
         let mut threads = opened.threads;
         threads.push(journal_thread);
         let (log, previous_stop) = (opened.log, opened.previous_stop);
@@ -216,6 +235,7 @@ impl Parts {
             changes,
             log,
             space,
+            snapshots,
             previous_stop,
             background_lane: lanes,
             threads,
@@ -241,6 +261,7 @@ impl Parts {
             self.changes.condition(),
             stopped.clone(),
         ));
+        let snapshots = background.spawn(self.snapshots.clone().run(stopped.clone()));
         let doors = grpc::Doors::new(&self, health, background.handle().clone(), stopped);
         let mut servers = Vec::new();
         for (lane, listener) in listeners.into_iter().enumerate() {
@@ -259,6 +280,10 @@ impl Parts {
         let served = join(servers);
         // The stop's record is the last one.
         let _ = background.block_on(keeper);
+        // Ends when no snapshot is being written any more.
+        if let Ok(snapshots) = background.block_on(snapshots) {
+            self.snapshots = snapshots;
+        }
         served.and(self.end(background))
     }
 
@@ -316,6 +341,7 @@ impl Parts {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+        self.snapshots.finish();
         Ok(recorded?)
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    journal::{Journal, ReadError},
+    journal::Journal,
     space::{ReserveReached, Space},
 };
 
@@ -35,8 +35,6 @@ use super::{
 const QUEUE_LENGTH: usize = 1_024;
 /// After how many changes one sync covers no further requests.
 const SYNC_LENGTH: usize = 256;
-/// How many events are replayed at a time.
-const REPLAY_CHUNK: usize = 1_024;
 
 /// Hands changes to the writer.
 #[derive(Clone, Debug)]
@@ -120,19 +118,6 @@ impl ChangeWriter {
     /// Tells whether the journal can be written, now and when that changes.
     pub fn condition(&self) -> watch::Receiver<JournalCondition> {
         self.condition.clone()
-    }
-}
-
-/// Folds a whole journal into a state, verifying each event.
-pub fn replay(journal: &dyn Journal, mut state: State) -> Result<State, ReadError> {
-    loop {
-        let events = journal.read(state.revision() + 1, REPLAY_CHUNK)?;
-        if events.is_empty() {
-            return Ok(state);
-        }
-        for event in &events {
-            state.evolve(event);
-        }
     }
 }
 

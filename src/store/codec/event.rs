@@ -30,7 +30,7 @@ pub fn encode(event: &Event) -> Vec<u8> {
     stored.encode_to_vec()
 }
 
-fn encode_mark(mark: &RequestMark) -> pb::RequestMark {
+pub(super) fn encode_mark(mark: &RequestMark) -> pb::RequestMark {
     let RequestMark { id, method, fingerprint } = mark;
     pb::RequestMark {
         id: id.as_str().to_owned(),
@@ -96,7 +96,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     })
 }
 
-fn decode_mark(mark: pb::RequestMark) -> Result<RequestMark, DecodeError> {
+pub(super) fn decode_mark(mark: pb::RequestMark) -> Result<RequestMark, DecodeError> {
     let pb::RequestMark { id, method, fingerprint } = mark;
     let fingerprint: [u8; 32] =
         fingerprint.as_slice().try_into().map_err(|error| meaningless("fingerprint", error))?;

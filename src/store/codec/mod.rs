@@ -6,8 +6,10 @@ mod event;
 mod network_rule;
 mod policy;
 mod ram_role;
+mod snapshot;
 
 pub use event::{decode, encode};
+pub use snapshot::{decode_item, encode_item};
 
 use crate::domain::{
     resource::{Description, Header, Uid},
@@ -16,7 +18,7 @@ use crate::domain::{
 
 use super::pb;
 
-/// Why stored bytes are no event.
+/// Why stored bytes are not what they should be.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// They are no message.

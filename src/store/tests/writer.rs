@@ -26,6 +26,7 @@ use crate::{
         journal::{AppendError, Journal, JournalReader, ReadError},
         sled_journal::SledJournal,
         space::{Reserve, ReserveReached, Space},
+        start,
         writer::{self, ChangeWriter, JournalCondition, Made, Mode, SubmitError},
     },
 };
@@ -124,7 +125,7 @@ type Waiting = Pin<Box<dyn Future<Output = Answer>>>;
 
 impl Running {
     fn start(journal: impl Journal + 'static) -> Self {
-        let state = writer::replay(&journal, State::new(RulesVersion::CURRENT)).unwrap();
+        let state = start::replay(&journal, State::new(RulesVersion::CURRENT), u64::MAX).unwrap();
         let published = Arc::new(Published::new(state.clone()));
         let space = Arc::new(Space::new("/".into(), Reserve::default()).unwrap());
         space.set_free_percent(100);
@@ -363,7 +364,7 @@ fn what_was_published_is_what_a_restart_finds() {
     let published = running.published.load().catalog.clone();
     running.stop();
     let journal = SledJournal::open(dir.path()).unwrap();
-    let replayed = writer::replay(&journal, State::new(RulesVersion::CURRENT)).unwrap();
+    let replayed = start::replay(&journal, State::new(RulesVersion::CURRENT), u64::MAX).unwrap();
     assert_eq!(replayed.revision(), events.len() as u64);
     assert_eq!(format!("{:?}", replayed.catalog), format!("{published:?}"));
     for (sequence, event) in (1..).zip(&events) {

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    num::NonZeroU64,
     path::PathBuf,
     sync::Arc,
     thread,
@@ -13,7 +14,7 @@ use aap::{
     clock::Clock,
     config::{Overrides, follow::Follower},
     server::{self, ServeError, Settings, Stores, listen, reload::Reload},
-    store::space::Reserve,
+    store::{snapshot, space::Reserve, start::Verification},
 };
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot};
@@ -47,6 +48,10 @@ pub const CHANGES: &str = "aap.v1.ChangeService";
 pub struct Setup {
     pub options: Options,
     pub reserve: Reserve,
+    /// After how many changes a snapshot is written.
+    pub snapshot_every: NonZeroU64,
+    /// What is verified at the start.
+    pub verification: Verification,
     /// How many runtimes serve.
     pub listeners: usize,
     pub clock: Clock,
@@ -62,6 +67,8 @@ impl Setup {
         Self {
             options: Options { segment_bytes: 1 << 20, ..Options::default() },
             reserve: Reserve { management_percent: 0, check_percent: 0 },
+            snapshot_every: snapshot::DEFAULT_EVERY,
+            verification: Verification::Quick,
             listeners: 1,
             clock: Clock::system(),
             configuration: None,
@@ -139,6 +146,8 @@ impl Serving {
             callers: config.as_ref().map_or_else(clients::everybody, |one| one.callers.clone()),
             audit: setup.options,
             reserve: setup.reserve,
+            snapshot_every: setup.snapshot_every,
+            verification: setup.verification,
             clock: setup.clock,
             configuration_digest: config.map_or([7; 32], |one| one.digest()),
             reload: file.map(|file| Reload { file, requests }),

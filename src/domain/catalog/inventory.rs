@@ -1,0 +1,98 @@
+//! Everything that a catalog holds, one item after the other, and a catalog made of that again: the
+//! same one that folding the events gives.
+
+use std::sync::Arc;
+
+use super::{
+    super::{
+        access_point::AccessPoint,
+        name::Id,
+        network_rule::NetworkRule,
+        policy::Policy,
+        ram_role::RamRole,
+        request::{RequestId, RequestMark},
+    },
+    Answered, Catalog, RequestKey,
+};
+
+/// One thing that a catalog holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A network rule.
+    NetworkRule(Arc<NetworkRule>),
+    /// A policy.
+    Policy(Arc<Policy>),
+    /// A RAM role.
+    RamRole(Arc<RamRole>),
+    /// An access point.
+    AccessPoint(Arc<AccessPoint>),
+    /// A request that may be repeated.
+    Request(Remembered),
+}
+
+/// A request that is remembered, and what it led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The caller.
+    pub actor: Arc<str>,
+    /// The account in which something was changed.
+    pub account: Id,
+    /// The method called.
+    pub method: Arc<str>,
+    /// The id that the caller gave.
+    pub id: RequestId,
+    /// What it led to.
+    pub answered: Answered,
+}
+
+impl Remembered {
+    /// The request.
+    pub fn mark(&self) -> RequestMark {
+        let (id, method) = (self.id.clone(), Arc::clone(&self.method));
+        RequestMark { id, method, fingerprint: self.answered.fingerprint }
+    }
+}
+
+impl Catalog {
+    /// A catalog as of a revision, which must be given the items that it had then, in their order.
+    pub fn as_of(revision: u64) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
+    /// Everything in it. What others name comes before them; requests come oldest first.
+    pub fn items(&self) -> impl Iterator<Item = Item> {
+        let rules = self.network_rules.values().map(|rule| Item::NetworkRule(Arc::clone(rule)));
+        let policies = self.policies.values().map(|policy| Item::Policy(Arc::clone(policy)));
+        let roles = self.ram_roles.values().map(|role| Item::RamRole(Arc::clone(role)));
+        let access_points = self.access_points.values().map(Arc::clone).map(Item::AccessPoint);
+        let requests = self.request_ages.iter().filter_map(|(time, key)| {
+            let answered = self.requests.get(key)?;
+            // Another request may have taken the id over; what is left of the first one is its age.
+            (answered.time == *time).then(|| Item::Request(key.remembered(*answered)))
+        });
+        rules.chain(policies).chain(roles).chain(access_points).chain(requests)
+    }
+
+    /// Takes in the next item.
+    pub fn put(&mut self, item: &Item) {
+        match item {
+            Item::NetworkRule(rule) => self.put_network_rule(rule),
+            Item::Policy(policy) => self.put_policy(policy),
+            Item::RamRole(role) => self.put_ram_role(role),
+            Item::AccessPoint(access_point) => self.put_access_point(access_point),
+            Item::Request(remembered) => {
+                let Remembered { actor, account, method, id, answered } = remembered.clone();
+                let key = RequestKey { actor, account, method, id };
+                self.request_ages.enqueue_mut((answered.time, key.clone()));
+                self.requests.insert_mut(key, answered);
+            }
+        }
+    }
+}
+
+impl RequestKey {
+    fn remembered(&self, answered: Answered) -> Remembered {
+        let Self { actor, account, method, id } = self.clone();
+        Remembered { actor, account, method, id, answered }
+    }
+}
