@@ -33,5 +33,6 @@ mod refusing;
 mod reloading;
 mod replay;
 mod roles;
+mod snapshots;
 mod streaming;
 mod watching;
