@@ -16,6 +16,7 @@
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::disallowed_methods,
     unreachable_pub,
     missing_docs,

@@ -416,7 +416,9 @@ proptest! {
         questions in prop::collection::vec(any_question(), 40),
     ) {
         let mut world = World::given([]);
-        history.into_iter().for_each(|command| world.step(command));
+        for command in history {
+            world.step(command);
+        }
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         let state = State { catalog: world.catalog, rulebook: world.rulebook };
