@@ -26,11 +26,6 @@ fn snapshot(setup: &Setup) -> std::path::PathBuf {
     setup.data_dir().join("snapshot")
 }
 
-/// A request that is the same each time, so that it is made once.
-fn repeated() -> pb::CreatePolicyRequest {
-    pb::CreatePolicyRequest { request_id: "once".into(), ..world::new_policy("p", &["key/*"], &[]) }
-}
-
 /// A request that can be made once, and is remembered.
 fn repeatable() -> pb::CreateNetworkRuleRequest {
     let public = pb::network_rule::Kind::PublicNetwork(pb::PublicNetwork {});
@@ -117,7 +112,8 @@ async fn a_running_server_writes_a_snapshot_after_so_many_changes() {
     assert!(!path.exists());
     world::enter_page_example(&server.client(ADMIN)).await;
     wait_for(&path).await;
-    let made = server.client(ADMIN).policies().create_policy(repeated()).await.unwrap();
+    let another = world::new_policy("p", &["secret/p"], &[]);
+    let made = server.client(ADMIN).policies().create_policy(another).await.unwrap();
     assert_eq!(made.into_inner().revision, 4);
     let setup = server.stop().await;
     // The stop's own snapshot has the last change.
