@@ -69,6 +69,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let events = arguments.iter().position(|argument| argument == "--events");
     let events = events.map_or(EVENTS, |place| arguments[place + 1].parse().unwrap());
+    // As the server does: the engine makes files at times of its own.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let dir = tempfile::tempdir_in("target").unwrap();
     let path = dir.path().join("data");
     let world = World(Shape {

@@ -112,28 +112,26 @@ impl Number for u128 {
 
 /// Cuts overlapping ranges into disjoint ones, each with the least ordinal that covers it.
 fn disjoint<A: Number>(ranges: &[Range<A>]) -> Box<[Range<A>]> {
-    // What begins and what has ended at each place where anything changes.
-    let mut changes: BTreeMap<A, Vec<(Ordinal, i32)>> = BTreeMap::new();
+    // Where anything begins, and where it has ended.
+    let mut changes: Vec<(A, Ordinal, Step)> = Vec::with_capacity(2 * ranges.len());
     let mut reaches_the_end = None;
     for range in ranges {
-        changes.entry(range.first).or_default().push((range.ordinal, 1));
+        changes.push((range.first, range.ordinal, Step::Begins));
         match range.last.next() {
-            Some(after) => changes.entry(after).or_default().push((range.ordinal, -1)),
+            Some(after) => changes.push((after, range.ordinal, Step::HasEnded)),
             None => reaches_the_end = Some(range.last),
         }
     }
-    let mut open: BTreeMap<Ordinal, i32> = BTreeMap::new();
-    let mut merged: Vec<Range<A>> = Vec::new();
+    changes.sort_unstable_by_key(|(place, _, _)| *place);
+    let mut open = Open::default();
+    let mut merged: Vec<Range<A>> = Vec::with_capacity(ranges.len());
     let mut current: Option<(A, Ordinal)> = None;
-    for (place, steps) in changes {
-        for (ordinal, step) in steps {
-            let count = open.entry(ordinal).or_default();
-            *count += step;
-            if *count == 0 {
-                open.remove(&ordinal);
-            }
+    for changes in changes.chunk_by(|one, other| one.0 == other.0) {
+        let Some(&(place, _, _)) = changes.first() else { continue };
+        for &(_, ordinal, step) in changes {
+            open.take(ordinal, step);
         }
-        let ordinal = open.keys().next().copied();
+        let ordinal = open.least();
         if let Some((first, was)) = current
             && ordinal != Some(was)
             && let Some(last) = place.previous()
@@ -149,6 +147,39 @@ fn disjoint<A: Number>(ranges: &[Range<A>]) -> Box<[Range<A>]> {
         merged.push(Range { first, last, ordinal });
     }
     merged.into()
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Begins,
+    HasEnded,
+}
+
+/// How many ranges of each ordinal are open.
+#[derive(Default)]
+struct Open {
+    counts: Vec<u32>,
+}
+
+impl Open {
+    /// A range begins before it has ended, so no count is ever below zero.
+    fn take(&mut self, ordinal: Ordinal, step: Step) {
+        let place = usize::from(ordinal);
+        if self.counts.len() <= place {
+            self.counts.resize(place + 1, 0);
+        }
+        if let Some(count) = self.counts.get_mut(place) {
+            *count = match step {
+                Step::Begins => count.saturating_add(1),
+                Step::HasEnded => count.saturating_sub(1),
+            };
+        }
+    }
+
+    fn least(&self) -> Option<Ordinal> {
+        let place = self.counts.iter().position(|count| *count > 0)?;
+        Ordinal::try_from(place).ok()
+    }
 }
 
 #[cfg(test)]

@@ -303,7 +303,7 @@ impl Rulebook {
                 let holders = catalog.holders_of_rule(&rule.name);
                 for policy in holders.into_iter().flatten().filter_map(|name| catalog.policy(name))
                 {
-                    self.put_policy(policy);
+                    self.put_networks(policy);
                 }
             }
             Change::NetworkRuleDeleted(gone) => self.rules.remove(&gone.name),
@@ -316,6 +316,17 @@ impl Rulebook {
 
     fn put_policy(&mut self, policy: &Policy) {
         let compiled = CompiledPolicy::compile(policy, self.version, &self.rules);
+        self.policies.put(policy.name.clone(), Arc::new(compiled));
+    }
+
+    /// Compiles again what of a policy depends on its rules.
+    fn put_networks(&mut self, policy: &Policy) {
+        let Some((_, known)) = self.policies.find(&policy.name) else { return };
+        let access = policy.terms.network_access();
+        let networks = CompiledNetworks::compile(access, &policy.name, &self.rules);
+        let CompiledPolicy { name, scope, actions, patterns, networks: _ } = &**known;
+        let (name, scope, patterns) = (Arc::clone(name), scope.clone(), patterns.clone());
+        let compiled = CompiledPolicy { name, scope, actions: *actions, patterns, networks };
         self.policies.put(policy.name.clone(), Arc::new(compiled));
     }
 

@@ -61,12 +61,25 @@ impl Catalog {
 
     /// Everything in it. What others name comes before them; requests come oldest first.
     pub fn items(&self) -> impl Iterator<Item = Item> {
-        let rules = self.network_rules.values().map(|rule| Item::NetworkRule(Arc::clone(rule)));
-        let policies = self.policies.values().map(|policy| Item::Policy(Arc::clone(policy)));
-        let roles = self.ram_roles.values().map(|role| Item::RamRole(Arc::clone(role)));
-        let access_points = self.access_points.values().map(Arc::clone).map(Item::AccessPoint);
-        let requests = self.request_ages.iter().filter_map(|(time, key)| {
-            let answered = self.requests.get(key)?;
+        // Whole, so that what is added to it is not left out here.
+        let Self {
+            revision: _,
+            access_points,
+            policies,
+            network_rules,
+            ram_roles,
+            policy_holders: _,
+            rule_holders: _,
+            role_holders: _,
+            requests,
+            request_ages,
+        } = self;
+        let rules = network_rules.values().map(|rule| Item::NetworkRule(Arc::clone(rule)));
+        let policies = policies.values().map(|policy| Item::Policy(Arc::clone(policy)));
+        let roles = ram_roles.values().map(|role| Item::RamRole(Arc::clone(role)));
+        let access_points = access_points.values().map(Arc::clone).map(Item::AccessPoint);
+        let requests = request_ages.iter().filter_map(|(time, key)| {
+            let answered = requests.get(key)?;
             // Another request may have taken the id over; what is left of the first one is its age.
             (answered.time == *time).then(|| Item::Request(key.remembered(*answered)))
         });
