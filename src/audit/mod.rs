@@ -11,6 +11,7 @@ pub mod filter;
 pub mod follow;
 pub mod footer;
 pub mod frame;
+pub mod inspection;
 pub mod keeper;
 pub mod log;
 pub mod record;

@@ -1,7 +1,11 @@
 //! The command line: what the program is told, and what it tells people.
 
 mod dev;
+mod documents;
+mod export;
+mod import;
 mod serve;
+mod store;
 mod token;
 
 use std::process::ExitCode;
@@ -24,6 +28,13 @@ enum Command {
     /// Make credentials for callers of the API.
     #[command(subcommand)]
     Token(token::Command),
+    /// Write everything that there is as documents, one for each resource.
+    Export(export::Arguments),
+    /// Make a new data directory of documents.
+    Import(import::Arguments),
+    /// Look at what is on disk.
+    #[command(subcommand)]
+    Store(store::Command),
 }
 
 /// Runs the program.
@@ -31,6 +42,10 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Token(command) => token::run(&command),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments),
+        // It has exit codes of its own.
+        Command::Store(command) => return store::run(&command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

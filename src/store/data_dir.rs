@@ -20,8 +20,15 @@ const LOCK_FILE: &str = "LOCK";
 pub struct DataDir {
     path: PathBuf,
     identity: Identity,
-    /// Held, never read.
-    _lock: File,
+    /// Held, never read. A directory that is only looked at may have none.
+    _lock: Option<File>,
+}
+
+/// A data directory that has no description yet, and so is none: whoever opens it is refused.
+#[derive(Debug)]
+pub struct NewDataDir {
+    path: PathBuf,
+    lock: File,
 }
 
 /// What a data directory is called by others.
@@ -74,6 +81,12 @@ pub enum DataDirError {
         /// The directory.
         path: String,
     },
+    /// It should be new.
+    #[error("`{path}` is not empty; name an empty or new directory")]
+    NotEmpty {
+        /// The directory.
+        path: String,
+    },
     /// Its description can't be read.
     #[error("`{path}` is damaged: {detail}")]
     Damaged {
@@ -112,7 +125,37 @@ impl DataDir {
             Some(identity) => identity,
             None => write_format(path, new)?,
         };
+        Ok(Self { path: path.to_owned(), identity, _lock: Some(lock) })
+    }
+
+    /// Opens a data directory to look at it: not a byte in it is changed. It is locked all the same,
+    /// unless no process ever was in it.
+    pub fn inspect(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.display().to_string(), source };
+        refuse_if_open_to_others(path)?;
+        let lock = match File::open(path.join(LOCK_FILE)) {
+            Ok(mut file) => {
+                try_lock(path, &mut file)?;
+                Some(file)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let not_one = || DataDirError::NotADataDir { path: path.display().to_string() };
+        let identity = read_format(path)?.ok_or_else(not_one)?;
         Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// Begins a new data directory, which counts as one when it is finished.
+    pub fn prepare(path: &Path) -> Result<NewDataDir, DataDirError> {
+        let failed = |source| DataDirError::Io { path: path.display().to_string(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        refuse_if_open_to_others(path)?;
+        let lock = lock(path)?;
+        if path.join(FORMAT_FILE).exists() || holds_anything_else(path).map_err(failed)? {
+            return Err(DataDirError::NotEmpty { path: path.display().to_string() });
+        }
+        Ok(NewDataDir { path: path.to_owned(), lock })
     }
 
     /// Where it is.
@@ -123,6 +166,15 @@ impl DataDir {
     /// What others call it by.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+}
+
+impl NewDataDir {
+    /// Makes it a data directory.
+    pub fn finish(self, new: &Identity) -> Result<DataDir, DataDirError> {
+        let Self { path, lock } = self;
+        let identity = write_format(&path, new)?;
+        Ok(DataDir { path, identity, _lock: Some(lock) })
     }
 }
 
@@ -153,22 +205,27 @@ fn lock(directory: &Path) -> Result<File, DataDirError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(directory.join(LOCK_FILE)).map_err(failed)?;
+    try_lock(directory, &mut file)?;
+    file.set_len(0).map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+fn try_lock(directory: &Path, file: &mut File) -> Result<(), DataDirError> {
+    let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             file.read_to_string(&mut holder).map_err(failed)?;
             let holder = if holder.is_empty() { "(unknown)" } else { holder.trim() };
-            return Err(DataDirError::InUse {
+            Err(DataDirError::InUse {
                 path: directory.display().to_string(),
                 holder: holder.to_owned(),
-            });
+            })
         }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
-    file.set_len(0).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
 }
 
 fn read_format(directory: &Path) -> Result<Option<Identity>, DataDirError> {
@@ -258,6 +315,42 @@ mod tests {
         let _first = DataDir::open(&path, &identity(1)).unwrap();
         let error = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
         assert!(error.contains(&format!("in use by process {}", std::process::id())), "{error}");
+    }
+
+    #[test]
+    fn who_looks_changes_nothing_and_keeps_others_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let gone = DataDir::inspect(&path).unwrap_err().to_string();
+        assert!(gone.contains("can't open data directory") && !path.exists(), "{gone}");
+        drop(DataDir::open(&path, &identity(1)).unwrap());
+        let files = || ["LOCK", "FORMAT"].map(|name| fs::read(path.join(name)).unwrap());
+        fs::write(path.join("LOCK"), "1\n").unwrap();
+        let before = files();
+        let looking = DataDir::inspect(&path).unwrap();
+        assert_eq!((looking.identity(), files()), (&identity(1), before));
+        let refused = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
+        assert!(refused.contains("is in use by process 1"), "{refused}");
+        drop(looking);
+        let _server = DataDir::open(&path, &identity(1)).unwrap();
+        assert!(matches!(DataDir::inspect(&path), Err(DataDirError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_new_directory_is_none_until_it_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let new = DataDir::prepare(&path).unwrap();
+        fs::create_dir(path.join("journal")).unwrap();
+        fs::set_permissions(path.join("journal"), fs::Permissions::from_mode(0o700)).unwrap();
+        drop(new);
+        let refused = DataDir::open(&path, &identity(1)).unwrap_err().to_string();
+        assert!(refused.contains("no `FORMAT` file but is not empty"), "{refused}");
+        let refused = DataDir::prepare(&path).unwrap_err().to_string();
+        assert!(refused.ends_with("is not empty; name an empty or new directory"), "{refused}");
+        fs::remove_dir(path.join("journal")).unwrap();
+        drop(DataDir::prepare(&path).unwrap().finish(&identity(3)).unwrap());
+        assert_eq!(DataDir::open(&path, &identity(1)).unwrap().identity(), &identity(3));
     }
 
     #[test]

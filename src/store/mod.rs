@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod data_dir;
 pub mod head;
+pub mod inspection;
 pub mod journal;
 pub mod parts;
 pub mod pb;

@@ -79,6 +79,20 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// The same, of the journal that what was opened is a copy of.
+    pub(super) fn of_original(self, original: &Path) -> Self {
+        let path = original.display().to_string();
+        match self {
+            Self::Engine { path: _, detail } => Self::Engine { path, detail },
+            Self::EndMissing { path: _, last, acknowledged } => {
+                Self::EndMissing { path, last, acknowledged }
+            }
+            Self::Io { path: _, source } => Self::Io { path, source },
+        }
+    }
+}
+
 impl SledJournal {
     /// Opens or creates the journal in a directory.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
@@ -122,6 +136,13 @@ impl SledJournal {
         self.head.advance(last).map_err(failed)?;
         self.last = last;
         Ok(())
+    }
+
+    /// Puts something else in the place of a value, below everything that would notice.
+    #[cfg(test)]
+    pub(super) fn overwrite(&self, key: &[u8], value: Vec<u8>) {
+        self.tree.insert(key, value).unwrap();
+        self.database.flush().unwrap();
     }
 
     /// How many values sled has moved out of its file. Anything but 0 is not safe on disk.

@@ -35,4 +35,5 @@ mod replay;
 mod roles;
 mod snapshots;
 mod streaming;
+mod tools;
 mod watching;

@@ -1,0 +1,478 @@
+//! Resources as documents for people and for version control: one JSON text each, with the fields
+//! and the names that the API has in JSON.
+//!
+//! What the server makes (uid, etag, revision, times) is left out unless it is asked for, so that a
+//! document changes only when its resource does. A secret has no place in one: no resource holds any.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use prost::Message;
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
+};
+
+use crate::{
+    api::{
+        self,
+        convert::{
+            self, SentHeader, Violations, access_point, mutation::Mutation, network_rule, policy,
+        },
+        pb,
+    },
+    domain::{
+        catalog::{Catalog, inventory::Item},
+        command::{Batch, Command, Request, Target},
+        decide::{Rejected, Rejection, Verdict, decide},
+        event::Event,
+        name::{AccessPointName, NetworkRuleName, PolicyName, ResourceName},
+        resource::{Header, Uid},
+        time::UnixNanos,
+    },
+    entropy::{self, EntropyError},
+};
+
+/// A resource as a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Document {
+    /// Where it stands: a path that the resource's name makes.
+    pub(super) path: String,
+    /// The text.
+    pub(super) text: String,
+}
+
+/// Whether documents have what the server makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerFields {
+    /// They don't.
+    LeftOut,
+    /// They do.
+    Shown,
+}
+
+/// One thing that is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Violation {
+    pub(super) document: String,
+    /// The path of the field; empty if it is the whole document.
+    pub(super) field: String,
+    pub(super) detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { document, field, detail } = self;
+        match field.as_str() {
+            "" => write!(f, "{document}: {detail}"),
+            field => write!(f, "{document}: `{field}` {detail}"),
+        }
+    }
+}
+
+/// The documents of everything in a catalog, by path.
+pub(super) fn of(catalog: &Catalog, fields: ServerFields) -> anyhow::Result<Vec<Document>> {
+    let forms = Forms::load()?;
+    let header = |header: &Header| match fields {
+        ServerFields::LeftOut => SentHeader::default(),
+        ServerFields::Shown => SentHeader::of(header),
+    };
+    let mut documents = Vec::new();
+    for item in catalog.items() {
+        let (name, bytes) = match item {
+            Item::NetworkRule(rule) => {
+                let sent = network_rule::send(&rule, header(&rule.header));
+                (ResourceName::NetworkRule(rule.name.clone()), sent.encode_to_vec())
+            }
+            Item::Policy(policy) => {
+                let sent = policy::send(&policy, header(&policy.header));
+                (ResourceName::Policy(policy.name.clone()), sent.encode_to_vec())
+            }
+            Item::AccessPoint(access_point) => {
+                let sent = access_point::send(&access_point, header(&access_point.header));
+                (ResourceName::AccessPoint(access_point.name.clone()), sent.encode_to_vec())
+            }
+            Item::Request(_) => continue,
+        };
+        documents
+            .push(Document { path: format!("{name}.json"), text: forms.write(&name, &bytes)? });
+    }
+    documents.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(documents)
+}
+
+/// The events that make a new journal of these documents, or all that is wrong with them.
+pub(super) fn events(
+    documents: &[Document],
+    actor: &str,
+    time: UnixNanos,
+) -> anyhow::Result<Result<Vec<Event>, Vec<Violation>>> {
+    let Read { mut wanted, mut violations, named } = read_all(documents)?;
+    // What others name comes before them.
+    wanted.sort_by(|one, other| (one.rank, &one.name).cmp(&(other.rank, &other.name)));
+    let mut judge = Judge { catalog: Catalog::default(), events: Vec::new() };
+    for Wanted { document, commands, .. } in wanted {
+        for command in commands {
+            let request = Request { actor: actor.into(), time, uid: uid()?, mark: None, command };
+            if let Err(rejection) = judge.take(request) {
+                let document = document.to_owned();
+                violations.extend(explain(&rejection, &named).map(|(field, detail)| Violation {
+                    document: document.clone(),
+                    field,
+                    detail,
+                }));
+                break;
+            }
+        }
+    }
+    violations.sort();
+    Ok(if violations.is_empty() { Ok(judge.events) } else { Err(violations) })
+}
+
+fn uid() -> Result<Uid, EntropyError> {
+    entropy::uuid().map(Uid)
+}
+
+/// Takes changes in one after the other, as the journal's writer does.
+struct Judge {
+    catalog: Catalog,
+    events: Vec<Event>,
+}
+
+impl Judge {
+    fn take(&mut self, request: Request) -> Result<(), Rejection> {
+        let verdict = decide(&self.catalog, &Batch::from(request));
+        if let Verdict::Happened(events) =
+            verdict.map_err(|Rejected { rejection, .. }| rejection)?
+        {
+            for event in &events {
+                self.catalog.evolve(event);
+            }
+            self.events.extend(events);
+        }
+        Ok(())
+    }
+}
+
+/// What one document wants.
+struct Wanted<'a> {
+    document: &'a str,
+    name: ResourceName,
+    /// The lower ones come first.
+    rank: u8,
+    commands: Vec<Command>,
+}
+
+/// What all documents come to.
+struct Read<'a> {
+    wanted: Vec<Wanted<'a>>,
+    violations: Vec<Violation>,
+    /// The resources that have a document, be it wrong or not: those are not missing.
+    named: BTreeSet<ResourceName>,
+}
+
+fn read_all(documents: &[Document]) -> anyhow::Result<Read<'_>> {
+    let forms = Forms::load()?;
+    let (mut wanted, mut violations) = (Vec::new(), Vec::new());
+    let mut seen: BTreeMap<ResourceName, &str> = BTreeMap::new();
+    for Document { path, text } in documents {
+        let violation =
+            |field: String, detail: String| Violation { document: path.clone(), field, detail };
+        let (name, message) = match forms.read(text) {
+            Ok(read) => read,
+            Err((field, detail)) => {
+                violations.push(violation(field.to_owned(), detail));
+                continue;
+            }
+        };
+        if let Some(other) = seen.insert(name.clone(), path) {
+            violations.push(violation("name".to_owned(), format!("stands in `{other}` too")));
+            continue;
+        }
+        let mut noted = Violations::default();
+        let (rank, commands) = commands(&mut noted, &name, &message)?;
+        let of_message = |noted: &convert::Violation| {
+            violation(json_path(&noted.field), noted.description.clone())
+        };
+        violations.extend(noted.noted().iter().map(of_message));
+        if noted.count() == 0 {
+            wanted.push(Wanted { document: path, name, rank, commands });
+        }
+    }
+    Ok(Read { wanted, violations, named: seen.into_keys().collect() })
+}
+
+/// What makes a resource be as its document says.
+fn commands(
+    violations: &mut Violations,
+    name: &ResourceName,
+    message: &DynamicMessage,
+) -> anyhow::Result<(u8, Vec<Command>)> {
+    Ok(match name {
+        ResourceName::NetworkRule(NetworkRuleName { location, id }) => {
+            let request = pb::CreateNetworkRuleRequest {
+                parent: location.to_string(),
+                network_rule_id: id.to_string(),
+                network_rule: Some(message.transcode_to()?),
+                ..Default::default()
+            };
+            (0, request.parse(violations).into_iter().collect())
+        }
+        ResourceName::Policy(PolicyName { location, id }) => {
+            let request = pb::CreatePolicyRequest {
+                parent: location.to_string(),
+                policy_id: id.to_string(),
+                policy: Some(message.transcode_to()?),
+                ..Default::default()
+            };
+            (1, request.parse(violations).into_iter().collect())
+        }
+        ResourceName::AccessPoint(name) => {
+            let access_point = message.transcode_to()?;
+            (2, access_point_commands(violations, name, access_point))
+        }
+    })
+}
+
+fn access_point_commands(
+    violations: &mut Violations,
+    name: &AccessPointName,
+    access_point: pb::AccessPoint,
+) -> Vec<Command> {
+    let state = access_point.state();
+    let request = pb::CreateAccessPointRequest {
+        parent: name.location.to_string(),
+        access_point_id: name.id.to_string(),
+        access_point: Some(access_point),
+        ..Default::default()
+    };
+    let create = request.parse(violations);
+    let target = Target { name: name.clone(), etag: None };
+    let suspend =
+        (state == pb::AccessPointState::Suspended).then_some(Command::SuspendAccessPoint(target));
+    create.into_iter().chain(suspend).collect()
+}
+
+/// The fields of a document that a rejection is about, each with what is wrong with it.
+fn explain<'a>(
+    rejection: &'a Rejection,
+    named: &'a BTreeSet<ResourceName>,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let mut explained = Vec::new();
+    match rejection {
+        Rejection::ReferencesMissing { missing, .. } => {
+            for name in missing {
+                let field = match name {
+                    ResourceName::NetworkRule(_) => "networkRules.names",
+                    ResourceName::Policy(_) | ResourceName::AccessPoint(_) => "policies",
+                };
+                if !named.contains(name) {
+                    let detail = format!("names `{name}`, which is in no document");
+                    explained.push((field.to_owned(), detail));
+                }
+            }
+        }
+        Rejection::PrivateRulesNeedInstance { places } => {
+            explained.extend(
+                places
+                    .iter()
+                    .map(|place| (format!("networkRules.names[{place}]"), rejection.to_string())),
+            );
+        }
+        other => explained.push((String::new(), other.to_string())),
+    }
+    explained.into_iter()
+}
+
+/// The path of a field in a document, of its path in a request.
+fn json_path(path: &str) -> String {
+    let within = path.split_once('.').map_or(path, |(_, within)| within);
+    let mut made = String::new();
+    let mut raise = false;
+    for letter in within.chars() {
+        match letter {
+            '_' => raise = true,
+            letter if raise => {
+                made.push(letter.to_ascii_uppercase());
+                raise = false;
+            }
+            letter => made.push(letter),
+        }
+    }
+    made
+}
+
+/// The forms of resources, as the API describes them.
+struct Forms(DescriptorPool);
+
+impl Forms {
+    fn load() -> anyhow::Result<Self> {
+        Ok(Self(DescriptorPool::decode(api::FILE_DESCRIPTOR_SET)?))
+    }
+
+    fn form(&self, name: &ResourceName) -> anyhow::Result<MessageDescriptor> {
+        let form = self.0.get_message_by_name(name.type_name());
+        form.ok_or_else(|| anyhow::anyhow!("the API has no `{}`", name.type_name()))
+    }
+
+    fn write(&self, name: &ResourceName, bytes: &[u8]) -> anyhow::Result<String> {
+        let message = DynamicMessage::decode(self.form(name)?, bytes)?;
+        let mut text = Vec::new();
+        let mut serializer = serde_json::Serializer::pretty(&mut text);
+        message.serialize_with_options(&mut serializer, &SerializeOptions::new())?;
+        text.push(b'\n');
+        Ok(String::from_utf8(text)?)
+    }
+
+    /// Reads a document; or says which field is wrong, and how.
+    fn read(&self, text: &str) -> Result<(ResourceName, DynamicMessage), (&'static str, String)> {
+        let whole = |error: serde_json::Error| ("", format!("is no such document: {error}"));
+        let value: serde_json::Value = serde_json::from_str(text).map_err(whole)?;
+        let name = value.get("name").and_then(serde_json::Value::as_str);
+        let name = name.ok_or(("name", "is missing: it says what this is".to_owned()))?;
+        let name = ResourceName::parse(name).map_err(|error| ("name", error.to_string()))?;
+        let form = self.form(&name).map_err(|error| ("name", error.to_string()))?;
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let options = DeserializeOptions::new().deny_unknown_fields(true);
+        let message = DynamicMessage::deserialize_with_options(form, &mut deserializer, &options)
+            .map_err(whole)?;
+        Ok((name, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::testing::{World, histories::any_history};
+
+    fn document(path: &str, text: &str) -> Document {
+        Document { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    fn imported(documents: &[Document]) -> Result<Catalog, Vec<String>> {
+        let made = events(documents, "import", UnixNanos(7)).unwrap();
+        let mut catalog = Catalog::default();
+        for event in
+            made.map_err(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>())?
+        {
+            catalog.evolve(&event);
+        }
+        Ok(catalog)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 48,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn what_is_imported_is_exported_as_it_was(history in any_history()) {
+            let mut world = World::given([]);
+            for command in history {
+                world.step(command);
+            }
+            let exported = of(&world.catalog, ServerFields::LeftOut).unwrap();
+            let catalog = imported(&exported).unwrap();
+            prop_assert_eq!(of(&catalog, ServerFields::LeftOut).unwrap(), exported);
+            // What the server makes is read over.
+            let shown = of(&world.catalog, ServerFields::Shown).unwrap();
+            let again = imported(&shown).unwrap();
+            prop_assert!(again.items().map(without_uid).eq(catalog.items().map(without_uid)));
+        }
+    }
+
+    fn without_uid(item: Item) -> String {
+        let text = format!("{item:?}");
+        let (before, after) = text.split_once("uid: ").unwrap();
+        format!("{before}{}", after.split_once(')').unwrap().1)
+    }
+
+    const RULE: &str = "accounts/acme/regions/eu-1/networkRules/Office";
+    const POLICY: &str = "accounts/acme/regions/eu-1/policies/Reports";
+
+    #[test]
+    fn a_document_reads_as_the_api_shows_the_resource() {
+        let rule = document(
+            &format!("{RULE}.json"),
+            &format!(
+                r#"{{
+  "name": "{RULE}",
+  "description": "where people sit",
+  "publicNetwork": {{}},
+  "addresses": [
+    "203.0.113.0/24"
+  ]
+}}
+"#
+            ),
+        );
+        let policy = document(
+            &format!("{POLICY}.json"),
+            &format!(
+                r#"{{
+  "name": "{POLICY}",
+  "scope": "shared",
+  "permissions": [
+    "PERMISSION_TEMPLATE_SECRET_USER"
+  ],
+  "resources": [
+    "secret/reports/*"
+  ],
+  "networkRules": {{
+    "names": [
+      "{RULE}"
+    ]
+  }}
+}}
+"#
+            ),
+        );
+        let documents = [rule, policy];
+        let catalog = imported(&[documents[1].clone(), documents[0].clone()]).unwrap();
+        assert_eq!(of(&catalog, ServerFields::LeftOut).unwrap(), documents);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named_with_document_and_field() {
+        let wrong = [
+            document("a.json", "{"),
+            document("b.json", r#"{"scope": "shared"}"#),
+            document("c.json", r#"{"name": "accounts/acme"}"#),
+            document("d.json", &format!(r#"{{"name": "{RULE}", "adresses": []}}"#)),
+            document(
+                "e.json",
+                &format!(
+                    r#"{{"name": "{RULE}", "vpcNetwork": {{"vpcId": "-"}}, "addresses": ["x"]}}"#
+                ),
+            ),
+            document(
+                "f.json",
+                &format!(
+                    r#"{{"name": "{POLICY}", "scope": "shared", "resources": ["secret/a"],
+                        "permissions": ["PERMISSION_TEMPLATE_SECRET_USER"],
+                        "networkRules": {{"names": ["{RULE}2"]}}}}"#
+                ),
+            ),
+            document("g.json", &format!(r#"{{"name": "{POLICY}"}}"#)),
+        ];
+        let told = imported(&wrong).unwrap_err();
+        let wanted = [
+            "a.json: is no such document: EOF while parsing an object at line 1 column 1",
+            "b.json: `name` is missing: it says what this is",
+            "c.json: `name` must have the form `accounts/{account}/…/{collection}/{id}`",
+            "d.json: is no such document: unrecognized field name 'adresses' at line 1 column 69",
+            "e.json: `addresses[0]` must be an IPv4 or IPv6 address or CIDR",
+            "e.json: `vpcNetwork.vpcId` must begin with a letter or digit and have 1 to 64 of \
+             `A-Z a-z 0-9 _ -`",
+            "f.json: `networkRules.names` names \
+             `accounts/acme/regions/eu-1/networkRules/Office2`, which is in no document",
+            "g.json: `name` stands in `f.json` too",
+        ];
+        assert_eq!(told, wanted);
+    }
+}

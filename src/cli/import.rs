@@ -1,0 +1,101 @@
+//! `aap import`: a new data directory of documents.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::{
+    clock::Clock,
+    domain::event::Event,
+    entropy,
+    store::{
+        data_dir::{DataDir, Identity},
+        journal::Journal,
+        sled_journal::SledJournal,
+    },
+};
+
+use super::{
+    documents::{self, Document},
+    say,
+};
+
+/// Who makes what is imported, in the journal.
+const ACTOR: &str = "import";
+/// How many events are written with one sync.
+const AT_ONCE: usize = 1_000;
+
+/// Where from, and where to.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The directory with the documents: every `.json` file in it and below it, those whose path
+    /// has a part that begins with a dot aside.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// The data directory to make; it must be empty, or not be there.
+    #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The name of the audit log in it, as `audit.origin` in the configuration.
+    #[arg(long, value_name = "NAME", default_value = "aap.local/audit")]
+    origin: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { from, data_dir, origin } = arguments;
+    let documents = read(from)?;
+    let events = match documents::events(&documents, ACTOR, Clock::system().now())? {
+        Ok(events) => events,
+        Err(violations) => {
+            let list: Vec<_> = violations.iter().map(|wrong| format!("  {wrong}")).collect();
+            bail!("nothing is imported: {} things are wrong\n{}", list.len(), list.join("\n"));
+        }
+    };
+    make(data_dir, origin, &events)?;
+    say(format_args!("imported {} documents as {} changes", documents.len(), events.len()));
+    Ok(())
+}
+
+/// Makes the data directory. Its description is written last: a directory without one is refused, so
+/// nobody takes what was not imported to its end for the whole.
+fn make(path: &Path, origin: &str, events: &[Event]) -> anyhow::Result<()> {
+    // The engine makes files at times of its own.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let new = DataDir::prepare(path)?;
+    let mut journal = SledJournal::open(&path.join("journal"))?;
+    for events in events.chunks(AT_ONCE) {
+        journal.append(journal.last(), events).context("can't write the journal")?;
+    }
+    drop(journal);
+    let origin = origin.to_owned();
+    new.finish(&Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin })?;
+    Ok(())
+}
+
+/// Reads every document, by path.
+fn read(directory: &Path) -> anyhow::Result<Vec<Document>> {
+    let mut documents = Vec::new();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(relative) = pending.pop() {
+        let path = directory.join(&relative);
+        let failed = || format!("can't read `{}`", path.display());
+        if path.is_dir() {
+            for entry in fs::read_dir(&path).with_context(failed)? {
+                let name = entry.with_context(failed)?.file_name();
+                if !name.to_string_lossy().starts_with('.') {
+                    pending.push(relative.join(name));
+                }
+            }
+        } else if relative.as_os_str().is_empty() {
+            bail!("`{}` is no directory", path.display());
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            let text = fs::read_to_string(&path).with_context(failed)?;
+            documents.push(Document { path: relative.to_string_lossy().into_owned(), text });
+        }
+    }
+    documents.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(documents)
+}
