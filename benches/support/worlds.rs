@@ -114,7 +114,7 @@ impl World {
 
     fn addresses(&self, number: usize, turn: usize) -> Addresses {
         let prefix = |n: usize| {
-            let (a, b, c) = (number % 200, (turn + n) % 250, n * 4 % 250);
+            let (a, b, c) = (number % 200, turn % 2 + n % 60, n % 60 * 4);
             Prefix::parse(&format!("10.{a}.{b}.{c}/30")).unwrap()
         };
         Addresses::new((0..self.0.addresses).map(prefix).collect()).unwrap()
@@ -139,7 +139,7 @@ impl World {
     }
 
     fn policies_of(&self, number: usize, turn: usize) -> PolicyIds {
-        let shift = number + turn * self.0.accounts;
+        let shift = number + turn % 3 * self.0.accounts;
         let policies = self.siblings(shift, 1 + turn % 3, self.0.policies);
         PolicyIds::new(policies.map(|policy| id("policy", policy))).unwrap()
     }
@@ -180,10 +180,11 @@ impl World {
     pub fn question(&self, random: &mut Random) -> Question {
         let number = random.below(self.0.access_points);
         let location = self.location(number);
-        let team = (number / self.0.accounts + random.below(2)) * self.0.accounts;
+        let team = (number / self.0.accounts + random.below(5)) * self.0.accounts;
         let team = (team + number % self.0.accounts) % 500;
-        let rule = (number + random.below(3) * self.0.accounts) % 200;
-        let (b, c) = (random.below(250), random.below(250));
+        let rule = (number + random.below(7) * self.0.accounts) % 200;
+        let address = random.below(self.0.addresses.min(60));
+        let (b, c) = (address + random.below(2), address * 4 + random.below(4));
         Question {
             access_point: format!("{location}/accessPoints/{}", id("application", number)),
             location,

@@ -69,7 +69,7 @@ async fn a_check_of_what_is_whole_says_so_and_changes_nothing() {
     let before = files(&setup.data_dir());
     let (code, told, error) = check(&setup.data_dir());
     assert_eq!((code, error.as_str()), (Some(0), ""), "{told}");
-    for part in ["journal    4 events: whole", "snapshot   of event 4: whole", "records 1 to 3"] {
+    for part in ["journal    5 events: whole", "snapshot   of event 5: whole", "records 1 to 3"] {
         assert!(told.contains(part), "{told}");
     }
     assert!(files(&setup.data_dir()) == before, "looking changes nothing");
@@ -144,12 +144,12 @@ async fn an_export_is_imported_and_exported_again_byte_for_byte() {
     let (code, told, error) = export(data_dir, &path("one"));
     assert_eq!(
         (code, told.as_str()),
-        (Some(0), "exported 3 documents as of revision 4\n"),
+        (Some(0), "exported 4 documents as of revision 5\n"),
         "{error}"
     );
     assert!(files(&setup.data_dir()) == before, "an export changes nothing");
     let (code, told, error) = run(&["import", "--from", &path("one"), "--data-dir", &path("data")]);
-    assert_eq!((code, told.as_str()), (Some(0), "imported 3 documents as 4 changes\n"), "{error}");
+    assert_eq!((code, told.as_str()), (Some(0), "imported 4 documents as 5 changes\n"), "{error}");
     assert_eq!(export(&path("data"), &path("two")).0, Some(0));
     let exported = files(&dir.path().join("one"));
     assert!(files(&dir.path().join("two")) == exported);
