@@ -103,12 +103,18 @@ impl World {
         rules.chain(policies).chain(access_points)
     }
 
-    /// Other numbers in the same account as `number`, `count` of them, below `bound`.
-    fn siblings(&self, number: usize, count: usize, bound: usize) -> impl Iterator<Item = usize> {
+    /// Numbers in the same account as `number`, `count` of them, below `bound`. The windows of all
+    /// numbers below `holders` cover those below `bound` evenly.
+    fn siblings(
+        &self,
+        number: usize,
+        count: usize,
+        (bound, holders): (usize, usize),
+    ) -> impl Iterator<Item = usize> {
         let accounts = self.0.accounts;
-        let in_account = bound / accounts;
+        let (in_account, stride) = (bound / accounts, (bound / holders).max(1));
         (0..count)
-            .map(move |turn| (number / accounts + turn) % in_account * accounts)
+            .map(move |turn| (number / accounts * stride + turn) % in_account * accounts)
             .map(move |first| first + number % accounts)
     }
 
@@ -128,7 +134,7 @@ impl World {
             };
             ResourcePattern::parse(&text).unwrap()
         };
-        let rules = self.siblings(number, self.0.rules_per_policy, self.0.rules);
+        let rules = self.siblings(number, self.0.rules_per_policy, (self.0.rules, self.0.policies));
         Terms::new(
             Instance::parse("shared").unwrap(),
             vec![Template::SecretUser],
@@ -140,7 +146,7 @@ impl World {
 
     fn policies_of(&self, number: usize, turn: usize) -> PolicyIds {
         let shift = number + turn % 3 * self.0.accounts;
-        let policies = self.siblings(shift, 1 + turn % 3, self.0.policies);
+        let policies = self.siblings(shift, 1 + turn % 3, (self.0.policies, self.0.access_points));
         PolicyIds::new(policies.map(|policy| id("policy", policy))).unwrap()
     }
 

@@ -114,13 +114,13 @@ async fn a_running_server_writes_a_snapshot_after_so_many_changes() {
     wait_for(&path).await;
     let another = world::new_policy("p", &["secret/p"], &[]);
     let made = server.client(ADMIN).policies().create_policy(another).await.unwrap();
-    assert_eq!(made.into_inner().revision, 4);
+    assert_eq!(made.into_inner().revision, 5);
     let setup = server.stop().await;
     // The stop's own snapshot has the last change.
     let new = Identity { node_id: Uuid::nil(), log_id: Uuid::nil(), origin: String::new() };
     let data_dir = DataDir::open(&setup.data_dir(), &new).unwrap();
     let journal = SledJournal::open(&setup.data_dir().join("journal")).unwrap();
     let snapshots = Snapshots::of(&data_dir);
-    let read = snapshots.read(journal.reader().as_ref(), 4, RulesVersion::CURRENT);
-    assert_eq!(read.unwrap().unwrap().revision(), 4);
+    let read = snapshots.read(journal.reader().as_ref(), 5, RulesVersion::CURRENT);
+    assert_eq!(read.unwrap().unwrap().revision(), 5);
 }
