@@ -12,7 +12,6 @@
 
 mod client;
 mod load;
-mod server;
 mod verify;
 
 use std::time::Duration;
@@ -20,9 +19,9 @@ use std::time::Duration;
 use aap::{api::pb::DecisionReason, clock::Clock, entropy};
 use tokio::time::timeout;
 
+use crate::support::home::{Home, Server};
 use client::{Action, Change, Client, INSIDE, Kind, question};
 use load::{Dice, End, Ledger, Run, STEADY, Tally, assert_reason};
-use server::{Home, Server};
 
 /// How long one step may take; a server that hangs is a failure too.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -21,7 +21,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::server::Home;
+use crate::support::home::Home;
 
 pub(super) const LOCATION: &str = "accounts/acme/regions/eu-1";
 /// An address that the network rules cover.

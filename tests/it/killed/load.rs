@@ -16,10 +16,8 @@ use aap::api::pb::{self, DecisionReason, Outcome};
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use super::{
-    client::{Action, Change, Client, INSIDE, Kind, Made, OUTSIDE, question},
-    server::{Home, Server},
-};
+use super::client::{Action, Change, Client, INSIDE, Kind, Made, OUTSIDE, question};
+use crate::support::home::{Home, Server};
 
 const CREATORS: u64 = 4;
 const CHECKERS: u64 = 6;

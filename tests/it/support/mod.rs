@@ -6,6 +6,7 @@ pub mod clients;
 pub mod configuration;
 pub mod faults;
 pub mod following;
+pub mod home;
 pub mod methods;
 pub mod processes;
 pub mod random;

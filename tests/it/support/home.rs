@@ -20,21 +20,21 @@ use aap::identity::token::NewToken;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::support::processes;
+use super::processes;
 
 /// Between looking for a free port and listening on it, another process may take it.
 const ATTEMPTS: usize = 5;
 
 /// A configuration, its callers' tokens, and a data directory that servers come and go on.
-pub(super) struct Home {
+pub struct Home {
     directory: TempDir,
-    pub(super) admin: NewToken,
-    pub(super) enforcer: NewToken,
-    pub(super) auditor: NewToken,
+    pub admin: NewToken,
+    pub enforcer: NewToken,
+    pub auditor: NewToken,
 }
 
 impl Home {
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let make = || NewToken::make().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let home = Self { directory, admin: make(), enforcer: make(), auditor: make() };
@@ -43,7 +43,7 @@ impl Home {
     }
 
     /// Where the journal is.
-    pub(super) fn journal(&self) -> PathBuf {
+    pub fn journal(&self) -> PathBuf {
         self.path("data").join("journal")
     }
 
@@ -69,12 +69,12 @@ impl Home {
     }
 
     /// Starts the server, and returns when it serves.
-    pub(super) fn start(&self) -> Server {
+    pub fn start(&self) -> Server {
         self.start_until(": serving ")
     }
 
     /// Starts the server, and kills it while it finds its data again.
-    pub(super) fn start_and_kill(&self, turns: u64) {
+    pub fn start_and_kill(&self, turns: u64) {
         let server = self.start_until(": listening ");
         for _ in 0..turns {
             thread::yield_now();
@@ -127,8 +127,8 @@ fn binary() -> PathBuf {
 }
 
 /// A running server.
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub struct Server {
+    pub address: SocketAddr,
     log: Log,
     /// Held while the process is signalled, so that nobody signals one that was waited for.
     child: Mutex<Child>,
@@ -136,18 +136,18 @@ pub(super) struct Server {
 
 impl Server {
     /// Kills it, with no chance to do anything more.
-    pub(super) fn kill(&self) {
+    pub fn kill(&self) {
         self.child.lock().unwrap().kill().unwrap();
     }
 
     /// Waits until it is gone, killed.
-    pub(super) fn wait_killed(&self) {
+    pub fn wait_killed(&self) {
         let status = self.child.lock().unwrap().wait().unwrap();
         assert!(!status.success() && status.code().is_none(), "not killed but ended: {status}");
     }
 
     /// Tells it to stop, and waits until it has, in good order.
-    pub(super) fn stop(&self) {
+    pub fn stop(&self) {
         let mut child = self.child.lock().unwrap();
         kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
         let status = child.wait().unwrap();
