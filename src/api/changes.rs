@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, mem, sync::Arc};
 
+use prost::Message as _;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -23,6 +24,7 @@ use crate::{
 };
 
 use super::{
+    admission::MAX_MESSAGE_BYTES,
     call,
     convert::{
         Violations,
@@ -36,8 +38,9 @@ use super::{
     stream::{self, Messages, Outgoing, Over},
 };
 
-/// How many requests for many changes are worked on at once; each may be as large as a message.
-const MAX_BATCHES: usize = 8;
+/// How many bytes of requests for many changes are worked on at once: eight of the largest ones, or
+/// as many small ones as there are.
+const MAX_BATCH_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 
 /// How many watches may be open at once.
 const MAX_WATCHES: usize = 1_000;
@@ -66,7 +69,7 @@ impl Changes {
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let batches = Arc::new(Semaphore::new(MAX_BATCHES));
+        let batches = Arc::new(Semaphore::new(MAX_BATCH_BYTES));
         let watches = Arc::new(Semaphore::new(MAX_WATCHES));
         Self { manager, history, background, batches, watches, gate, stopping }
     }
@@ -84,7 +87,8 @@ impl Changes {
         account: AccountName,
         message: pb::ApplyChangesRequest,
     ) -> Result<pb::ApplyChangesResponse, ApiError> {
-        let _working = self.batches.try_acquire().map_err(|_| SubmitError::Busy)?;
+        let bytes = u32::try_from(message.encoded_len()).unwrap_or(u32::MAX);
+        let _working = self.batches.try_acquire_many(bytes).map_err(|_| SubmitError::Busy)?;
         let parsed = move || change::parse_all(&account, message);
         let (manner, requested) = self.in_background(parsed).await??;
         let mode = manner.mode;
