@@ -19,7 +19,7 @@ use std::time::Duration;
 use aap::{api::pb::DecisionReason, clock::Clock, entropy};
 use tokio::time::timeout;
 
-use crate::support::home::{Home, Server};
+use crate::support::home::{Home, Server, variable};
 use client::{Action, Change, Client, INSIDE, Kind, question};
 use load::{Dice, End, Ledger, Run, STEADY, Tally, assert_reason};
 
@@ -39,11 +39,6 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     println!("AAP_KILL_SEED={seed} AAP_KILL_ROUNDS={rounds}");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(kill_again_and_again(rounds, Dice(seed)));
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test has no command line of its own")]
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 async fn kill_again_and_again(rounds: u64, mut dice: Dice) {

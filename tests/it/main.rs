@@ -27,6 +27,7 @@ mod filtering;
 mod history;
 mod hostile;
 mod killed;
+mod linearizable;
 mod management;
 mod program;
 mod refusing;

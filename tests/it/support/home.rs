@@ -29,6 +29,7 @@ const ATTEMPTS: usize = 5;
 pub struct Home {
     directory: TempDir,
     pub admin: NewToken,
+    pub second_admin: NewToken,
     pub enforcer: NewToken,
     pub auditor: NewToken,
 }
@@ -37,7 +38,9 @@ impl Home {
     pub fn new() -> Self {
         let make = || NewToken::make().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let home = Self { directory, admin: make(), enforcer: make(), auditor: make() };
+        let (admin, second_admin) = (make(), make());
+        let (enforcer, auditor) = (make(), make());
+        let home = Self { directory, admin, second_admin, enforcer, auditor };
         fs::write(home.path("aap.toml"), home.configuration()).unwrap();
         home
     }
@@ -62,6 +65,7 @@ impl Home {
             "[audit]\nsegment_mebibytes = 1\n".to_owned(),
             "[disk]\nmanagement_reserve_percent = 0\ncheck_reserve_percent = 0\n".to_owned(),
             caller("admin", &self.admin, "role = \"admin\"\naccounts = [\"acme\"]"),
+            caller("second-admin", &self.second_admin, "role = \"admin\"\naccounts = [\"acme\"]"),
             caller("enforcer", &self.enforcer, assert),
             caller("auditor", &self.auditor, "role = \"auditor\"\naccounts = [\"*\"]"),
         ]
@@ -118,6 +122,12 @@ impl Home {
         thread::spawn(move || copy.follow(stderr, &sender));
         (Server { address, log, child: Mutex::new(child) }, lines)
     }
+}
+
+/// A number that says how long a test is to be, or how it begins.
+#[expect(clippy::disallowed_methods, reason = "a test has no command line of its own")]
+pub fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 /// The program to test: the one that was just built, or another one by `AAP_BINARY`.
