@@ -7,8 +7,8 @@
 //! | variable | what it says |
 //! |---|---|
 //! | `AAP_BINARY` | the program to test, instead of the one just built |
-//! | `AAP_LOAD_CLIENTS` | how many clients; 12 by default |
-//! | `AAP_LOAD_SECONDS` | how long they go on; without it, each makes 120 calls |
+//! | `AAP_LOAD_CLIENTS` | how many clients; 8 by default |
+//! | `AAP_LOAD_SECONDS` | how long they go on; without it, each makes 100 calls |
 //! | `AAP_LOAD_SEED` | what the dice begin with, as a failed run has printed it |
 
 mod checker;
@@ -61,9 +61,9 @@ struct Everything {
 
 #[test]
 fn many_clients_see_one_order_of_changes() {
-    let clients = variable("AAP_LOAD_CLIENTS").unwrap_or(12);
+    let clients = variable("AAP_LOAD_CLIENTS").unwrap_or(8);
     let length = variable("AAP_LOAD_SECONDS")
-        .map_or(Length::Calls(120), |seconds| Length::Time(Duration::from_secs(seconds)));
+        .map_or(Length::Calls(100), |seconds| Length::Time(Duration::from_secs(seconds)));
     let seed = variable("AAP_LOAD_SEED").unwrap_or_else(|| {
         let mut bytes = [0; 8];
         entropy::fill(&mut bytes).unwrap();
