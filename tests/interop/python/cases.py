@@ -1,0 +1,418 @@
+"""What is asked of each method, and what must come of it: data, in the order in which it is asked.
+
+A request is JSON as protobuf reads it; where it depends on what was answered before, it is a function
+of that (by the name that the case gave its answer). What an answer must have is a part of it.
+"""
+
+import dataclasses
+import typing
+
+HERE = "accounts/acme/regions/eu-1"
+NOWHERE = "accounts/nobody/regions/eu-1"
+RULE = f"{HERE}/networkRules/Office"
+POLICY = f"{HERE}/policies/Reports"
+APP = f"{HERE}/accessPoints/reports"
+
+
+@dataclasses.dataclass
+class Case:
+    """One call. Its kind says which demand on its method it meets."""
+
+    method: str
+    kind: str
+    caller: str
+    request: typing.Any
+    # A part of the answer, or code, reason, metadata of a refusal.
+    answer: typing.Any = None
+    refusal: typing.Any = None
+    # The further details that a refusal must have.
+    details: tuple = ()
+    # What later cases call the answer.
+    name: str = ""
+
+
+def happy(method, caller, request, answer, name=""):
+    return Case(method, "happy", caller, request, answer=answer, name=name)
+
+
+def missing(method, caller, request, resource, kind="missing", details=()):
+    refusal = ("NOT_FOUND", "RESOURCE_NOT_FOUND", {"resource": resource})
+    return Case(method, kind, caller, request, refusal=refusal, details=details)
+
+
+def foreign(method, request, resource, caller="other-admin", details=()):
+    return missing(method, caller, request, resource, "foreign", details)
+
+
+def refused(method, kind, request, code, reason, metadata, details=(), caller="admin"):
+    refusal = (code, reason, metadata)
+    return Case(method, kind, caller, request, refusal=refusal, details=details)
+
+
+def exists(method, request, resource):
+    metadata = {"resource": resource}
+    return refused(
+        method, "exists", request, "ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", metadata,
+        ("ResourceInfo",),
+    )
+
+
+def stale(method, request, resource, named):
+    """The etag is none that the resource has; the error tells the one that it has."""
+    metadata = lambda seen: {"resource": resource, "etag": seen[named]["etag"]}
+    return refused(
+        method, "etag", request, "ABORTED", "ETAG_MISMATCH", metadata, ("ResourceInfo",)
+    )
+
+
+def reused(method, request, request_id):
+    """The id was used with other content."""
+    metadata = {"request_id": request_id}
+    return refused(
+        method, "reused", request, "FAILED_PRECONDITION", "REQUEST_ID_REUSED", metadata
+    )
+
+
+def in_use(method, request, resource, holders, details=("PreconditionFailure",)):
+    metadata = {"resource": resource, "holders": str(holders)}
+    return refused(
+        method, "in_use", request, "FAILED_PRECONDITION", "RESOURCE_IN_USE", metadata, details
+    )
+
+
+RESOURCE = ("ResourceInfo",)
+
+
+def rule(**fields):
+    return {"publicNetwork": {}, "addresses": ["203.0.113.0/24"], **fields}
+
+
+def policy(**fields):
+    return {
+        "scope": "shared",
+        "permissions": ["PERMISSION_TEMPLATE_SECRET_USER"],
+        "resources": ["secret/reports/*"],
+        "networkRules": {"names": [RULE]},
+        **fields,
+    }
+
+
+def access_point(**fields):
+    return {"clientKey": {}, "policies": [POLICY], **fields}
+
+
+def creating(service, kind, collection, make):
+    """A resource's creation, by the words that its messages are made of."""
+    field, method = kind[0].lower() + kind[1:], f"{service}/Create{kind}"
+
+    def create(id, parent=HERE, request_id="", **fields):
+        return {
+            "parent": parent,
+            f"{field}Id": id,
+            field: make(**fields),
+            "requestId": request_id,
+        }
+
+    id = {"networkRules": "Office", "policies": "Reports", "accessPoints": "reports"}[collection]
+    name = f"{HERE}/{collection}/{id}"
+    request_id = f"create-{collection}"
+    first = create(id, request_id=request_id)
+    return [
+        happy(method, "admin", first, {"name": name, "revision": ...}, name=collection),
+        happy(method, "admin", first, lambda seen: seen[collection]),
+        reused(method, {**first, field: make(description="other")}, request_id),
+        exists(method, create(id), name),
+        missing(method, "admin", create(id, parent=NOWHERE), NOWHERE),
+        foreign(method, create(id), HERE),
+        refused(
+            method, "invalid", create("no spaces"), "INVALID_ARGUMENT", "INVALID_FIELDS",
+            {"violations": "1"}, ("BadRequest",),
+        ),
+    ]
+
+
+def reading(service, kind, plural, name, collection):
+    """A resource's reading and listing."""
+    get, list_ = f"{service}/Get{kind}", f"{service}/List{plural}"
+    gone, listed = f"{name}s", plural[0].lower() + plural[1:]
+    all_of_it = lambda seen: {listed: [seen[collection]]}
+    return [
+        happy(get, "admin", {"name": name}, lambda seen: seen[collection]),
+        happy(get, "viewer", {"name": name}, lambda seen: seen[collection]),
+        missing(get, "viewer", {"name": gone}, gone, details=RESOURCE),
+        foreign(get, {"name": name}, name, details=RESOURCE),
+        happy(list_, "admin", {"parent": HERE}, all_of_it),
+        happy(list_, "viewer", {"parent": HERE, "pageSize": 1}, all_of_it),
+        missing(list_, "viewer", {"parent": NOWHERE}, NOWHERE),
+        foreign(list_, {"parent": HERE}, HERE),
+    ]
+
+
+def changing(service, kind, name, collection):
+    """A resource's update. Its description is changed."""
+    field, method = kind[0].lower() + kind[1:], f"{service}/Update{kind}"
+    request_id = f"update-{collection}"
+
+    def update(description, name=name, request_id="", etag=""):
+        resource = {"name": name, "description": description, "etag": etag}
+        return {field: resource, "updateMask": "description", "requestId": request_id}
+
+    first, gone = update("Changed", request_id=request_id), f"{name}s"
+    return [
+        happy(method, "admin", first, {"name": name, "description": "Changed"}, name=collection),
+        happy(method, "admin", first, lambda seen: seen[collection]),
+        reused(method, update("Other", request_id=request_id), request_id),
+        stale(method, update("Other", etag="0-0"), name, collection),
+        missing(method, "admin", update("Other", name=gone), gone, details=RESOURCE),
+        foreign(method, update("Other"), name, details=RESOURCE),
+    ]
+
+
+def refusing(method, name, collection):
+    """How a method refuses that names a resource and says no more about it."""
+    gone = f"{name}s"
+    return [
+        stale(method, {"name": name, "etag": "0-0"}, name, collection),
+        missing(method, "admin", {"name": gone}, gone, details=RESOURCE),
+        foreign(method, {"name": name}, name, details=RESOURCE),
+    ]
+
+
+def doing(method, name, request_id, answer, collection=""):
+    """What such a method does, once and again."""
+    first = {"name": name, "requestId": request_id}
+    again = (lambda seen: seen[collection]) if collection else answer
+    return [
+        happy(method, "admin", first, answer, name=collection),
+        happy(method, "admin", first, again),
+        reused(method, {**first, "etag": "0-0"}, request_id),
+    ]
+
+
+def question(**fields):
+    return {
+        "accessPoint": APP,
+        "action": "GetSecretValue",
+        "resource": "secret/reports/2025",
+        "instance": "shared",
+        "origin": {"publicNetwork": {}, "address": "203.0.113.7"},
+        **fields,
+    }
+
+
+ALLOWED = {
+    "decision": {
+        "outcome": "OUTCOME_ALLOW",
+        "reason": "DECISION_REASON_POLICY_GRANTS",
+        "policy": POLICY,
+        "networkRule": RULE,
+        "rulesVersion": ...,
+    },
+    "receipt": {"logId": ..., "sequence": ..., "leafHash": ..., "durable": True},
+}
+DENIED = {
+    "decision": {"outcome": "OUTCOME_DENY", "reason": "DECISION_REASON_NETWORK_NOT_ALLOWED"},
+    "receipt": {"durable": True},
+}
+OUTSIDE = {"publicNetwork": {}, "address": "198.51.100.9"}
+
+
+def asking(method, name, of, answered):
+    """A method that asks checks: `of` makes its request from a check, `answered` the answer."""
+    no_assertion = ("PERMISSION_DENIED", "IDENTITY_ASSERTION_NOT_ALLOWED", {"caller": "gateway"})
+    return [
+        happy(method, "enforcer", of(question()), answered(ALLOWED), name=name),
+        happy(method, "enforcer", of(question(origin=OUTSIDE)), answered(DENIED)),
+        Case(method, "foreign", "other-enforcer", of(question()), refusal=(
+            "PERMISSION_DENIED", "ACCOUNT_NOT_BOUND",
+            {"caller": "other-enforcer", "account": "acme"},
+        )),
+        Case(method, "missing", "other-enforcer", of(question(), NOWHERE), refusal=(
+            "PERMISSION_DENIED", "ACCOUNT_NOT_BOUND",
+            {"caller": "other-enforcer", "account": "nobody"},
+        )),
+        Case(method, "assertion", "gateway", of(question()), refusal=no_assertion),
+    ]
+
+
+def failed(code, reason):
+    """A check on a stream that was not decided."""
+    return {"results": [{"correlationId": "7", "failed": {"code": code, "reason": reason}}]}
+
+
+def streaming(method):
+    """The stream of checks: what a call would be refused with stands in the answer's place."""
+    of = lambda check, parent=HERE: [
+        {"parent": parent, "checks": [{"correlationId": "7", "check": check}]}
+    ]
+    answered = lambda part: {"results": [{"correlationId": "7", "decided": part}]}
+    not_bound = failed(7, "ERROR_REASON_ACCOUNT_NOT_BOUND")
+    return [
+        happy(method, "enforcer", of(question()), answered(ALLOWED)),
+        happy(method, "enforcer", of(question(origin=OUTSIDE)), answered(DENIED)),
+        Case(method, "foreign", "other-enforcer", of(question()), answer=not_bound),
+        Case(method, "missing", "other-enforcer", of(question(), NOWHERE), answer=not_bound),
+        Case(
+            method, "assertion", "gateway", of(question()),
+            answer=failed(7, "ERROR_REASON_IDENTITY_ASSERTION_NOT_ALLOWED"),
+        ),
+    ]
+
+
+def applying():
+    """Many changes at once."""
+    method, request_id = "ChangeService/ApplyChanges", "apply"
+    names = ["One", "Two"]
+
+    def apply(*changes, parent="accounts/acme", request_id=""):
+        return {"parent": parent, "changes": list(changes), "requestId": request_id}
+
+    def create(id):
+        return {
+            "createPolicy": {"parent": HERE, "policyId": id, "policy": policy()},
+        }
+
+    first = apply(*map(create, names), request_id=request_id)
+    made = [{"revision": ..., "policyCreated": {"name": f"{HERE}/policies/{id}"}} for id in names]
+    gone = f"{HERE}/policies/gone"
+    return [
+        happy(method, "admin", first, {"changes": made}, name="apply"),
+        happy(method, "admin", first, lambda seen: seen["apply"]),
+        reused(method, apply(create("Three"), request_id=request_id), request_id),
+        refused(
+            method, "exists", apply(create("Three"), create("One")), "ALREADY_EXISTS",
+            "RESOURCE_ALREADY_EXISTS", {"resource": f"{HERE}/policies/One", "change": "1"},
+            RESOURCE,
+        ),
+        refused(
+            method, "etag",
+            apply({"deletePolicy": {"name": f"{HERE}/policies/One", "etag": "0-0"}}),
+            "ABORTED", "ETAG_MISMATCH",
+            lambda seen: {
+                "resource": f"{HERE}/policies/One",
+                "etag": seen["apply"]["changes"][0]["policyCreated"]["etag"],
+                "change": "0",
+            },
+            RESOURCE,
+        ),
+        refused(
+            method, "in_use", apply({"deleteNetworkRule": {"name": RULE}}),
+            "FAILED_PRECONDITION", "RESOURCE_IN_USE",
+            {"resource": RULE, "holders": "3", "change": "0"}, ("PreconditionFailure",),
+        ),
+        refused(
+            method, "missing", apply({"deletePolicy": {"name": gone}}),
+            "NOT_FOUND", "RESOURCE_NOT_FOUND", {"resource": gone, "change": "0"}, RESOURCE,
+        ),
+        missing(
+            method, "admin", apply(create("Three"), parent="accounts/nobody"), "accounts/nobody"
+        ),
+        foreign(method, apply(create("Three")), "accounts/acme"),
+        happy(
+            method, "admin",
+            apply(*({"deletePolicy": {"name": f"{HERE}/policies/{id}"}} for id in names)),
+            {"changes": [{"policyDeleted": {"name": f"{HERE}/policies/{id}"}} for id in names]},
+        ),
+    ]
+
+
+def history():
+    """What was changed."""
+    list_, watch = "ChangeService/ListChanges", "ChangeService/WatchChanges"
+    start = {"fromRevision": "1"}
+    of_rule = {"parent": "accounts/acme", "resource": RULE, "pageSize": 1}
+    updated = {"changes": [{"actor": "admin", "networkRuleUpdated": {"name": RULE}}]}
+    return [
+        happy(list_, "admin", of_rule, updated),
+        happy(list_, "viewer", of_rule, updated),
+        missing(list_, "viewer", {"parent": "accounts/nobody"}, "accounts/nobody"),
+        foreign(list_, {"parent": "accounts/acme"}, "accounts/acme"),
+        # The first message says where the watch begins.
+        happy(watch, "admin", {"parent": "accounts/acme", **start}, {"scanned": {"from": "1"}}),
+        happy(watch, "viewer", {"parent": "accounts/acme", **start}, {"scanned": {"from": "1"}}),
+        missing(watch, "viewer", {"parent": "accounts/nobody", **start}, "accounts/nobody"),
+        foreign(watch, {"parent": "accounts/acme", **start}, "accounts/acme"),
+    ]
+
+
+def evidence():
+    """What was decided."""
+    get, watch = "AuditService/GetAuditRecord", "AuditService/WatchAuditRecords"
+    of_check = lambda seen: {"sequence": seen["check"]["receipt"]["sequence"]}
+    same = lambda seen: {
+        "sequence": seen["check"]["receipt"]["sequence"],
+        "leafHash": seen["check"]["receipt"]["leafHash"],
+        "record": {"account": "acme", "caller": "enforcer"},
+    }
+    record = lambda seen: {"resource": f"audit record {seen['check']['receipt']['sequence']}"}
+    not_found = ("NOT_FOUND", "RESOURCE_NOT_FOUND")
+    return [
+        happy(get, "auditor", of_check, same),
+        missing(get, "auditor", {"sequence": "1000000"}, "audit record 1000000"),
+        Case(get, "foreign", "other-auditor", of_check, refusal=(*not_found, record)),
+        happy(watch, "auditor", {"fromSequence": "1"}, {"logId": ..., "scanned": {"from": "1"}}),
+        refused(
+            watch, "missing", {"fromSequence": "1000000"}, "OUT_OF_RANGE", "SEQUENCE_OUT_OF_RANGE",
+            {"sequence": "1000000", "first": "1", "last": ...}, caller="auditor",
+        ),
+    ]
+
+
+def deleting():
+    """What others hold is refused, and then everything goes."""
+    rules, policies = "PolicyService/DeleteNetworkRule", "PolicyService/DeletePolicy"
+    access_points = "AccessPointService/DeleteAccessPoint"
+    return [
+        *refusing(rules, RULE, "networkRules"),
+        in_use(rules, {"name": RULE}, RULE, 1),
+        *refusing(policies, POLICY, "policies"),
+        in_use(policies, {"name": POLICY}, POLICY, 1),
+        *refusing(access_points, APP, "accessPoints"),
+        *doing(access_points, APP, "delete-access-point", {}),
+        *doing(policies, POLICY, "delete-policy", {}),
+        *doing(rules, RULE, "delete-rule", {}),
+    ]
+
+
+def suspending():
+    suspend = "AccessPointService/SuspendAccessPoint"
+    resume = "AccessPointService/ResumeAccessPoint"
+    suspended = {"name": APP, "state": "ACCESS_POINT_STATE_SUSPENDED"}
+    active = {"name": APP, "state": "ACCESS_POINT_STATE_ACTIVE"}
+    return [
+        *refusing(suspend, APP, "accessPoints"),
+        *doing(suspend, APP, "suspend", suspended, "accessPoints"),
+        *refusing(resume, APP, "accessPoints"),
+        *doing(resume, APP, "resume", active, "accessPoints"),
+    ]
+
+
+CASES = [
+    *creating("PolicyService", "NetworkRule", "networkRules", rule),
+    *creating("PolicyService", "Policy", "policies", policy),
+    *creating("AccessPointService", "AccessPoint", "accessPoints", access_point),
+    *reading("PolicyService", "NetworkRule", "NetworkRules", RULE, "networkRules"),
+    *reading("PolicyService", "Policy", "Policies", POLICY, "policies"),
+    *reading("AccessPointService", "AccessPoint", "AccessPoints", APP, "accessPoints"),
+    *changing("PolicyService", "NetworkRule", RULE, "networkRules"),
+    *changing("PolicyService", "Policy", POLICY, "policies"),
+    *changing("AccessPointService", "AccessPoint", APP, "accessPoints"),
+    *suspending(),
+    *asking(
+        "AuthorizationService/CheckAccess",
+        "check",
+        lambda check, parent=HERE: {"parent": parent, "check": check},
+        lambda part: part,
+    ),
+    *asking(
+        "AuthorizationService/BatchCheckAccess",
+        "batch",
+        lambda check, parent=HERE: {"parent": parent, "checks": [check, check]},
+        lambda part: {"results": [part, part]},
+    ),
+    *streaming("AuthorizationService/StreamCheckAccess"),
+    *applying(),
+    *history(),
+    *evidence(),
+    *deleting(),
+]
