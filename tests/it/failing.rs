@@ -185,7 +185,7 @@ async fn a_change_whose_answer_is_lost_is_answered_when_it_is_repeated() {
 #[tokio::test]
 async fn while_the_disk_stalls_checks_are_unavailable_and_then_they_work_again() {
     let setup = Setup::new();
-    let options = Options { stall: Duration::from_millis(20), ..setup.options };
+    let options = Options { stall: Duration::from_millis(500), ..setup.options };
     let server = Setup { options, ..setup }.start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
     let enforcer = server.client(ENFORCER);
