@@ -101,11 +101,13 @@ def access_point(**fields):
     return {"clientKey": {}, "policies": [POLICY], **fields}
 
 
-def creating(service, kind, collection, make):
+def creating(service, kind, name, make):
     """A resource's creation, by the words that its messages are made of."""
     field, method = kind[0].lower() + kind[1:], f"{service}/Create{kind}"
+    parent, collection, id = name.rsplit("/", 2)
+    request_id, nowhere = f"create-{collection}", parent.replace("acme", "nobody")
 
-    def create(id, parent=HERE, request_id="", **fields):
+    def create(id, parent=parent, request_id="", **fields):
         return {
             "parent": parent,
             f"{field}Id": id,
@@ -113,17 +115,14 @@ def creating(service, kind, collection, make):
             "requestId": request_id,
         }
 
-    id = {"networkRules": "Office", "policies": "Reports", "accessPoints": "reports"}[collection]
-    name = f"{HERE}/{collection}/{id}"
-    request_id = f"create-{collection}"
     first = create(id, request_id=request_id)
     return [
         happy(method, "admin", first, {"name": name, "revision": ...}, name=collection),
         happy(method, "admin", first, lambda seen: seen[collection]),
         reused(method, {**first, field: make(description="other")}, request_id),
         exists(method, create(id), name),
-        missing(method, "admin", create(id, parent=NOWHERE), NOWHERE),
-        foreign(method, create(id), HERE),
+        missing(method, "admin", create(id, parent=nowhere), nowhere),
+        foreign(method, create(id), parent),
         refused(
             method, "invalid", create("no spaces"), "INVALID_ARGUMENT", "INVALID_FIELDS",
             {"violations": "1"}, ("BadRequest",),
@@ -131,9 +130,11 @@ def creating(service, kind, collection, make):
     ]
 
 
-def reading(service, kind, plural, name, collection):
+def reading(service, kind, plural, name):
     """A resource's reading and listing."""
     get, list_ = f"{service}/Get{kind}", f"{service}/List{plural}"
+    parent, collection, _ = name.rsplit("/", 2)
+    nowhere = parent.replace("acme", "nobody")
     gone, listed = f"{name}s", plural[0].lower() + plural[1:]
     all_of_it = lambda seen: {listed: [seen[collection]]}
     return [
@@ -141,16 +142,17 @@ def reading(service, kind, plural, name, collection):
         happy(get, "viewer", {"name": name}, lambda seen: seen[collection]),
         missing(get, "viewer", {"name": gone}, gone, details=RESOURCE),
         foreign(get, {"name": name}, name, details=RESOURCE),
-        happy(list_, "admin", {"parent": HERE}, all_of_it),
-        happy(list_, "viewer", {"parent": HERE, "pageSize": 1}, all_of_it),
-        missing(list_, "viewer", {"parent": NOWHERE}, NOWHERE),
-        foreign(list_, {"parent": HERE}, HERE),
+        happy(list_, "admin", {"parent": parent}, all_of_it),
+        happy(list_, "viewer", {"parent": parent, "pageSize": 1}, all_of_it),
+        missing(list_, "viewer", {"parent": nowhere}, nowhere),
+        foreign(list_, {"parent": parent}, parent),
     ]
 
 
-def changing(service, kind, name, collection):
+def changing(service, kind, name):
     """A resource's update. Its description is changed."""
     field, method = kind[0].lower() + kind[1:], f"{service}/Update{kind}"
+    collection = name.rsplit("/", 2)[1]
     request_id = f"update-{collection}"
 
     def update(description, name=name, request_id="", etag=""):
@@ -168,9 +170,9 @@ def changing(service, kind, name, collection):
     ]
 
 
-def refusing(method, name, collection):
+def refusing(method, name):
     """How a method refuses that names a resource and says no more about it."""
-    gone = f"{name}s"
+    gone, collection = f"{name}s", name.rsplit("/", 2)[1]
     return [
         stale(method, {"name": name, "etag": "0-0"}, name, collection),
         missing(method, "admin", {"name": gone}, gone, details=RESOURCE),
@@ -178,12 +180,12 @@ def refusing(method, name, collection):
     ]
 
 
-def doing(method, name, request_id, answer, collection=""):
-    """What such a method does, once and again."""
-    first = {"name": name, "requestId": request_id}
-    again = (lambda seen: seen[collection]) if collection else answer
+def doing(method, name, request_id, answer):
+    """What such a method does, once and again. If it deletes, it has no answer."""
+    first, collection = {"name": name, "requestId": request_id}, name.rsplit("/", 2)[1]
+    again = (lambda seen: seen[collection]) if answer else {}
     return [
-        happy(method, "admin", first, answer, name=collection),
+        happy(method, "admin", first, answer, name=collection if answer else ""),
         happy(method, "admin", first, again),
         reused(method, {**first, "etag": "0-0"}, request_id),
     ]
@@ -363,11 +365,11 @@ def deleting():
     rules, policies = "PolicyService/DeleteNetworkRule", "PolicyService/DeletePolicy"
     access_points = "AccessPointService/DeleteAccessPoint"
     return [
-        *refusing(rules, RULE, "networkRules"),
+        *refusing(rules, RULE),
         in_use(rules, {"name": RULE}, RULE, 1),
-        *refusing(policies, POLICY, "policies"),
+        *refusing(policies, POLICY),
         in_use(policies, {"name": POLICY}, POLICY, 1),
-        *refusing(access_points, APP, "accessPoints"),
+        *refusing(access_points, APP),
         *doing(access_points, APP, "delete-access-point", {}),
         *doing(policies, POLICY, "delete-policy", {}),
         *doing(rules, RULE, "delete-rule", {}),
@@ -380,23 +382,23 @@ def suspending():
     suspended = {"name": APP, "state": "ACCESS_POINT_STATE_SUSPENDED"}
     active = {"name": APP, "state": "ACCESS_POINT_STATE_ACTIVE"}
     return [
-        *refusing(suspend, APP, "accessPoints"),
-        *doing(suspend, APP, "suspend", suspended, "accessPoints"),
-        *refusing(resume, APP, "accessPoints"),
-        *doing(resume, APP, "resume", active, "accessPoints"),
+        *refusing(suspend, APP),
+        *doing(suspend, APP, "suspend", suspended),
+        *refusing(resume, APP),
+        *doing(resume, APP, "resume", active),
     ]
 
 
 CASES = [
-    *creating("PolicyService", "NetworkRule", "networkRules", rule),
-    *creating("PolicyService", "Policy", "policies", policy),
-    *creating("AccessPointService", "AccessPoint", "accessPoints", access_point),
-    *reading("PolicyService", "NetworkRule", "NetworkRules", RULE, "networkRules"),
-    *reading("PolicyService", "Policy", "Policies", POLICY, "policies"),
-    *reading("AccessPointService", "AccessPoint", "AccessPoints", APP, "accessPoints"),
-    *changing("PolicyService", "NetworkRule", RULE, "networkRules"),
-    *changing("PolicyService", "Policy", POLICY, "policies"),
-    *changing("AccessPointService", "AccessPoint", APP, "accessPoints"),
+    *creating("PolicyService", "NetworkRule", RULE, rule),
+    *creating("PolicyService", "Policy", POLICY, policy),
+    *creating("AccessPointService", "AccessPoint", APP, access_point),
+    *reading("PolicyService", "NetworkRule", "NetworkRules", RULE),
+    *reading("PolicyService", "Policy", "Policies", POLICY),
+    *reading("AccessPointService", "AccessPoint", "AccessPoints", APP),
+    *changing("PolicyService", "NetworkRule", RULE),
+    *changing("PolicyService", "Policy", POLICY),
+    *changing("AccessPointService", "AccessPoint", APP),
     *suspending(),
     *asking(
         "AuthorizationService/CheckAccess",

@@ -141,8 +141,9 @@ def run_closed(channel, callers):
 
 
 def main(binary):
-    failures = [f"there is no case of {one}" for one in lacking()]
-    server = Server(binary)
+    if lacking():
+        sys.exit("\n".join(f"there is no case of {one}" for one in lacking()))
+    failures, server = [], Server(binary)
     try:
         server.start()
         with grpc.insecure_channel(server.address) as channel:
