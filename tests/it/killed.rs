@@ -1,4 +1,4 @@
-//! Kills the server again and again under a load of creates and checks, and looks for everything
+//! Kills the server again and again under a load of creates, batches of changes, and checks, and looks for everything
 //! that it had acknowledged.
 //!
 //! It drives the program as a process and by its public API alone; at the end it reads the journal
@@ -10,6 +10,7 @@
 //! | `AAP_KILL_ROUNDS` | how often to kill; 2 by default |
 //! | `AAP_KILL_SEED` | what the dice begin with, as a failed run has printed it |
 
+mod batches;
 mod client;
 mod load;
 mod verify;
@@ -56,9 +57,11 @@ async fn kill_again_and_again(rounds: u64, mut dice: Dice) {
     // Beside this thread, which answers the server's farewell on open connections.
     tokio::task::spawn_blocking(move || server.stop()).await.unwrap();
     verify::journal(&home.journal(), &ledger);
-    let Ledger { changes, records, .. } = ledger;
-    let (changes, records) = (changes.len(), records.len());
-    println!("after {rounds} kills all {changes} changes and {records} records are there");
+    let Ledger { changes, batches, records, .. } = ledger;
+    let (changes, batches, records) = (changes.len(), batches.len(), records.len());
+    println!(
+        "after {rounds} kills all {changes} changes, {batches} batches and {records} records are there"
+    );
 }
 
 /// Kills a server under load, starts it again, and looks for what it had acknowledged. Returns the
@@ -90,11 +93,12 @@ async fn kill_once(
     let more = unacknowledged - std::mem::replace(&mut ledger.unacknowledged, unacknowledged);
     timeout(PATIENCE, verify::repetitions(&mut client, ledger)).await.unwrap();
     timeout(PATIENCE, verify::changes(&mut client, ledger, first_id)).await.unwrap();
+    timeout(PATIENCE, batches::verify(&mut client, ledger)).await.unwrap();
 
-    let Tally { creates, deletes, checks, unanswered } = tally;
+    let Tally { creates, deletes, batches, checks, unanswered } = tally;
     let again = if again { ", and again while it started" } else { "" };
     let line = format!(
-        "{creates} creates, {deletes} deletes and {checks} checks acknowledged; killed at {end}{again}; \
+        "{creates} creates, {deletes} deletes, {batches} batches and {checks} checks acknowledged; killed at {end}{again}; \
          answers again after {recovery} ms; not acknowledged: {unanswered} changes, {more} \
          records found"
     );

@@ -9,7 +9,7 @@ use aap::{
         self, access_point_service_client::AccessPointServiceClient,
         audit_service_client::AuditServiceClient,
         authorization_service_client::AuthorizationServiceClient,
-        policy_service_client::PolicyServiceClient,
+        change_service_client::ChangeServiceClient, policy_service_client::PolicyServiceClient,
     },
     identity::token::NewToken,
 };
@@ -121,7 +121,8 @@ type Connection = InterceptedService<Channel, Bearer>;
 /// One connection, with a client for each service.
 #[derive(Clone)]
 pub(super) struct Client {
-    policies: PolicyServiceClient<Connection>,
+    pub(super) policies: PolicyServiceClient<Connection>,
+    pub(super) changes: ChangeServiceClient<Connection>,
     access_points: AccessPointServiceClient<Connection>,
     authorization: AuthorizationServiceClient<Connection>,
     pub(super) audit: AuditServiceClient<Connection>,
@@ -134,6 +135,7 @@ impl Client {
         let connection = |token| InterceptedService::new(channel.clone(), Bearer::new(token));
         Self {
             policies: PolicyServiceClient::new(connection(&home.admin)),
+            changes: ChangeServiceClient::new(connection(&home.admin)),
             access_points: AccessPointServiceClient::new(connection(&home.admin)),
             authorization: AuthorizationServiceClient::new(connection(&home.enforcer)),
             audit: AuditServiceClient::new(connection(&home.auditor)),

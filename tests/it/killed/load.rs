@@ -1,4 +1,4 @@
-//! Creates and checks from many connections, until the server is killed under them; and what was
+//! Creates, batches and checks from many connections, until the server is killed under them; and what was
 //! acknowledged until then.
 //!
 //! The kill comes after a number of acknowledgements that the dice say, never after a time.
@@ -16,12 +16,14 @@ use aap::api::pb::{self, DecisionReason, Outcome};
 use tokio::task::JoinSet;
 use tonic::Status;
 
+use super::batches::{self, Applied, Batch};
 use super::client::{Action, Change, Client, INSIDE, Kind, Made, OUTSIDE, question};
 use crate::support::home::{Home, Server};
 
 const CREATORS: u64 = 4;
 const CHECKERS: u64 = 6;
 const BATCHERS: u64 = 2;
+const APPLIERS: u64 = 2;
 const MAX_BATCH: u64 = 100;
 /// The most acknowledged changes, or answered calls of checks, before a kill.
 const MAX_CHANGES: u64 = 200;
@@ -53,6 +55,10 @@ pub(super) struct Ledger {
     pub(super) records: BTreeMap<u64, Recorded>,
     /// The changes that were asked for and not answered.
     pub(super) unanswered: Vec<Change>,
+    /// The changes that were made together.
+    pub(super) batches: BTreeMap<Batch, Applied>,
+    /// Those that were asked for together and not answered.
+    pub(super) unanswered_batches: Vec<Batch>,
     /// The newest revision that a check was decided at.
     pub(super) revision: u64,
     /// The id that resources got last.
@@ -78,6 +84,11 @@ impl Ledger {
     pub(super) fn note_change(&mut self, change: Change, made: Option<Made>) {
         let before = self.changes.insert(change, made);
         assert!(before.is_none(), "{change:?} was acknowledged before");
+    }
+
+    pub(super) fn note_batch(&mut self, batch: Batch, applied: Applied) {
+        let before = self.batches.insert(batch, applied);
+        assert!(before.is_none(), "{batch:?} was acknowledged before");
     }
 
     pub(super) fn note_check(
@@ -112,6 +123,7 @@ enum Counted {
 pub(super) struct Tally {
     pub(super) creates: u64,
     pub(super) deletes: u64,
+    pub(super) batches: u64,
     pub(super) checks: u64,
     pub(super) unanswered: usize,
 }
@@ -170,12 +182,15 @@ impl Run {
     pub(super) async fn load(self, home: &Home, dice: &mut Dice) -> (Ledger, Tally) {
         let run = Arc::new(self);
         let mut clients = JoinSet::new();
-        for number in 0..CREATORS + CHECKERS + BATCHERS {
+        for number in 0..CREATORS + APPLIERS + CHECKERS + BATCHERS {
             let client = Client::connect(home, run.server.address);
             let (run, dice) = (Arc::clone(&run), Dice(dice.roll(u64::MAX)));
             match number {
                 _ if number < CREATORS => clients.spawn(run.create(client, dice)),
-                _ if number < CREATORS + CHECKERS => clients.spawn(run.check(client, dice)),
+                _ if number < CREATORS + APPLIERS => clients.spawn(run.apply(client, dice)),
+                _ if number < CREATORS + APPLIERS + CHECKERS => {
+                    clients.spawn(run.check(client, dice))
+                }
                 _ => clients.spawn(run.check_many(client, dice)),
             };
         }
@@ -186,7 +201,7 @@ impl Run {
         let run = Arc::into_inner(run).unwrap();
         run.server.wait_killed();
         let (ledger, mut tally) = run.noted.into_inner().unwrap();
-        tally.unanswered = ledger.unanswered.len();
+        tally.unanswered = ledger.unanswered.len() + ledger.unanswered_batches.len();
         (ledger, tally)
     }
 
@@ -228,6 +243,35 @@ impl Run {
             }
             let asked = (id, INSIDE, DecisionReason::AccessPointNotFound);
             let Some(()) = self.ask(&mut client, asked).await else { return };
+        }
+    }
+
+    /// Creates many network rules together, and mostly deletes them again together.
+    async fn apply(self: Arc<Self>, mut client: Client, mut dice: Dice) {
+        loop {
+            let batch = Batch::roll(&mut dice, || self.next_id());
+            let Some(()) = self.apply_one(&mut client, batch).await else { return };
+            if dice.roll(4) > 1 {
+                let Some(()) = self.apply_one(&mut client, batch.undone()).await else { return };
+            }
+        }
+    }
+
+    async fn apply_one(&self, client: &mut Client, batch: Batch) -> Option<()> {
+        let applied = batches::apply(client, batch).await;
+        let (ledger, tally) = &mut *self.noted();
+        match applied {
+            Ok(applied) => {
+                ledger.note_batch(batch, applied);
+                tally.batches += 1;
+                self.count(Counted::Changes);
+                Some(())
+            }
+            Err(status) => {
+                self.excuse(&status);
+                ledger.unanswered_batches.push(batch);
+                None
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use ring::digest::{Context, SHA256};
 use tonic::Code;
 
 use super::{
+    batches,
     client::{Action, Change, Client, Made},
     load::{Ledger, Recorded},
 };
@@ -176,8 +177,12 @@ pub(super) fn journal(path: &Path, ledger: &Ledger) {
     assert_eq!(events.len() as u64, journal.last());
     assert_eq!(journal.blob_count().unwrap(), 0);
     let mut happened = BTreeMap::new();
+    batches::journal(&events, ledger);
     for (sequence, event) in (1..).zip(&events) {
         assert_eq!(event.sequence, sequence, "the journal is not dense");
+        if batches::is_of_batch(event) {
+            continue;
+        }
         let before = happened.insert(description(event), event);
         assert!(before.is_none(), "{before:?} happened again as {event:?}");
     }
