@@ -153,7 +153,7 @@ async fn another_tenants_access_point_is_a_recorded_deny() {
 }
 
 /// Texts that no field was made for.
-fn odd_texts() -> Vec<String> {
+pub(crate) fn odd_texts() -> Vec<String> {
     let texts = [
         "",
         "\0",
@@ -243,7 +243,7 @@ fn may_be_allowed(asked: &pb::CheckAccessRequest) -> bool {
 }
 
 /// A message with each of its texts and submessages replaced in turn, at every depth.
-fn with_each_text_replaced(message: &[u8], text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn with_each_text_replaced(message: &[u8], text: &[u8]) -> Vec<Vec<u8>> {
     let mut made = Vec::new();
     let mut place = 0;
     while let Some(field) = field_at(message, place) {

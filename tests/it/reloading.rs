@@ -17,6 +17,7 @@ use crate::support::{
     ADMIN, AUDITOR, Client, ENFORCER, Refusal, Setup, TestServer,
     clients::token_of,
     configuration::Text,
+    following::Changes,
     server::PATIENCE,
     watching::{Watch, refused_call_of},
     world::{self, THERE, ask},
@@ -319,5 +320,87 @@ async fn a_server_without_a_file_has_nothing_to_read_again() {
     server.reload(&Text::new("/nowhere".as_ref()));
     world::enter_page_example(&server.client(ADMIN)).await;
     world::allow(&server.client(ENFORCER)).await;
+    server.stop().await;
+}
+
+/// How a server learns of another configuration.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    /// It is asked to read it, as by SIGHUP.
+    Asked,
+    /// It finds it.
+    Finds,
+}
+
+/// A caller that follows the journal, beside [`EYES`], who follows the audit log.
+const READER: &str = "reader";
+const OF_ACME: &str = "role = \"viewer\"\naccounts = [\"acme\"]";
+
+/// How an open watch of changes ends.
+async fn end_of_changes(mut watch: Changes) -> Refusal {
+    loop {
+        match watch.read().await {
+            Ok(read) => read.expect("it ends with an error"),
+            Err(status) => return Refusal::of(&status),
+        }
+    }
+}
+
+/// How long the watches of callers go on that another configuration doesn't have.
+async fn time_to_end(told: Told) -> Duration {
+    let setup = Setup::new();
+    let base = base(&setup);
+    let configuration = Some(base.clone().with(EYES, OF_BOTH).with(READER, OF_ACME));
+    let server = Setup { configuration, ..setup }.start().await;
+    let records = Watch::from_end(&server.client(EYES)).await;
+    let changes = Changes::from_end(&server.client(READER), "accounts/acme").await;
+    let clock = Clock::system();
+    match told {
+        Told::Asked => server.reload(&base),
+        Told::Finds => base.replace(&server.configuration_path()),
+    }
+    let ended = async { tokio::join!(records.end(), end_of_changes(changes)) };
+    let ((_, of_records, _), of_changes) =
+        tokio::time::timeout(PATIENCE, ended).await.expect("they end");
+    let took = clock.elapsed();
+    for refusal in [Refusal::of(&of_records.unwrap()), of_changes] {
+        refusal.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED");
+    }
+    server.stop().await;
+    took
+}
+
+#[tokio::test]
+async fn a_caller_that_is_removed_has_both_its_watches_ended_within_a_second_however_it_is_told() {
+    for told in [Told::Asked, Told::Finds] {
+        // A machine that is busy with something else may delay one, but not each.
+        let mut took = Vec::new();
+        while took.iter().all(|one| *one >= SOON) && took.len() < 5 {
+            took.push(time_to_end(told).await);
+        }
+        assert!(took.iter().any(|one| *one < SOON), "{told:?}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_configuration_ends_no_watch_of_changes() {
+    let setup = Setup::new();
+    let base = base(&setup).with(READER, OF_ACME);
+    let server = Setup { configuration: Some(base.clone()), ..setup }.start().await;
+    let mut all = Watch::from_end(&server.client(AUDITOR)).await;
+    let mut changes = Changes::from_end(&server.client(READER), "accounts/acme").await;
+    for told in [Told::Asked, Told::Finds] {
+        // Its content differs, so that it is found too.
+        let broken = base.clone().and(&format!("[[ # {told:?}"));
+        match told {
+            Told::Asked => server.reload(&broken),
+            Told::Finds => broken.replace(&server.configuration_path()),
+        }
+        assert_eq!(next_load(&mut all).await.outcome(), ConfigurationLoadOutcome::Refused);
+        let policy = world::new_policy(&format!("{told:?}"), &["secret/a"], &[]);
+        let made = server.client(ADMIN).policies().create_policy(policy).await.unwrap();
+        assert_eq!(changes.next().await.revision, made.get_ref().revision);
+    }
+    drop((all, changes));
     server.stop().await;
 }
