@@ -16,9 +16,10 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::support::{
-    ADMIN, AUDITOR, Client, ENFORCER, Refusal,
+    ADMIN, AUDITOR, Client, ENFORCER, Refusal, VIEWER,
     clients::{connect, token_of},
     configuration::Text,
+    following::Changes,
     processes,
     watching::Watch,
     world,
@@ -50,12 +51,13 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };
-        let auditor = "role = \"auditor\"\naccounts = [\"*\"]";
-        place.without_auditors().with(AUDITOR, auditor).replace(&place.config());
+        let all = |role: &str| format!("role = \"{role}\"\naccounts = [\"*\"]");
+        let text = place.without_watchers().with(AUDITOR, &all("auditor"));
+        text.with(VIEWER, &all("viewer")).replace(&place.config());
         place
     }
 
-    fn without_auditors(&self) -> Text {
+    fn without_watchers(&self) -> Text {
         Text::new(&self.data_dir())
             .with(ADMIN, "role = \"admin\"\naccounts = [\"*\"]")
             .with(ENFORCER, "role = \"enforcer\"\naccounts = [\"*\"]\nassert_identity = true")
@@ -221,11 +223,15 @@ async fn a_hangup_has_the_configuration_read_again() {
     let mut server = place.serve();
     world::enter_page_example(&server.client(ADMIN)).await;
     let watch = Watch::from_end(&server.client(AUDITOR)).await;
-    place.without_auditors().replace(&place.config());
+    let mut changes = Changes::from_end(&server.client(VIEWER), "accounts/acme").await;
+    place.without_watchers().replace(&place.config());
     server.signal(Signal::HUP);
-    let ended = tokio::time::timeout(Duration::from_secs(1), watch.end()).await;
-    let (_, status, _) = ended.expect("it ends within a second");
-    Refusal::of(&status.unwrap()).is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED");
+    let both = async { tokio::join!(watch.end(), changes.read()) };
+    let ended = tokio::time::timeout(Duration::from_secs(1), both).await;
+    let ((_, status, _), of_changes) = ended.expect("they end within a second");
+    for status in [status.unwrap(), of_changes.unwrap_err()] {
+        Refusal::of(&status).is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED");
+    }
     assert!(server.line_with("INFO").contains("the configuration was loaded"));
 
     fs::write(place.config(), "listen = []\ndata_dir = \"elsewhere\"\n").unwrap();

@@ -27,11 +27,11 @@ use crate::{
 };
 
 /// An account with everything in it, one that nobody has, and the curious tenant's own.
-const THEIRS: &str = "accounts/acme";
-const NOBODYS: &str = "accounts/acmf";
-const OWN: &str = "accounts/evil";
-/// The first two by their ids.
-const ACCOUNTS: (&str, &str) = ("acme", "acmf");
+const THEIRS: &str = "acme";
+const NOBODYS: &str = "acmf";
+const OWN: &str = "evil";
+const ACCOUNTS: (&str, &str) = (THEIRS, NOBODYS);
+const OWN_ACCOUNT: &str = "accounts/evil";
 
 /// Ids of theirs that are there, and likes of them that aren't.
 const IDS: [(&str, &str); 5] = [
@@ -114,7 +114,7 @@ async fn outcome(
     }
 }
 
-/// An answer's bytes, but of a check without where its record is.
+/// An answer's bytes, but without what differs from one moment to the next: where a record is.
 fn shown(path: &str, answer: &[u8]) -> String {
     match path.rsplit('/').next() {
         Some("CheckAccess") => {
@@ -138,6 +138,11 @@ fn shown(path: &str, answer: &[u8]) -> String {
                 }
             }
             format!("{answer:?} {metadata:?}")
+        }
+        Some("ListAuditRecords") => {
+            // The log goes on meanwhile, with what this refuses; how far is no secret.
+            let answer = pb::ListAuditRecordsResponse::decode(answer).unwrap();
+            format!("{:?} {}", answer.entries, answer.next_page_token)
         }
         _ => format!("{answer:?}"),
     }
@@ -194,7 +199,7 @@ async fn whatever_else_is_in_a_request_anothers_account_looks_like_one_that_nobo
     let server = start().await;
     for Method { path, caller, example } in METHODS {
         let client = server.client(if caller == ENFORCER { "evil-enforcer" } else { "evil-admin" });
-        for text in odd_texts().iter().filter(|text| text.len() < 100) {
+        for text in odd_texts().iter().filter(|text| text.len() < 100).step_by(4) {
             for odd in with_each_text_replaced(&example(), text.as_bytes()) {
                 // What names no account any more is not about another's.
                 let nobodys = replaced(&odd, THEIRS, NOBODYS);
@@ -243,14 +248,14 @@ async fn nothing_that_a_tenant_reads_has_anything_of_anothers() {
             let own = replaced(&example(), THEIRS, OWN);
             let Ok(answer) = server.client(name).raw(path, own).await else { continue };
             answered += 1;
-            for secret in uids.iter().map(String::as_str).chain(["acme"]) {
+            for secret in uids.iter().map(String::as_str).chain([THEIRS]) {
                 assert!(places(&answer, secret).is_empty(), "{path} tells {secret}");
             }
         }
     }
     assert!(answered >= METHODS.len(), "{answered}");
     let evil = server.client("evil-admin");
-    let mut watch = Changes::from(&evil, OWN, 1).await;
+    let mut watch = Changes::from(&evil, OWN_ACCOUNT, 1).await;
     let last = Changes::from_end(&evil, "accounts/-").await.through;
     assert!(watch.all_through(last).await.iter().all(|change| change.actor.starts_with("evil-")));
     let mut all = Changes::begin(&evil, "accounts/-", Start::FromRevision(1)).await.unwrap();
@@ -317,7 +322,7 @@ async fn a_page_token_or_a_request_id_of_anothers_is_worth_nothing() {
     request.parent = "accounts/evil/regions/eu-1".to_owned();
     request.request_id = "new-policy".to_owned();
     let made = evil.policies().create_policy(request.clone()).await.unwrap().into_inner();
-    assert!(made.name.starts_with(OWN));
+    assert!(made.name.starts_with(OWN_ACCOUNT));
     request.parent = world::HERE.to_owned();
     let first = request.encode_to_vec();
     request.request_id = "old-policy".to_owned();

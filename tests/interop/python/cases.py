@@ -339,7 +339,8 @@ def history():
 
 def evidence():
     """What was decided."""
-    get, watch = "AuditService/GetAuditRecord", "AuditService/WatchAuditRecords"
+    get, list_ = "AuditService/GetAuditRecord", "AuditService/ListAuditRecords"
+    watch = "AuditService/WatchAuditRecords"
     of_check = lambda seen: {"sequence": seen["check"]["receipt"]["sequence"]}
     same = lambda seen: {
         "sequence": seen["check"]["receipt"]["sequence"],
@@ -352,6 +353,11 @@ def evidence():
         happy(get, "auditor", of_check, same),
         missing(get, "auditor", {"sequence": "1000000"}, "audit record 1000000"),
         Case(get, "foreign", "other-auditor", of_check, refusal=(*not_found, record)),
+        happy(
+            list_, "auditor", {"filter": {"actions": ["GetSecretValue"]}, "pageSize": 1},
+            {"entries": [{"record": {"account": "acme"}}], "nextPageToken": ..., "logId": ...},
+        ),
+        happy(list_, "other-auditor", {"filter": {"accounts": ["other"]}}, {"logId": ...}),
         happy(watch, "auditor", {"fromSequence": "1"}, {"logId": ..., "scanned": {"from": "1"}}),
         refused(
             watch, "missing", {"fromSequence": "1000000"}, "OUT_OF_RANGE", "SEQUENCE_OUT_OF_RANGE",
