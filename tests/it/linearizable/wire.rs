@@ -223,38 +223,31 @@ fn deleted(request: &Request, _: Response<()>) -> Answer {
 
 /// Makes one change by its own method.
 async fn change_one(client: &Client, request: &Request) -> Result<Answer, Status> {
-    let (mut policies, mut access_points) = (client.policies(), client.access_points());
-    let (request_id, validate_only) = (request.id.clone(), request.validate_only);
+    let asked = requested(&request.changes[0]);
     macro_rules! call {
-        ($client:ident.$method:ident($message:ident), $read:ident) => {{
-            $message.request_id = request_id;
-            $message.validate_only = validate_only;
-            $client.$method($message).await.map(|answer| $read(request, answer))
-        }};
+        ($($variant:ident: $service:ident.$method:ident, $read:ident;)*) => {
+            $(if let Requested::$variant(mut message) = asked {
+                message.request_id.clone_from(&request.id);
+                message.validate_only = request.validate_only;
+                let answered = client.$service().$method(message).await?;
+                return Ok($read(request, answered));
+            })*
+        };
     }
-    match requested(&request.changes[0]) {
-        Requested::CreateNetworkRule(mut ask) => call!(policies.create_network_rule(ask), made),
-        Requested::UpdateNetworkRule(mut ask) => call!(policies.update_network_rule(ask), made),
-        Requested::DeleteNetworkRule(mut ask) => call!(policies.delete_network_rule(ask), deleted),
-        Requested::CreatePolicy(mut ask) => call!(policies.create_policy(ask), made),
-        Requested::UpdatePolicy(mut ask) => call!(policies.update_policy(ask), made),
-        Requested::DeletePolicy(mut ask) => call!(policies.delete_policy(ask), deleted),
-        Requested::CreateAccessPoint(mut ask) => {
-            call!(access_points.create_access_point(ask), made)
-        }
-        Requested::UpdateAccessPoint(mut ask) => {
-            call!(access_points.update_access_point(ask), made)
-        }
-        Requested::SuspendAccessPoint(mut ask) => {
-            call!(access_points.suspend_access_point(ask), made)
-        }
-        Requested::ResumeAccessPoint(mut ask) => {
-            call!(access_points.resume_access_point(ask), made)
-        }
-        Requested::DeleteAccessPoint(mut ask) => {
-            call!(access_points.delete_access_point(ask), deleted)
-        }
+    call! {
+        CreateNetworkRule: policies.create_network_rule, made;
+        UpdateNetworkRule: policies.update_network_rule, made;
+        DeleteNetworkRule: policies.delete_network_rule, deleted;
+        CreatePolicy: policies.create_policy, made;
+        UpdatePolicy: policies.update_policy, made;
+        DeletePolicy: policies.delete_policy, deleted;
+        CreateAccessPoint: access_points.create_access_point, made;
+        UpdateAccessPoint: access_points.update_access_point, made;
+        SuspendAccessPoint: access_points.suspend_access_point, made;
+        ResumeAccessPoint: access_points.resume_access_point, made;
+        DeleteAccessPoint: access_points.delete_access_point, deleted;
     }
+    panic!("nobody asks for {asked:?}")
 }
 
 /// Makes many changes at once.
@@ -279,30 +272,40 @@ async fn change_all(client: &Client, request: &Request) -> Result<Answer, Status
     })
 }
 
-/// What there is after a change, as it is told.
-fn after(verb: Verb, sent: impl Sent) -> (Verb, Name, String, Option<Item>) {
-    let (name, item) = sent.read();
-    (verb, name, item.uid.clone(), Some(item))
+/// A change as it is told.
+pub(super) fn read_change(told: pb::Change) -> Recorded {
+    let pb::Change { revision, change_time: _, actor, request_id, change } = told;
+    let (verb, name, uid, after) = read_happened(change.unwrap());
+    Recorded { actor, request_id, event: Event { revision, verb, name, uid, after } }
 }
 
-/// A change as it is told.
-pub(super) fn read_change(change: pb::Change) -> Recorded {
-    let pb::Change { revision, change_time: _, actor, request_id, change } = change;
-    let gone = |gone: pb::Deletion| (Verb::Deleted, read_name(&gone.name), gone.uid, None);
-    let (verb, name, uid, after) = match change.unwrap() {
-        Happened::AccessPointCreated(sent) => after(Verb::Created, sent),
-        Happened::AccessPointUpdated(sent) => after(Verb::Updated, sent),
-        Happened::AccessPointSuspended(sent) => after(Verb::Suspended, sent),
-        Happened::AccessPointResumed(sent) => after(Verb::Resumed, sent),
-        Happened::PolicyCreated(sent) => after(Verb::Created, sent),
-        Happened::PolicyUpdated(sent) => after(Verb::Updated, sent),
-        Happened::NetworkRuleCreated(sent) => after(Verb::Created, sent),
-        Happened::NetworkRuleUpdated(sent) => after(Verb::Updated, sent),
-        Happened::AccessPointDeleted(name)
-        | Happened::PolicyDeleted(name)
-        | Happened::NetworkRuleDeleted(name) => gone(name),
-    };
-    Recorded { actor, request_id, event: Event { revision, verb, name, uid, after } }
+fn read_happened(happened: Happened) -> (Verb, Name, String, Option<Item>) {
+    macro_rules! read {
+        ($($variant:ident: $verb:ident;)*) => {
+            $(if let Happened::$variant(after) = happened {
+                let (name, item) = after.read();
+                return (Verb::$verb, name, item.uid.clone(), Some(item));
+            })*
+        };
+    }
+    read! {
+        AccessPointCreated: Created;
+        AccessPointUpdated: Updated;
+        AccessPointSuspended: Suspended;
+        AccessPointResumed: Resumed;
+        PolicyCreated: Created;
+        PolicyUpdated: Updated;
+        NetworkRuleCreated: Created;
+        NetworkRuleUpdated: Updated;
+    }
+    match happened {
+        Happened::AccessPointDeleted(gone)
+        | Happened::PolicyDeleted(gone)
+        | Happened::NetworkRuleDeleted(gone) => {
+            (Verb::Deleted, read_name(&gone.name), gone.uid, None)
+        }
+        other => panic!("nobody asked for {other:?}"),
+    }
 }
 
 async fn get(client: &Client, name: Name) -> Result<Answer, Status> {
