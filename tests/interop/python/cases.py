@@ -5,6 +5,7 @@ of that (by the name that the case gave its answer). What an answer must have is
 """
 
 import dataclasses
+import json
 import typing
 
 HERE = "accounts/acme/regions/eu-1"
@@ -12,6 +13,8 @@ NOWHERE = "accounts/nobody/regions/eu-1"
 RULE = f"{HERE}/networkRules/Office"
 POLICY = f"{HERE}/policies/Reports"
 APP = f"{HERE}/accessPoints/reports"
+ON_ECS = f"{HERE}/accessPoints/on-ecs"
+ROLE = "accounts/acme/ramRoles/ReportsRole"
 
 
 @dataclasses.dataclass
@@ -99,6 +102,16 @@ def policy(**fields):
 
 def access_point(**fields):
     return {"clientKey": {}, "policies": [POLICY], **fields}
+
+
+def ram_role(**fields):
+    """A role that instances may assume."""
+    trust = {
+        "Action": "sts:AssumeRole",
+        "Effect": "Allow",
+        "Principal": {"Service": ["ecs.aliyuncs.com"]},
+    }
+    return {"trustPolicy": json.dumps({"Version": "1", "Statement": [trust]}), **fields}
 
 
 def creating(service, kind, name, make):
@@ -395,15 +408,41 @@ def suspending():
     ]
 
 
+def holding():
+    """What holds a role keeps it, and a role that doesn't trust an environment isn't held."""
+    create, delete = "AccessPointService/CreateAccessPoint", "RamRoleService/DeleteRamRole"
+
+    def on(trusted_role):
+        authentication = {"trustedRole": f"TRUSTED_ROLE_{trusted_role}", "role": ROLE}
+        access_point = {"ramRole": authentication, "policies": [POLICY]}
+        return {"parent": HERE, "accessPointId": "on-ecs", "accessPoint": access_point}
+
+    metadata = {"role": ROLE, "trusted_role": ..., "element": ..., "obstacle": ...}
+    return [
+        refused(
+            create, "untrusted", on("FUNCTION_COMPUTE"), "FAILED_PRECONDITION", "ROLE_NOT_TRUSTED",
+            metadata,
+        ),
+        happy(create, "admin", on("ECS_INSTANCE"), {"name": ON_ECS}),
+        *refusing(delete, ROLE),
+        in_use(delete, {"name": ROLE}, ROLE, 1),
+        happy("AccessPointService/DeleteAccessPoint", "admin", {"name": ON_ECS}, {}),
+        *doing(delete, ROLE, "delete-role", {}),
+    ]
+
+
 CASES = [
     *creating("PolicyService", "NetworkRule", RULE, rule),
     *creating("PolicyService", "Policy", POLICY, policy),
+    *creating("RamRoleService", "RamRole", ROLE, ram_role),
     *creating("AccessPointService", "AccessPoint", APP, access_point),
     *reading("PolicyService", "NetworkRule", "NetworkRules", RULE),
     *reading("PolicyService", "Policy", "Policies", POLICY),
+    *reading("RamRoleService", "RamRole", "RamRoles", ROLE),
     *reading("AccessPointService", "AccessPoint", "AccessPoints", APP),
     *changing("PolicyService", "NetworkRule", RULE),
     *changing("PolicyService", "Policy", POLICY),
+    *changing("RamRoleService", "RamRole", ROLE),
     *changing("AccessPointService", "AccessPoint", APP),
     *suspending(),
     *asking(
@@ -422,5 +461,6 @@ CASES = [
     *applying(),
     *history(),
     *evidence(),
+    *holding(),
     *deleting(),
 ]
