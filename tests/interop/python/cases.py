@@ -421,7 +421,7 @@ def holding():
     return [
         refused(
             create, "untrusted", on("FUNCTION_COMPUTE"), "FAILED_PRECONDITION", "ROLE_NOT_TRUSTED",
-            metadata,
+            metadata, ("PreconditionFailure",),
         ),
         happy(create, "admin", on("ECS_INSTANCE"), {"name": ON_ECS}),
         *refusing(delete, ROLE),
