@@ -96,7 +96,7 @@ pub(crate) fn serve_empty() {
 pub(crate) fn serve_aap(directory: &str) {
     let token = NewToken::make().unwrap();
     let mut callers = Callers::default();
-    let role = CallerRole::Enforcer(Assertion::Allowed);
+    let role = CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE);
     let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All, expires: None };
     assert!(callers.add(token.digest(), enforcer));
     let stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();

@@ -182,11 +182,13 @@ impl CheckStream {
         Checker::authorize(caller, location).map_err(|error| refused(facts, error))?;
         check::check_request_id(request_id)?;
         let mut valid = Vec::with_capacity(checks.len());
+        let mut places = Vec::with_capacity(checks.len());
         let mut results = Vec::with_capacity(checks.len());
-        for pb::StreamedCheck { correlation_id, check } in checks {
+        for (place, pb::StreamedCheck { correlation_id, check }) in checks.iter().enumerate() {
             let result = match check::parse_one(location, check.as_ref(), "") {
                 Ok(check) => {
                     valid.push(check);
+                    places.push(place);
                     SentResult::Decided(pb::CheckResult::default())
                 }
                 Err(error) => SentResult::Failed(status::failure(&error.into())),
@@ -202,7 +204,7 @@ impl CheckStream {
         let deciding = self
             .checker
             .check_all(caller, facts, &valid, decision::send)
-            .map_err(|error| refused(facts, error))?;
+            .map_err(|error| refused(facts, error.among(&places)))?;
         for (result, decision) in decided_of(&mut results).zip(deciding.rendered) {
             result.decision = Some(decision);
         }

@@ -306,6 +306,17 @@ fn check(error: CheckError) -> Problem {
             Problem::new(Code::PermissionDenied, Reason::IdentityAssertionNotAllowed, message)
                 .with("caller", caller)
         }
+        CheckError::BeyondBounds { caller, bound, value, place } => {
+            let problem =
+                Problem::new(Code::PermissionDenied, Reason::EnforcerBoundsExceeded, message)
+                    .with("caller", caller)
+                    .with("bound", bound)
+                    .with("value", value);
+            match place {
+                Some(place) => problem.with("check", place),
+                None => problem,
+            }
+        }
         CheckError::RevisionNotReached { at_least, revision } => {
             Problem::new(Code::Unavailable, Reason::RevisionNotReached, message)
                 .with("at_least_revision", at_least)

@@ -28,6 +28,7 @@ use crate::{
         trust_policy::TrustPolicy,
     },
     identity::{
+        bounds::Bounds,
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::NewToken,
     },
@@ -104,7 +105,12 @@ impl Tokens {
         let demo = Accounts::Only(BTreeSet::from([Id::parse(ACCOUNT)?]));
         for (name, token, role, accounts) in [
             ("dev-admin", &self.admin, CallerRole::Admin, demo.clone()),
-            ("dev-enforcer", &self.enforcer, CallerRole::Enforcer(Assertion::Allowed), demo),
+            (
+                "dev-enforcer",
+                &self.enforcer,
+                CallerRole::Enforcer(Assertion::Allowed, Bounds::NONE),
+                demo,
+            ),
             ("dev-auditor", &self.auditor, CallerRole::Auditor, Accounts::All),
         ] {
             let caller = Caller { name: name.into(), role, accounts, expires: None };

@@ -10,6 +10,7 @@ use crate::{
         time::{Date, UnixNanos},
     },
     identity::{
+        bounds::{Bounds, OriginKind},
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::TokenDigest,
     },
@@ -57,7 +58,18 @@ impl Place<'_> {
     }
 
     fn check(&mut self, table: CallerTable) -> Option<(TokenDigest, Caller)> {
-        let CallerTable { name, token_sha256, role, accounts, assert_identity, expires } = table;
+        let CallerTable {
+            name,
+            token_sha256,
+            role,
+            accounts,
+            assert_identity,
+            origin_networks,
+            vpc_ids,
+            instances,
+            expires,
+        } = table;
+        let bounds = BoundsTable { origin_networks, vpc_ids, instances };
         let name = self
             .require("name", name, "records and changes bear it")
             .and_then(|name| self.keep("name", Id::parse(&name)));
@@ -66,7 +78,7 @@ impl Place<'_> {
             .and_then(|digest| self.keep("token_sha256", TokenDigest::parse(&digest)));
         let role = self
             .require("role", role, ROLES)
-            .and_then(|role| self.check_role(&role, assert_identity));
+            .and_then(|role| self.check_role(&role, assert_identity, bounds));
         let accounts = self
             .require("accounts", accounts, "name accounts, or \"*\" for all")
             .and_then(|accounts| self.check_accounts(&accounts));
@@ -78,26 +90,63 @@ impl Place<'_> {
         Some((digest?, Caller { name, role, accounts: accounts?, expires: expires? }))
     }
 
-    fn check_role(&mut self, role: &str, assert_identity: Option<bool>) -> Option<CallerRole> {
+    fn check_role(
+        &mut self,
+        role: &str,
+        assert_identity: Option<bool>,
+        bounds: BoundsTable,
+    ) -> Option<CallerRole> {
         let role = match role {
             "admin" => CallerRole::Admin,
             "viewer" => CallerRole::Viewer,
             "auditor" => CallerRole::Auditor,
             "enforcer" => {
-                return Some(CallerRole::Enforcer(match assert_identity {
+                let assertion = match assert_identity {
                     Some(true) => Assertion::Allowed,
                     Some(false) | None => Assertion::Forbidden,
-                }));
+                };
+                return Some(CallerRole::Enforcer(assertion, self.check_bounds(bounds)?));
             }
             _ => {
                 self.add("role", format!("is unknown: {ROLES}"));
                 return None;
             }
         };
-        if assert_identity.is_some() {
-            self.add("assert_identity", "is for enforcers: take it out");
+        let BoundsTable { origin_networks, vpc_ids, instances } = bounds;
+        for (key, is_given) in [
+            ("assert_identity", assert_identity.is_some()),
+            ("origin_networks", origin_networks.is_some()),
+            ("vpc_ids", vpc_ids.is_some()),
+            ("instances", instances.is_some()),
+        ] {
+            if is_given {
+                self.add(key, "is for enforcers: take it out");
+            }
         }
         Some(role)
+    }
+
+    /// What isn't bounded may be anything, and an empty list is nothing.
+    fn check_bounds(&mut self, table: BoundsTable) -> Option<Bounds> {
+        let BoundsTable { origin_networks, vpc_ids, instances } = table;
+        let mut bounds = Bounds::NONE;
+        let mut is_valid = true;
+        if let Some(kinds) = origin_networks {
+            let kinds: Result<_, _> = kinds.iter().map(|text| OriginKind::parse(text)).collect();
+            bounds.origin_networks = self.keep("origin_networks", kinds);
+            is_valid &= bounds.origin_networks.is_some();
+        }
+        if let Some(ids) = vpc_ids {
+            let bound = bounds.bound_vpc_ids(&ids);
+            let bound = bound.map_err(|(place, error)| format!("has, at {place}, what {error}"));
+            is_valid &= self.keep("vpc_ids", bound).is_some();
+        }
+        if let Some(names) = instances {
+            let bound = bounds.bound_instances(&names);
+            let bound = bound.map_err(|(place, error)| format!("has, at {place}, what {error}"));
+            is_valid &= self.keep("instances", bound).is_some();
+        }
+        is_valid.then_some(bounds)
     }
 
     fn check_accounts(&mut self, accounts: &[String]) -> Option<Accounts> {
@@ -115,6 +164,13 @@ impl Place<'_> {
             }
         }
     }
+}
+
+/// What an enforcer may vouch for, as it is written.
+struct BoundsTable {
+    origin_networks: Option<Vec<String>>,
+    vpc_ids: Option<Vec<String>>,
+    instances: Option<Vec<String>>,
 }
 
 const ROLES: &str = "write \"admin\", \"viewer\", \"enforcer\" or \"auditor\"";

@@ -71,6 +71,12 @@ pub(super) struct CallerTable {
     pub(super) accounts: Option<Vec<String>>,
     /// Whether an enforcer may name access points itself.
     pub(super) assert_identity: Option<bool>,
+    /// The kinds of networks that an enforcer may vouch for.
+    pub(super) origin_networks: Option<Vec<String>>,
+    /// The VPCs that an enforcer may vouch for.
+    pub(super) vpc_ids: Option<Vec<String>>,
+    /// The instances that an enforcer may ask about.
+    pub(super) instances: Option<Vec<String>>,
     /// From when on it is nobody.
     pub(super) expires: Option<Datetime>,
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::domain::{name::Id, time::UnixNanos};
 
-use super::token::TokenDigest;
+use super::{bounds::Bounds, token::TokenDigest};
 
 /// Somebody who may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,14 +23,14 @@ pub struct Caller {
 }
 
 /// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallerRole {
     /// Manage access points, policies and network rules.
     Admin,
     /// Look at what an admin manages, and change nothing.
     Viewer,
-    /// Ask checks.
-    Enforcer(Assertion),
+    /// Ask checks, as far as it may vouch for them.
+    Enforcer(Assertion, Bounds),
     /// Read the audit log.
     Auditor,
 }

@@ -1,6 +1,7 @@
 //! Who calls, and which application it is: the callers of this service's API, client keys, and how
 //! both prove who they are.
 
+pub mod bounds;
 pub mod caller;
 pub mod roster;
 pub mod token;

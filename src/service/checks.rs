@@ -17,7 +17,10 @@ use crate::{
         rulebook::Rulebook,
         rules::RulesVersion,
     },
-    identity::caller::{Assertion, Caller, CallerRole},
+    identity::{
+        bounds::{Beyond, Bound},
+        caller::{Assertion, Caller, CallerRole},
+    },
     projection::Published,
 };
 
@@ -47,6 +50,18 @@ pub enum CheckError {
         /// The enforcer.
         caller: Arc<str>,
     },
+    /// The enforcer vouches for what its configuration doesn't let it vouch for.
+    #[error("{} is beyond what enforcer `{caller}` may vouch for: `{value}` is not in its `{bound}`", place_text(*place))]
+    BeyondBounds {
+        /// The enforcer.
+        caller: Arc<str>,
+        /// Which of its bounds.
+        bound: Bound,
+        /// What lies beyond it.
+        value: Box<str>,
+        /// The check's place among those asked together, from 0.
+        place: Option<usize>,
+    },
     /// The revision that the check demands was not reached in time.
     #[error("revision {at_least} was not reached in time: the server is at {revision}")]
     RevisionNotReached {
@@ -58,6 +73,24 @@ pub enum CheckError {
     /// The decision can't be recorded.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+fn place_text(place: Option<usize>) -> String {
+    place.map_or_else(|| "`check`".to_owned(), |place| format!("`checks[{place}]`"))
+}
+
+impl CheckError {
+    /// The same about one of the checks that these places are those of.
+    #[must_use]
+    pub fn among(self, places: &[usize]) -> Self {
+        match self {
+            Self::BeyondBounds { caller, bound, value, place } => {
+                let place = place.and_then(|place| places.get(place).copied());
+                Self::BeyondBounds { caller, bound, value, place }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Decisions that are on their way to the disk.
@@ -120,7 +153,7 @@ impl Checker {
         check: Check<'_>,
         render: impl FnOnce(Decided<'_>) -> R,
     ) -> Result<Deciding<R>, CheckError> {
-        authorize_subject(caller, &check)?;
+        authorize_question(caller, &check, Place::Alone)?;
         let state = self.published.load();
         let draft = self.decide(&state.rulebook, check);
         let rendered = render(decided(&draft));
@@ -136,8 +169,8 @@ impl Checker {
         checks: &[Check<'_>],
         render: impl Fn(Decided<'_>) -> R,
     ) -> Result<Deciding<Vec<R>>, CheckError> {
-        for check in checks {
-            authorize_subject(caller, check)?;
+        for (place, check) in checks.iter().enumerate() {
+            authorize_question(caller, check, Place::Among(place))?;
         }
         let state = self.published.load();
         let drafts: Vec<_> =
@@ -165,13 +198,28 @@ impl Checker {
     }
 }
 
-fn authorize_subject(caller: &Caller, check: &Check<'_>) -> Result<(), CheckError> {
-    match (check.subject, caller.role) {
-        (Subject::Asserted(_), CallerRole::Enforcer(Assertion::Allowed)) => Ok(()),
+/// Where a check stands among those that are asked together.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Alone,
+    Among(usize),
+}
+
+/// Makes sure that a caller may name the access point, and vouch for the rest.
+fn authorize_question(caller: &Caller, check: &Check<'_>, place: Place) -> Result<(), CheckError> {
+    let name = || Arc::clone(&caller.name);
+    let bounds = match (check.subject, &caller.role) {
+        (Subject::Asserted(_), CallerRole::Enforcer(Assertion::Allowed, bounds)) => bounds,
         (Subject::Asserted(_), _) => {
-            Err(CheckError::AssertionNotAllowed { caller: Arc::clone(&caller.name) })
+            return Err(CheckError::AssertionNotAllowed { caller: name() });
         }
-    }
+    };
+    let Some(Beyond { bound, value }) = bounds.first_beyond(check) else { return Ok(()) };
+    let place = match place {
+        Place::Alone => None,
+        Place::Among(place) => Some(place),
+    };
+    Err(CheckError::BeyondBounds { caller: name(), bound, value: value.into(), place })
 }
 
 fn decided<'a>(draft: &CheckDraft<'a>) -> Decided<'a> {

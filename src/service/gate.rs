@@ -106,9 +106,9 @@ impl Gate {
             return Err(GateError::Expired { caller: name(), expires });
         }
         match permissions::needs_of(method) {
-            Some(needs) if !needs.are_met_by(caller.role) => Err(GateError::Role {
+            Some(needs) if !needs.are_met_by(&caller.role) => Err(GateError::Role {
                 caller: name(),
-                role: permissions::role_name(caller.role),
+                role: permissions::role_name(&caller.role),
                 needs,
                 method: method.into(),
             }),
@@ -203,7 +203,7 @@ mod tests {
             let accounts: BTreeSet<_> =
                 accounts.iter().map(|account| Id::parse(account).unwrap()).collect();
             let (name, accounts) = ((*name).into(), Accounts::Only(accounts));
-            let caller = Caller { name, role: *role, accounts, expires: None };
+            let caller = Caller { name, role: role.clone(), accounts, expires: None };
             assert!(callers.add(TokenDigest::of(token), caller));
         }
         callers

@@ -59,12 +59,12 @@ pub fn needs_of(path: &str) -> Option<Needs> {
 
 impl Needs {
     /// Whether a role is enough.
-    pub fn are_met_by(self, role: CallerRole) -> bool {
+    pub fn are_met_by(self, role: &CallerRole) -> bool {
         match self {
-            Self::Admin => role == CallerRole::Admin,
+            Self::Admin => *role == CallerRole::Admin,
             Self::Viewer => matches!(role, CallerRole::Viewer | CallerRole::Admin),
-            Self::Enforcer => matches!(role, CallerRole::Enforcer(_)),
-            Self::Auditor => role == CallerRole::Auditor,
+            Self::Enforcer => matches!(role, CallerRole::Enforcer(..)),
+            Self::Auditor => *role == CallerRole::Auditor,
         }
     }
 }
@@ -82,11 +82,11 @@ impl fmt::Display for Needs {
 }
 
 /// A role's name.
-pub fn role_name(role: CallerRole) -> &'static str {
+pub fn role_name(role: &CallerRole) -> &'static str {
     match role {
         CallerRole::Admin => "admin",
         CallerRole::Viewer => "viewer",
-        CallerRole::Enforcer(_) => "enforcer",
+        CallerRole::Enforcer(..) => "enforcer",
         CallerRole::Auditor => "auditor",
     }
 }

@@ -93,6 +93,19 @@ fn bad_callers() -> Vec<Case> {
             ),
         ),
         (
+            "an enforcer with bounds that mean nothing",
+            with_caller(
+                "gateway",
+                DIGEST,
+                "role = \"enforcer\"\naccounts = [\"acme\"]\norigin_networks = [\"vpc\", \"any\"]\n\
+                 vpc_ids = [\"vpc-1\", \"vpc 2\"]\ninstances = [\"*\"]",
+            ),
+        ),
+        (
+            "an admin with an enforcer's bounds",
+            with_caller("ops", DIGEST, "role = \"admin\"\naccounts = [\"*\"]\ninstances = []"),
+        ),
+        (
             "two callers of one name",
             format!("{BASE}{}{}", admin(), caller("ops", &DIGEST.replace('9', "8"), role)),
         ),
@@ -122,7 +135,12 @@ fn a_configuration_without_a_mistake_is_taken() {
          buffer_mebibytes = 5\n[disk]\nmanagement_reserve_percent = 3\ncheck_reserve_percent = 3\n\
          {}{}",
         admin(),
-        caller("e", &"0".repeat(64), "role = \"enforcer\"\naccounts = [\"*\"]"),
+        caller(
+            "e",
+            &"0".repeat(64),
+            "role = \"enforcer\"\naccounts = [\"*\"]\norigin_networks = [\"vpc\", \"private\"]\n\
+             vpc_ids = [\"vpc-1\"]\ninstances = []",
+        ),
     );
     let taken = config::parse("aap.toml", &text, Overrides::default()).unwrap();
     assert_eq!((taken.listen.len(), taken.origin.as_str()), (2, "example/audit"));

@@ -16,8 +16,8 @@ use expect_test::expect_file;
 use tokio::task::JoinSet;
 
 use crate::support::{
-    ADMIN, AUDITOR, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER, Refusal, Setup,
-    TestServer,
+    ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER,
+    Refusal, Setup, TestServer,
     clients::EXPIRED,
     refused,
     server::PATIENCE,
@@ -80,6 +80,15 @@ async fn who_may_not(page: &mut Page, server: &TestServer) {
     page.add("CheckAccess, by an admin", &check(server.client(ADMIN)).await);
     page.add("CheckAccess of another's account", &check(server.client(OTHER_ENFORCER)).await);
     page.add("CheckAccess by name, which is not allowed", &check(server.client(GATEWAY)).await);
+    let mut bounded = server.client(BOUNDED).authorization();
+    let private = pb::Check { instance: "kst-1".into(), ..world::allowed() };
+    let refusal = refused(bounded.check_access(ask(private.clone())).await);
+    page.add("CheckAccess of an instance that the enforcer may not vouch for", &refusal);
+    let origin = Some(world::from_vpc("vpc-2", world::INSIDE));
+    let elsewhere = pb::Check { origin, ..world::allowed() };
+    let batch = ask_all(vec![world::allowed(), elsewhere, private]);
+    let refusal = refused(bounded.batch_check_access(batch).await);
+    page.add("BatchCheckAccess from a VPC that the enforcer may not vouch for", &refusal);
     let request = world::new_policy("p", &["secret/a"], &[]);
     let refusal = refused(server.client(OTHER_ADMIN).policies().create_policy(request).await);
     page.add("CreatePolicy in another's account", &refusal);

@@ -16,6 +16,7 @@ mod support;
 mod decisions;
 
 mod applying;
+mod bounds;
 mod callers;
 mod changing;
 mod checks;

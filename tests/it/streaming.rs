@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
 use crate::support::{
-    ADMIN, Client, ENFORCER, Fault, GATEWAY, OTHER_ENFORCER, Refusal, TestServer,
+    ADMIN, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ENFORCER, Refusal, TestServer,
     server::PATIENCE,
     watching,
     world::{self, HERE, THERE, question},
@@ -162,7 +162,17 @@ async fn what_can_not_be_answered_fails_in_its_place_and_the_stream_goes_on() {
     gateway.ask(one()).await;
     let answer = gateway.answer().await;
     assert_eq!(failed(&answer.results[0]).reason(), ErrorReason::IdentityAssertionNotAllowed);
-    drop((asking, gateway));
+    // One that lies beyond what the enforcer may vouch for fails its whole message.
+    let mut bounded = Asking::begin(&server.client(BOUNDED)).await.unwrap();
+    let wrong = pb::Check { action: "?".into(), ..world::allowed() };
+    let beyond = pb::Check { instance: "kst-1".into(), ..world::allowed() };
+    bounded.ask(message(1, vec![wrong, world::allowed(), beyond])).await;
+    let answer = bounded.answer().await;
+    for result in &answer.results {
+        assert_eq!(failed(result).reason(), ErrorReason::EnforcerBoundsExceeded);
+        assert_eq!(failed(result).metadata["check"], "2");
+    }
+    drop((asking, gateway, bounded));
     server.stop().await;
 }
 

@@ -12,6 +12,7 @@ use aap::{
     },
     domain::{name::Id, time::UnixNanos},
     identity::{
+        bounds::{Bounds, OriginKind},
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::TokenDigest,
     },
@@ -38,6 +39,9 @@ pub const VIEWER: &str = "viewer";
 pub const ENFORCER: &str = "enforcer";
 /// An enforcer of `acme` that may not.
 pub const GATEWAY: &str = "gateway";
+/// An enforcer of `acme` that may vouch for calls over the public endpoint and from `vpc-1`, to the
+/// shared KMS.
+pub const BOUNDED: &str = "bounded";
 /// An enforcer of `other` that names access points itself.
 pub const OTHER_ENFORCER: &str = "other-enforcer";
 /// An auditor of all accounts.
@@ -49,14 +53,15 @@ pub const ACME_AUDITOR: &str = "acme-auditor";
 pub const EXPIRED: &str = "expired";
 
 /// Everybody: name, role, account.
-pub const EVERYBODY: [(&str, CallerRole, &str); 10] = [
+pub const EVERYBODY: [(&str, CallerRole, &str); 11] = [
     (ADMIN, CallerRole::Admin, "acme"),
     (SECOND_ADMIN, CallerRole::Admin, "acme"),
     (OTHER_ADMIN, CallerRole::Admin, "other"),
     (VIEWER, CallerRole::Viewer, "acme"),
-    (ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "acme"),
-    (GATEWAY, CallerRole::Enforcer(Assertion::Forbidden), "acme"),
-    (OTHER_ENFORCER, CallerRole::Enforcer(Assertion::Allowed), "other"),
+    (ENFORCER, CallerRole::Enforcer(Assertion::Allowed, Bounds::NONE), "acme"),
+    (GATEWAY, CallerRole::Enforcer(Assertion::Forbidden, Bounds::NONE), "acme"),
+    (BOUNDED, CallerRole::Enforcer(Assertion::Allowed, Bounds::NONE), "acme"),
+    (OTHER_ENFORCER, CallerRole::Enforcer(Assertion::Allowed, Bounds::NONE), "other"),
     (AUDITOR, CallerRole::Auditor, "*"),
     (ACME_AUDITOR, CallerRole::Auditor, "acme"),
     (EXPIRED, CallerRole::Auditor, "*"),
@@ -75,11 +80,20 @@ pub fn everybody() -> Callers {
             "*" => Accounts::All,
             account => Accounts::Only(BTreeSet::from([Id::parse(account).unwrap()])),
         };
+        let role = if name == BOUNDED { bounded() } else { role };
         let expires = (name == EXPIRED).then_some(UnixNanos(0));
         let caller = Caller { name: name.into(), role, accounts, expires };
         assert!(callers.add(TokenDigest::of(&token_of(name)), caller));
     }
     callers
+}
+
+fn bounded() -> CallerRole {
+    let mut bounds = Bounds::NONE;
+    bounds.origin_networks = Some(BTreeSet::from([OriginKind::Public, OriginKind::Vpc]));
+    bounds.bound_vpc_ids(&["vpc-1".to_owned()]).unwrap();
+    bounds.bound_instances(&["shared".to_owned()]).unwrap();
+    CallerRole::Enforcer(Assertion::Allowed, bounds)
 }
 
 /// A new connection, which is made with its first call.

@@ -15,7 +15,9 @@ pub mod server;
 pub mod watching;
 pub mod world;
 
-pub use clients::{ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER};
+pub use clients::{
+    ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER,
+};
 pub use clients::{Client, SECOND_ADMIN, VIEWER};
 pub use faults::Fault;
 pub use refusal::{Refusal, refused};
