@@ -46,6 +46,7 @@ use aap::{
     domain::{
         command::{Batch, Command, Request},
         decide::{Verdict, decide},
+        limits::Limits,
         resource::Uid,
         rules::RulesVersion,
         time::UnixNanos,
@@ -183,7 +184,8 @@ impl Writer {
         let mut events = Vec::new();
         for command in world.commands() {
             let batch = writer.batch(command);
-            let Ok(Verdict::Happened(made)) = decide(&writer.state.catalog, &batch) else {
+            let Ok(Verdict::Happened(made)) = decide(&writer.state.catalog, &Limits::NONE, &batch)
+            else {
                 panic!("the world is made")
             };
             for event in &made {
@@ -234,7 +236,7 @@ impl Writer {
         let batch = self.batch(command);
         let durable_last = self.state.revision();
         let begin = Instant::now();
-        let verdict = decide(&self.state.catalog, &batch).unwrap();
+        let verdict = decide(&self.state.catalog, &Limits::NONE, &batch).unwrap();
         let judged = begin.elapsed();
         let Verdict::Happened(events) = verdict else { panic!("it happens") };
         let begin = Instant::now();

@@ -37,6 +37,7 @@ use aap::{
         decide::{Verdict, decide},
         decision::Decision,
         event::Event,
+        limits::Limits,
         request::{Fingerprint, RequestId, RequestMark},
         resource::Uid,
         rules::RulesVersion,
@@ -185,7 +186,7 @@ impl Maker {
             mark: self.asked.is_multiple_of(MARKED).then_some(mark),
             command,
         };
-        let verdict = decide(&self.state.catalog, &Batch::from(request)).unwrap();
+        let verdict = decide(&self.state.catalog, &Limits::NONE, &Batch::from(request)).unwrap();
         let Verdict::Happened(events) = verdict else { panic!("it was answered before") };
         for event in events {
             self.state.evolve(&event);

@@ -16,6 +16,7 @@ use aap::{
     domain::{
         access_point::{Authentication, PolicyIds},
         command,
+        limits::Limits,
         name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName},
         network::{NetworkKind, Prefix, VpcId},
         network_rule::Addresses,
@@ -104,6 +105,7 @@ pub(crate) fn serve_aap(directory: &str) {
         callers,
         audit: Options::default(),
         reserve: Reserve { management_percent: 0, check_percent: 0 },
+        limits: Limits::NONE,
         snapshot_every: snapshot::DEFAULT_EVERY,
         verification: Verification::Quick,
         clock: Clock::system(),

@@ -18,6 +18,7 @@ use crate::{
     domain::{
         access_point::{Authentication, PolicyIds, TrustedRole},
         command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, NewRamRole},
+        limits::Limits,
         name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName, RamRoleName},
         network::{NetworkKind, Prefix, VpcId},
         network_rule::Addresses,
@@ -77,6 +78,7 @@ impl World {
             snapshot_every: snapshot::DEFAULT_EVERY,
             // To try something out, a nearly full disk is good enough.
             reserve: Reserve { management_percent: 0, check_percent: 0 },
+            limits: Limits::default(),
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })

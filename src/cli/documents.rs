@@ -28,6 +28,7 @@ use crate::{
         command::{Batch, Command, Request, Target},
         decide::{Rejected, Rejection, Verdict, decide},
         event::Event,
+        limits::Limits,
         name::{
             AccessPointName, AccountName, NetworkRuleName, PolicyName, RamRoleName, ResourceName,
         },
@@ -152,7 +153,7 @@ struct Judge {
 
 impl Judge {
     fn take(&mut self, request: Request) -> Result<(), Rejection> {
-        let verdict = decide(&self.catalog, &Batch::from(request));
+        let verdict = decide(&self.catalog, &Limits::NONE, &Batch::from(request));
         if let Verdict::Happened(events) =
             verdict.map_err(|Rejected { rejection, .. }| rejection)?
         {

@@ -107,6 +107,7 @@ fn start(
         callers: config.callers.clone(),
         audit: config.audit,
         reserve: config.reserve,
+        limits: config.limits,
         snapshot_every: config.snapshot_every,
         verification,
         clock: Clock::system(),

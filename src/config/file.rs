@@ -24,6 +24,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) disk: DiskTable,
     #[serde(default)]
+    pub(super) limits: LimitsTable,
+    #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
 }
 
@@ -55,6 +57,20 @@ pub(super) struct DiskTable {
     pub(super) management_reserve_percent: Option<u8>,
     /// Below this, checks are refused too.
     pub(super) check_reserve_percent: Option<u8>,
+}
+
+/// The most of each kind that an account may have.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitsTable {
+    /// Access points, of all regions.
+    pub(super) access_points: Option<u32>,
+    /// Policies, of all regions.
+    pub(super) policies: Option<u32>,
+    /// Network rules, of all regions.
+    pub(super) network_rules: Option<u32>,
+    /// RAM roles.
+    pub(super) ram_roles: Option<u32>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

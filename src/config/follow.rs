@@ -99,7 +99,8 @@ impl Read {
 
 /// The keys of all but the callers that differ: those are what can be replaced while the server runs.
 fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
-    let Config { listen, data_dir, origin, callers: _, audit, snapshot_every, reserve } = config;
+    let Config { listen, data_dir, origin, callers: _, audit, snapshot_every, reserve, limits } =
+        config;
     let mut keys = Vec::new();
     for (key, differs) in [
         ("listen", *listen != started.listen),
@@ -108,6 +109,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         ("audit", *audit != started.audit),
         ("journal", *snapshot_every != started.snapshot_every),
         ("disk", *reserve != started.reserve),
+        ("limits", *limits != started.limits),
     ] {
         if differs {
             keys.push(key);

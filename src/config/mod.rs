@@ -12,11 +12,12 @@ use std::{fmt, io, net::SocketAddr, num::NonZeroU64, path::PathBuf};
 
 use crate::{
     audit::log::Options as AuditOptions,
+    domain::limits::Limits,
     identity::caller::Callers,
     store::{snapshot, space::Reserve},
 };
 
-use file::{AuditTable, DiskTable, File, JournalTable};
+use file::{AuditTable, DiskTable, File, JournalTable, LimitsTable};
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
@@ -35,17 +36,20 @@ pub struct Config {
     pub snapshot_every: NonZeroU64,
     /// What of the disk stays free.
     pub reserve: Reserve,
+    /// How much an account may have.
+    pub limits: Limits,
 }
 
 impl Config {
     /// SHA-256 of all this but the tokens' digests: those are no secrets, but would tell who has
     /// the same token elsewhere.
     pub fn digest(&self) -> [u8; 32] {
-        let Self { listen, data_dir, origin, callers, audit, snapshot_every, reserve } = self;
+        let Self { listen, data_dir, origin, callers, audit, snapshot_every, reserve, limits } =
+            self;
         let (callers, data_dir) = (callers.by_name(), data_dir.display());
         let text =
             format!("{listen:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
-        sha_256(&format!("{text}{snapshot_every}\n"))
+        sha_256(&format!("{text}{snapshot_every}\n{limits:?}\n"))
     }
 }
 
@@ -158,8 +162,16 @@ impl Problems {
     }
 
     fn check(&mut self, file: File, overrides: Overrides) -> Option<Config> {
-        let File { listen, allow_plaintext_from_network, data_dir, audit, journal, disk, callers } =
-            file;
+        let File {
+            listen,
+            allow_plaintext_from_network,
+            data_dir,
+            audit,
+            journal,
+            disk,
+            limits,
+            callers,
+        } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
         let listen = if other_listen.is_empty() { listen } else { other_listen };
         if listen.is_empty() {
@@ -177,9 +189,11 @@ impl Problems {
         let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
         let snapshot_every = self.check_journal(&journal);
         let reserve = self.check_disk(&disk);
+        let limits = limits_of(&limits);
         let callers = callers::check(self, callers);
         let data_dir = data_dir?;
-        Some(Config { listen, data_dir, origin, callers, audit: options, snapshot_every, reserve })
+        let audit = options;
+        Some(Config { listen, data_dir, origin, callers, audit, snapshot_every, reserve, limits })
     }
 
     fn refuse_plaintext_from_network(&mut self, listen: &[SocketAddr]) {
@@ -251,5 +265,16 @@ impl Problems {
             );
         }
         reserve
+    }
+}
+
+fn limits_of(table: &LimitsTable) -> Limits {
+    let defaults = Limits::default();
+    let LimitsTable { access_points, policies, network_rules, ram_roles } = *table;
+    Limits {
+        access_points: access_points.unwrap_or(defaults.access_points),
+        policies: policies.unwrap_or(defaults.policies),
+        network_rules: network_rules.unwrap_or(defaults.network_rules),
+        ram_roles: ram_roles.unwrap_or(defaults.ram_roles),
     }
 }

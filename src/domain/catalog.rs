@@ -11,6 +11,7 @@ use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync}
 use super::{
     access_point::AccessPoint,
     event::{Change, Event},
+    limits::{Counts, Kind},
     name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName},
     network_rule::NetworkRule,
     policy::Policy,
@@ -27,6 +28,8 @@ pub struct Catalog {
     policies: RedBlackTreeMapSync<PolicyName, Arc<Policy>>,
     network_rules: RedBlackTreeMapSync<NetworkRuleName, Arc<NetworkRule>>,
     ram_roles: RedBlackTreeMapSync<RamRoleName, Arc<RamRole>>,
+    /// How much of each kind an account has. An account without anything has no entry.
+    counts: RedBlackTreeMapSync<Id, Counts>,
     /// Which access points hold a policy. A policy that none holds has no entry.
     policy_holders: RedBlackTreeMapSync<PolicyName, Holders<AccessPointName>>,
     /// Which policies hold a network rule. A rule that none holds has no entry.
@@ -126,6 +129,11 @@ impl Catalog {
         self.ram_roles.range(range).map(|(_, role)| role)
     }
 
+    /// How many resources of a kind an account has.
+    pub fn count(&self, account: &Id, kind: Kind) -> u32 {
+        self.counts.get(account).map_or(0, |counts| counts.of(kind))
+    }
+
     /// The access points that hold a policy; `None` if none does.
     pub fn holders_of_policy(&self, name: &PolicyName) -> Option<&Holders<AccessPointName>> {
         self.policy_holders.get(name)
@@ -172,11 +180,15 @@ impl Catalog {
                 self.put_network_rule(rule);
             }
             Change::NetworkRuleDeleted(gone) => {
-                self.network_rules.remove_mut(&gone.name);
+                if self.network_rules.remove_mut(&gone.name) {
+                    self.count_less(&gone.name.location.account, Kind::NetworkRule);
+                }
             }
             Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => self.put_ram_role(role),
             Change::RamRoleDeleted(gone) => {
-                self.ram_roles.remove_mut(&gone.name);
+                if self.ram_roles.remove_mut(&gone.name) {
+                    self.count_less(&gone.name.account, Kind::RamRole);
+                }
             }
         }
     }
@@ -196,6 +208,9 @@ impl Catalog {
                 hold(&mut self.role_holders, role, name);
             }
         }
+        if self.access_points.get(name).is_none() {
+            self.count_more(&name.location.account, Kind::AccessPoint);
+        }
         self.access_points.insert_mut(name.clone(), Arc::clone(access_point));
     }
 
@@ -208,6 +223,7 @@ impl Catalog {
             let_go(&mut self.role_holders, role, name);
         }
         self.access_points.remove_mut(name);
+        self.count_less(&name.location.account, Kind::AccessPoint);
     }
 
     fn put_policy(&mut self, policy: &Arc<Policy>) {
@@ -219,6 +235,9 @@ impl Catalog {
                 hold(&mut self.rule_holders, rule, name);
             }
         }
+        if self.policies.get(name).is_none() {
+            self.count_more(&name.location.account, Kind::Policy);
+        }
         self.policies.insert_mut(name.clone(), Arc::clone(policy));
     }
 
@@ -228,14 +247,37 @@ impl Catalog {
             let_go(&mut self.rule_holders, rule, name);
         }
         self.policies.remove_mut(name);
+        self.count_less(&name.location.account, Kind::Policy);
     }
 
     fn put_network_rule(&mut self, rule: &Arc<NetworkRule>) {
+        if self.network_rules.get(&rule.name).is_none() {
+            self.count_more(&rule.name.location.account, Kind::NetworkRule);
+        }
         self.network_rules.insert_mut(rule.name.clone(), Arc::clone(rule));
     }
 
     fn put_ram_role(&mut self, role: &Arc<RamRole>) {
+        if self.ram_roles.get(&role.name).is_none() {
+            self.count_more(&role.name.account, Kind::RamRole);
+        }
         self.ram_roles.insert_mut(role.name.clone(), Arc::clone(role));
+    }
+
+    fn count_more(&mut self, account: &Id, kind: Kind) {
+        let mut counts = self.counts.get(account).copied().unwrap_or_default();
+        counts.add(kind);
+        self.counts.insert_mut(account.clone(), counts);
+    }
+
+    fn count_less(&mut self, account: &Id, kind: Kind) {
+        let mut counts = self.counts.get(account).copied().unwrap_or_default();
+        counts.subtract(kind);
+        if counts == Counts::default() {
+            self.counts.remove_mut(account);
+        } else {
+            self.counts.insert_mut(account.clone(), counts);
+        }
     }
 
     fn remember(&mut self, event: &Event) {

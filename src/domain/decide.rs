@@ -13,6 +13,7 @@ use super::{
         NewPolicy, NewRamRole, PolicyPatch, RamRolePatch, Request, Target,
     },
     event::{Change, Event, Gone},
+    limits::{Kind, Limits},
     name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName},
     network::NetworkKind,
     network_rule::NetworkRule,
@@ -92,6 +93,16 @@ pub enum Rejection {
         /// Its state now.
         current: Etag,
     },
+    /// The account has as many as it may have.
+    #[error("account `{account}` has {limit} {kind}, which is as many as it may have")]
+    LimitReached {
+        /// The account.
+        account: Id,
+        /// Of what.
+        kind: Kind,
+        /// How many it may have.
+        limit: u32,
+    },
     /// What the batch leaves is larger than an answer may be.
     #[error("the changes leave more than {} bytes together", Batch::MAX_BYTES)]
     BatchTooLarge,
@@ -117,7 +128,7 @@ fn count(number: usize, noun: &str) -> String {
 }
 
 /// Judges a batch: each request on what those before it leave.
-pub fn decide(catalog: &Catalog, batch: &Batch) -> Result<Verdict, Rejected> {
+pub fn decide(catalog: &Catalog, limits: &Limits, batch: &Batch) -> Result<Verdict, Rejected> {
     let rejected = |place| move |rejection| Rejected { place, rejection };
     if let Some(first) = batch.requests().first()
         && let Some(answered) = answered_before(catalog, first).map_err(rejected(0))?
@@ -129,6 +140,7 @@ pub fn decide(catalog: &Catalog, batch: &Batch) -> Result<Verdict, Rejected> {
     let mut bytes = 0;
     for (place, request) in batch.requests().iter().enumerate() {
         let event = judge(&working, request).map_err(rejected(place))?;
+        check_limit(&working, limits, &event.change).map_err(rejected(place))?;
         bytes += event.change.approximate_bytes();
         if place > 0 && bytes > Batch::MAX_BYTES {
             return Err(Rejected { place, rejection: Rejection::BatchTooLarge });
@@ -137,6 +149,16 @@ pub fn decide(catalog: &Catalog, batch: &Batch) -> Result<Verdict, Rejected> {
         events.push(event);
     }
     Ok(Verdict::Happened(events))
+}
+
+/// Refuses what would be one too many.
+fn check_limit(catalog: &Catalog, limits: &Limits, change: &Change) -> Result<(), Rejection> {
+    let Some(kind) = Kind::created_by(change) else { return Ok(()) };
+    let (account, limit) = (change.account(), limits.of(kind));
+    if catalog.count(account, kind) < limit {
+        return Ok(());
+    }
+    Err(Rejection::LimitReached { account: account.clone(), kind, limit })
 }
 
 /// What a request with the same id came to, if one is remembered.
@@ -539,6 +561,9 @@ fn check_unused<N: Clone + Ord>(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod quotas;
 
 #[cfg(test)]
 mod roles;

@@ -26,6 +26,7 @@ pub mod catalog;
 pub mod command;
 pub mod decide;
 pub mod event;
+pub mod limits;
 pub mod listing;
 pub mod oddities;
 pub mod room;

@@ -22,6 +22,7 @@ use super::{
     decide::{Rejected, Rejection, Verdict, decide},
     decision::{Decision, DenyReason},
     event::Event,
+    limits::Limits,
     name::{
         AccessPointName, AccessPointRef, Id, Instance, LocationRef, NetworkRuleName, PolicyName,
         RamRoleName,
@@ -87,7 +88,7 @@ impl World {
 
     /// Carries out a batch, unless it is rejected; gives the events.
     pub(crate) fn carry_out_all(&mut self, batch: &Batch) -> Result<Vec<Event>, Rejected> {
-        match decide(&self.catalog, batch)? {
+        match decide(&self.catalog, &Limits::NONE, batch)? {
             Verdict::Happened(events) => {
                 self.take_in_all(&events);
                 Ok(events)
@@ -99,7 +100,7 @@ impl World {
     /// Judges a request, and leaves everything as it is.
     pub(crate) fn judge(&self, request: &Request) -> Result<Verdict, Rejection> {
         let batch = Batch::from(request.clone());
-        decide(&self.catalog, &batch).map_err(|rejected| rejected.rejection)
+        decide(&self.catalog, &Limits::NONE, &batch).map_err(|rejected| rejected.rejection)
     }
 
     /// A request of an operator who gave it no id, with a uid that no resource has.

@@ -34,6 +34,7 @@ use crate::{
     clock::Clock,
     domain::{
         command::{Command, Request},
+        limits::Limits,
         resource::Uid,
     },
     entropy::{self, EntropyError},
@@ -95,6 +96,8 @@ pub struct Settings {
     pub audit: Options,
     /// What of the disk stays free.
     pub reserve: Reserve,
+    /// How much an account may have.
+    pub limits: Limits,
     /// After how many changes a new snapshot of the state is written.
     pub snapshot_every: NonZeroU64,
     /// How much of what is on disk is verified first.
@@ -213,8 +216,12 @@ impl Parts {
         opened.damage.iter().for_each(name_damage);
         let published = Arc::new(Published::new(state.clone()));
         let reader = journal.reader();
-        let (changes, journal_thread) =
-            writer::start(journal, state, Arc::clone(&published), Arc::clone(&space))?;
+        let (changes, journal_thread) = writer::start(
+            journal,
+            state,
+            Arc::clone(&published),
+            (Arc::clone(&space), settings.limits),
+        )?;
         let snapshots = SnapshotTaker {
             snapshots,
             journal: Arc::clone(&reader),

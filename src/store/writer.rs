@@ -22,6 +22,7 @@ use crate::{
         command::Batch,
         decide::{Rejected, Verdict, decide},
         event::Event,
+        limits::Limits,
     },
     projection::{Published, State},
 };
@@ -127,11 +128,11 @@ pub fn start(
     journal: Box<dyn Journal>,
     state: State,
     published: Arc<Published>,
-    space: Arc<Space>,
+    (space, limits): (Arc<Space>, Limits),
 ) -> io::Result<(ChangeWriter, thread::JoinHandle<()>)> {
     let (queue, jobs) = sync_channel(QUEUE_LENGTH);
     let (condition_sender, condition) = watch::channel(JournalCondition::Working);
-    let writer = Writer { journal, state, published, condition: condition_sender };
+    let writer = Writer { journal, limits, state, published, condition: condition_sender };
     let thread = thread::Builder::new()
         .name("journal-writer".to_owned())
         .spawn(move || writer.run(&jobs))?;
@@ -140,6 +141,7 @@ pub fn start(
 
 struct Writer {
     journal: Box<dyn Journal>,
+    limits: Limits,
     /// Includes what is not yet on disk.
     state: State,
     published: Arc<Published>,
@@ -197,7 +199,7 @@ impl Writer {
     }
 
     fn judge(&mut self, job: &Job, happened: &mut Vec<Event>) -> Result<Outcome, Rejected> {
-        match decide(&self.state.catalog, &job.batch)? {
+        match decide(&self.state.catalog, &self.limits, &job.batch)? {
             Verdict::AnsweredBefore { first, last } => Ok(Outcome::Before { first, last }),
             Verdict::Happened(events) if job.mode == Mode::ValidateOnly => {
                 let mut after = self.state.catalog.clone();

@@ -19,6 +19,7 @@ use aap::domain::{
     decide::{Verdict, decide},
     decision::{Decision, DenyReason},
     event::{Change, Event},
+    limits::Limits,
     name::{
         AccessPointName, AccessPointRef, Id, Instance, Location, LocationRef, NetworkRuleName,
         PolicyName, RamRoleName,
@@ -136,7 +137,7 @@ impl World {
             mark: None,
             command,
         };
-        match decide(&self.catalog, &request.into()) {
+        match decide(&self.catalog, &Limits::NONE, &request.into()) {
             Ok(Verdict::Happened(mut events)) => events.pop().unwrap(),
             other => panic!("it should have happened, but: {other:?}"),
         }

@@ -10,6 +10,7 @@ use aap::{
         requested_change::Change as Requested, watch_audit_records_request::Start,
     },
     audit::log::Options,
+    domain::limits::Limits,
     store::space::Reserve,
 };
 use expect_test::expect_file;
@@ -204,6 +205,12 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
     page.add("CheckAccess at a revision that is not there in time", &refusal);
 
     what_many_changes_can_not(page, &admin).await;
+    let limits = Limits { policies: 0, ..Limits::default() };
+    let narrow = Setup { limits, ..Setup::new() }.start().await;
+    let policy = world::new_policy("p", &["secret/a"], &[]);
+    let refusal = refused(narrow.client(ADMIN).policies().create_policy(policy).await);
+    page.add("CreatePolicy when the account has as many as it may", &refusal);
+    narrow.stop().await;
     let private = Kind::PrivateNetwork(pb::PrivateNetwork {});
     let mut rule = world::new_rule("Private", private, &["10.0.0.0/8"]);
     rule.request_id = "rule-1".into();

@@ -28,6 +28,7 @@ mod filtering;
 mod history;
 mod hostile;
 mod killed;
+mod limits;
 mod linearizable;
 mod management;
 mod program;

@@ -89,6 +89,12 @@ fn rejected(rejection: Rejection) -> Problem {
                 .about(&resource)
                 .with("etag", current)
         }
+        Rejection::LimitReached { account, kind, limit } => {
+            Problem::new(Code::ResourceExhausted, Reason::LimitReached, message)
+                .with("account", account)
+                .with("kind", kind)
+                .with("limit", limit)
+        }
         Rejection::BatchTooLarge => {
             Problem::new(Code::ResourceExhausted, Reason::BatchTooLarge, message)
                 .with("limit_bytes", Batch::MAX_BYTES)

@@ -68,6 +68,7 @@ impl Catalog {
             policies,
             network_rules,
             ram_roles,
+            counts: _,
             policy_holders: _,
             rule_holders: _,
             role_holders: _,

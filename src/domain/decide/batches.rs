@@ -54,7 +54,8 @@ fn one_that_is_rejected_rejects_all_and_is_named() {
         (vec![rule.clone(), policy.clone(), delete_access_point("a"), access_point, policy], 4),
         (vec![rule, delete_policy("a")], 1),
     ] {
-        let rejected = decide(&world.catalog, &batch(commands.clone(), None)).unwrap_err();
+        let rejected =
+            decide(&world.catalog, &Limits::NONE, &batch(commands.clone(), None)).unwrap_err();
         assert_eq!(rejected.place, place, "{commands:?}: {rejected}");
     }
 }
@@ -66,7 +67,7 @@ fn a_repeated_batch_gets_all_its_events_again() {
     world.carry_out_all(&batch(a_chain("b"), Some(&first))).unwrap();
     // The next one follows at once, at the same time and with the same content.
     world.carry_out_all(&batch(a_chain("c"), Some(&second))).unwrap();
-    let judge = |mark| decide(&world.catalog, &batch(a_chain("b"), Some(mark)));
+    let judge = |mark| decide(&world.catalog, &Limits::NONE, &batch(a_chain("b"), Some(mark)));
     assert_eq!(judge(&first), Ok(Verdict::AnsweredBefore { first: 4, last: 6 }));
     assert_eq!(judge(&second), Ok(Verdict::AnsweredBefore { first: 7, last: 9 }));
     let reused = Rejection::RequestIdReused(RequestId::parse("r-1").unwrap());

@@ -66,6 +66,24 @@ fn check_holders(world: &World) {
         let said = world.catalog.holders_of_rule(&name);
         assert_eq!(said.map(|set| set.iter().collect()), some(holders), "{name}");
     }
+    for account in ["acme", "other"].map(|id| Id::parse(id).unwrap()) {
+        let of = |location: &crate::domain::name::Location| location.account == account;
+        let count = |kind| usize::try_from(world.catalog.count(&account, kind)).unwrap();
+        let here = access_points.iter().filter(|one| of(&one.name.location)).count();
+        assert_eq!(count(Kind::AccessPoint), here);
+        assert_eq!(
+            count(Kind::Policy),
+            policies.iter().filter(|one| of(&one.name.location)).count()
+        );
+        let rules = named("networkRules", &NETWORK_RULES).map(|name| network_rule_name(&name));
+        let rules = rules.filter(|name| of(&name.location));
+        let rules = rules.filter(|name| world.catalog.network_rule(name).is_some()).count();
+        assert_eq!(count(Kind::NetworkRule), rules);
+        let roles = ram_roles().map(|name| ram_role_name(&name));
+        let roles = roles.filter(|name| name.account == account);
+        let roles = roles.filter(|name| world.catalog.ram_role(name).is_some()).count();
+        assert_eq!(count(Kind::RamRole), roles);
+    }
     for name in ram_roles().map(|name| ram_role_name(&name)) {
         let holders: Vec<&AccessPointName> = access_points
             .iter()

@@ -15,6 +15,7 @@ use crate::{
         command::{Command, Request},
         decide::{Rejected, Rejection},
         event::Event,
+        limits::Limits,
         request::{Fingerprint, RequestId, RequestMark},
         resource::Uid,
         rules::RulesVersion,
@@ -129,9 +130,13 @@ impl Running {
         let published = Arc::new(Published::new(state.clone()));
         let space = Arc::new(Space::new("/".into(), Reserve::default()).unwrap());
         space.set_free_percent(100);
-        let (changes, thread) =
-            writer::start(Box::new(journal), state, Arc::clone(&published), Arc::clone(&space))
-                .unwrap();
+        let (changes, thread) = writer::start(
+            Box::new(journal),
+            state,
+            Arc::clone(&published),
+            (Arc::clone(&space), Limits::NONE),
+        )
+        .unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { changes, published, space, thread, runtime }
     }

@@ -13,6 +13,7 @@ use aap::{
     audit::log::Options,
     clock::Clock,
     config::{Overrides, follow::Follower},
+    domain::limits::Limits,
     server::{self, ServeError, Settings, Stores, listen, reload::Reload},
     store::{snapshot, space::Reserve, start::Verification},
 };
@@ -48,6 +49,7 @@ pub const CHANGES: &str = "aap.v1.ChangeService";
 pub struct Setup {
     pub options: Options,
     pub reserve: Reserve,
+    pub limits: Limits,
     /// After how many changes a snapshot is written.
     pub snapshot_every: NonZeroU64,
     /// What is verified at the start.
@@ -67,6 +69,7 @@ impl Setup {
         Self {
             options: Options { segment_bytes: 1 << 20, ..Options::default() },
             reserve: Reserve { management_percent: 0, check_percent: 0 },
+            limits: Limits::default(),
             snapshot_every: snapshot::DEFAULT_EVERY,
             verification: Verification::Quick,
             listeners: 1,
@@ -146,6 +149,7 @@ impl Serving {
             callers: config.as_ref().map_or_else(clients::everybody, |one| one.callers.clone()),
             audit: setup.options,
             reserve: setup.reserve,
+            limits: setup.limits,
             snapshot_every: setup.snapshot_every,
             verification: setup.verification,
             clock: setup.clock,
