@@ -182,20 +182,25 @@ impl World {
         Target { name: self.access_point_name(number), etag: None }
     }
 
-    /// A question about any access point.
+    /// A question about any access point: about something that one of the policies is about which it
+    /// may have been given, from an address of one of that policy's rules, or nearly.
     pub fn question(&self, random: &mut Random) -> Question {
-        let number = random.below(self.0.access_points);
+        let Shape { accounts, access_points, policies, rules, rules_per_policy, addresses, .. } =
+            self.0;
+        let number = random.below(access_points);
         let location = self.location(number);
-        let team = (number / self.0.accounts + random.below(5)) * self.0.accounts;
-        let team = (team + number % self.0.accounts) % 500;
-        let rule = (number + random.below(7) * self.0.accounts) % 200;
-        let address = random.below(self.0.addresses.min(60));
-        let (b, c) = (address + random.below(2), address * 4 + random.below(4));
+        let shift = number + random.below(3) * accounts;
+        let policy = self.siblings(shift, 1 + random.below(3), (policies, access_points)).last();
+        let rule = self.siblings(policy.unwrap(), rules_per_policy, (rules, policies));
+        let rule = rule.take(1 + random.below(rules_per_policy)).last().unwrap();
+        let place = random.below(addresses.min(60));
+        let (a, b, c) = (rule % 200, place + random.below(2), place * 4 + random.below(4));
+        let resource = format!("secret/team-{}/{}", policy.unwrap() % 500, random.below(1_000));
         Question {
             access_point: format!("{location}/accessPoints/{}", id("application", number)),
             location,
-            resource: format!("secret/team-{team}/{}", random.below(1_000)),
-            address: Ipv4Addr::new(10, rule as u8, b as u8, c as u8).into(),
+            resource,
+            address: Ipv4Addr::new(10, a as u8, b as u8, c as u8).into(),
         }
     }
 }
