@@ -27,7 +27,7 @@ use super::{
 const FORMAT: u32 = 1;
 /// After how many changes a new one is written, unless it is said otherwise: folding so many takes a
 /// part of a second, and so does writing one of 100,000 access points.
-pub const DEFAULT_EVERY: NonZeroU64 = match NonZeroU64::new(50_000) {
+pub const DEFAULT_EVERY: NonZeroU64 = match NonZeroU64::new(20_000) {
     Some(every) => every,
     None => NonZeroU64::MIN,
 };
