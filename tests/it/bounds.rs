@@ -45,7 +45,8 @@ async fn an_enforcer_asks_what_it_may_vouch_for_and_nothing_else() {
         let refusal = refused(authorization.batch_check_access(batch).await);
         refusal.is(Code::PermissionDenied, "ENFORCER_BOUNDS_EXCEEDED").has("check", "1");
     }
-    let sequence = Watch::from_end(&server.client(AUDITOR)).await.through;
+    // Recorded without waiting, but before this one.
+    let sequence = world::allow(&bounded).await.sequence;
     let records = Watch::from(&server.client(AUDITOR), 1).await.records_through(sequence).await;
     let refusals = records.iter().filter_map(watching::refused_call_of);
     let reasons: Vec<_> = refusals.map(|refused| refused.reason.clone()).collect();
