@@ -48,7 +48,7 @@ const OTHER_RESOURCES: [(&str, &str); 1] = [
 /// Numbers that are neither used nor reserved. This list may only shrink.
 const FREE_NUMBERS: [(&str, &[i32]); 1] = [
     // Tags of one byte, kept for what every kind of record has.
-    ("AuditRecord", &[13, 14, 15]),
+    ("AuditRecord", &[14, 15]),
 ];
 
 /// Parts of names that only secrets have.

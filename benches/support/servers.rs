@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
@@ -13,6 +13,7 @@ use std::{
 use aap::{
     audit::log::Options,
     clock::Clock,
+    config::{ConnectionLimits, listeners::ListenerConfig},
     domain::{
         access_point::{Authentication, PolicyIds},
         command,
@@ -29,7 +30,7 @@ use aap::{
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::NewToken,
     },
-    server::{self, Settings, Stores},
+    server::{self, Settings, Stores, accept::Door, listen::Listener},
     store::{snapshot, space::Reserve, start::Verification},
 };
 
@@ -102,6 +103,7 @@ pub(crate) fn serve_aap(directory: &str) {
     assert!(callers.add(token.digest(), enforcer));
     let stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
     let settings = Settings {
+        connections: ConnectionLimits::default(),
         callers,
         audit: Options::default(),
         reserve: Reserve { management_percent: 0, check_percent: 0 },
@@ -117,9 +119,11 @@ pub(crate) fn serve_aap(directory: &str) {
         })),
     };
     let sockets = server::listen::sockets_per_address();
-    let listeners: Vec<TcpListener> =
-        server::listen::listen("127.0.0.1:0".parse().unwrap(), sockets).unwrap();
-    println!("{} {}", listeners[0].local_addr().unwrap(), token.reveal());
+    let config = ListenerConfig::plain("127.0.0.1:0".parse().unwrap());
+    let sockets = server::listen::listen(config.address, sockets).unwrap();
+    println!("{} {}", sockets[0].local_addr().unwrap(), token.reveal());
+    let door = Arc::new(Door::new(config).unwrap());
+    let listeners = vec![Listener { sockets, door }];
     server::run(stores, settings, listeners, end_of_input()).unwrap();
 }
 

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
 use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
@@ -48,17 +48,28 @@ impl Admission {
         Self { gate, refusals }
     }
 
-    fn admit(&self, headers: &HeaderMap, method: &str) -> Result<Option<Authenticated>, GateError> {
+    fn admit(&self, request: &Request<Body>) -> Result<Option<Authenticated>, GateError> {
+        let method = request.uri().path();
         if !method.starts_with(OWN_METHODS) {
             return Ok(None);
         }
-        let token = bearer_token(headers).ok_or(GateError::Unauthenticated)?;
-        self.gate.admit(Credential::Token(TokenDigest::of(token)), method).map(Some)
+        let credential = credential(request).ok_or(GateError::Unauthenticated)?;
+        self.gate.admit(credential, method).map(Some)
     }
 }
 
-fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+/// What a call shows. Who says something in the header is taken at its word, right or wrong; the
+/// connection's certificate, which may be everybody's who shares it, counts only without.
+fn credential(request: &Request<Body>) -> Option<Credential> {
+    if let Some(header) = request.headers().get(AUTHORIZATION) {
+        return bearer_token(header).map(TokenDigest::of).map(Credential::Token);
+    }
+    let connection = call::connection(request.extensions())?;
+    connection.certificate.clone().map(Credential::Certificate)
+}
+
+fn bearer_token(header: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
@@ -90,7 +101,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        match self.admission.admit(request.headers(), request.uri().path()) {
+        match self.admission.admit(&request) {
             Ok(authenticated) => {
                 if let Some(authenticated) = authenticated {
                     request.extensions_mut().insert(authenticated);
@@ -109,9 +120,11 @@ impl Admission {
     fn refuse(&self, request: &Request<Body>, error: &GateError) -> Status {
         let status: Status = ApiError::Gate(error.clone()).into();
         let reason = status::reason_of(&status);
+        let connection = call::connection(request.extensions());
         let call = Call {
             caller: error.caller(),
-            peer: call::peer(request.extensions()),
+            peer: connection.map(|connection| connection.peer),
+            forwarded: connection.and_then(|connection| connection.forwarded),
             user_agent: call::text(request.headers(), "user-agent").unwrap_or_default(),
             ..Call::default()
         };

@@ -1,13 +1,16 @@
 //! What a call says about itself besides its message.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::Extensions;
-use tonic::{metadata::MetadataMap, transport::server::TcpConnectInfo};
+use tonic::metadata::MetadataMap;
 
 use crate::{
     audit::record::Call,
-    identity::caller::{Authenticated, Caller},
+    identity::{
+        caller::{Authenticated, Caller},
+        connection::{Connection, SharedConnection},
+    },
     service::gate::GateError,
 };
 
@@ -30,9 +33,11 @@ pub fn facts<'a>(
     metadata: &'a MetadataMap,
     extensions: &Extensions,
 ) -> Call<'a> {
+    let connection = connection(extensions);
     Call {
         caller: &caller.name,
-        peer: peer(extensions),
+        peer: connection.map(|connection| connection.peer),
+        forwarded: connection.and_then(|connection| connection.forwarded),
         request_id: "",
         trace_id: text(metadata.as_ref(), "traceparent").and_then(trace_id),
         user_agent: text(metadata.as_ref(), "user-agent").unwrap_or_default(),
@@ -68,9 +73,9 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// The socket's other end.
-pub fn peer(extensions: &Extensions) -> Option<SocketAddr> {
-    extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr)
+/// The connection that a call came on.
+pub fn connection(extensions: &Extensions) -> Option<&Connection> {
+    extensions.get::<SharedConnection>().map(Arc::as_ref)
 }
 
 /// A header's text, if it is visible ASCII.

@@ -55,6 +55,8 @@ pub struct Call<'a> {
     pub caller: &'a str,
     /// The socket's other end.
     pub peer: Option<SocketAddr>,
+    /// Whose connection a trusted proxy says that it forwards, if there is one.
+    pub forwarded: Option<SocketAddr>,
     /// The id that the caller gave the request, or nothing.
     pub request_id: &'a str,
     /// The trace that the call belongs to.
@@ -183,14 +185,19 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
 
 fn encode_call(out: &mut Vec<u8>, call: &Call<'_>) {
     wire::bytes(out, 8, call.caller.as_bytes());
-    if let Some(peer) = call.peer {
-        let mut text = TextBuffer::<64>::default();
-        text.write(format_args!("{peer}"));
-        wire::bytes(out, 9, text.as_bytes());
-    }
+    encode_address(out, 9, call.peer);
     wire::bytes(out, 10, call.request_id.as_bytes());
     wire::bytes(out, 11, call.trace_id.as_ref().map_or(&[], |id| &id[..]));
     wire::bytes(out, 12, cut(call.user_agent, MAX_USER_AGENT_BYTES).as_bytes());
+    encode_address(out, 13, call.forwarded);
+}
+
+fn encode_address(out: &mut Vec<u8>, field: u32, address: Option<SocketAddr>) {
+    if let Some(address) = address {
+        let mut text = TextBuffer::<64>::default();
+        text.write(format_args!("{address}"));
+        wire::bytes(out, field, text.as_bytes());
+    }
 }
 
 fn encode_check(out: &mut Vec<u8>, draft: &CheckDraft<'_>) {

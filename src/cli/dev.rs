@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     audit::log::Options,
-    config::{Config, Overrides},
+    config::{Config, ConnectionLimits, Overrides, listeners::ListenerConfig},
     domain::{
         access_point::{Authentication, PolicyIds, TrustedRole},
         command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, NewRamRole},
@@ -70,7 +70,8 @@ impl World {
         let tokens = Tokens::make()?;
         tokens.write(&credentials, &listen)?;
         let config = Config {
-            listen,
+            listeners: listen.into_iter().map(ListenerConfig::plain).collect(),
+            connections: ConnectionLimits::default(),
             data_dir,
             origin: "aap.local/dev".to_owned(),
             callers: tokens.callers()?,
@@ -143,7 +144,8 @@ impl Tokens {
     }
 
     fn introduce(&self, config: &Config, credentials: &Path) {
-        let address = config.listen.first().map(ToString::to_string).unwrap_or_default();
+        let address =
+            config.listeners.first().map(|one| one.address.to_string()).unwrap_or_default();
         say(format_args!(
             "\
 aap serve --dev

@@ -15,8 +15,17 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    config::{Config, Overrides, follow::Follower},
-    server::{self, Settings, Stores, listen, reload::Reload},
+    config::{
+        Config, Overrides,
+        follow::Follower,
+        listeners::{ListenerConfig, Security},
+    },
+    server::{
+        self, Settings, Stores,
+        accept::Door,
+        listen::{self, Listener},
+        reload::Reload,
+    },
     store::start::Verification,
     telemetry,
 };
@@ -37,7 +46,7 @@ pub(super) struct Arguments {
     /// Check the configuration, say what is wrong with it, and stop.
     #[arg(long, requires = "config")]
     check_config: bool,
-    /// Where to listen, over the configuration; may be repeated.
+    /// Where to listen in plain text, over the configuration's `listen`; may be repeated.
     #[arg(long, env = "AAP_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<SocketAddr>,
     /// Where the data is kept, over the configuration.
@@ -71,6 +80,9 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         let (config, file) = Follower::open(&path, overrides)?;
         if check_config {
             say(format_args!("configuration `{}` is valid", path.display()));
+            for warning in config.warnings(Clock::system().now()) {
+                say(format_args!("warning: {warning}"));
+            }
             return Ok(());
         }
         let reload = Reload { file, requests: Arc::default() };
@@ -91,16 +103,15 @@ fn start(
     (verification, log): (Verification, &str),
 ) -> anyhow::Result<()> {
     telemetry::start(log)?;
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        let opened = listen::listen(*address, listen::sockets_per_address());
-        let opened = opened.with_context(|| format!("can't listen on {address}"))?;
-        // Port 0 stands for any: what was got is what callers need.
-        if let Some(Ok(address)) = opened.first().map(TcpListener::local_addr) {
-            tracing::info!(%address, "listening");
-        }
-        listeners.extend(opened);
+    let clock = Clock::system();
+    for warning in config.warnings(clock.now()) {
+        tracing::warn!(%warning, "a certificate is not valid");
     }
+    if let Err(possible) = listen::allow_connections(config.connections.max) {
+        let wanted = config.connections.max;
+        tracing::warn!(wanted, possible, "the limit on open files allows fewer connections");
+    }
+    let listeners = config.listeners.iter().map(open).collect::<anyhow::Result<_>>()?;
     let stores = Stores::open(&config.data_dir, &config.origin)?;
     let stop = stop_signals(reload.as_ref().map(|reload| Arc::clone(&reload.requests)));
     let settings = Settings {
@@ -110,7 +121,8 @@ fn start(
         limits: config.limits,
         snapshot_every: config.snapshot_every,
         verification,
-        clock: Clock::system(),
+        connections: config.connections,
+        clock,
         configuration_digest: config.digest(),
         reload,
         seed,
@@ -119,6 +131,21 @@ fn start(
     server::run(stores, settings, listeners, stop)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn open(config: &ListenerConfig) -> anyhow::Result<Listener> {
+    let door = Arc::new(Door::new(config.clone())?);
+    let address = config.address;
+    let sockets = listen::listen(address, listen::sockets_per_address())
+        .with_context(|| format!("can't listen on {address}"))?;
+    // Port 0 stands for any: what was got is what callers need.
+    if let Some(Ok(address)) = sockets.first().map(TcpListener::local_addr) {
+        match config.security {
+            Security::Plain => tracing::info!(%address, "listening"),
+            Security::Tls(_) => tracing::info!(%address, "listening, with TLS"),
+        }
+    }
+    Ok(Listener { sockets, door })
 }
 
 /// Ends at SIGTERM and at ctrl-c. SIGHUP asks for the configuration to be read again; without one it

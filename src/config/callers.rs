@@ -1,6 +1,6 @@
 //! The callers in a configuration: their tables made into callers, with everything that is wrong.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use toml::value::{Datetime, Offset};
 
@@ -12,14 +12,22 @@ use crate::{
     identity::{
         bounds::{Bounds, OriginKind},
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
+        certificate::{Authorities, San},
         token::TokenDigest,
     },
 };
 
 use super::{Problems, file::CallerTable};
 
-pub(super) fn check(problems: &mut Problems, tables: Vec<CallerTable>) -> Callers {
-    let mut callers = Callers::default();
+pub(super) fn check(
+    problems: &mut Problems,
+    tables: Vec<CallerTable>,
+    vouching: Vouching,
+) -> Callers {
+    let mut callers = match &vouching {
+        Vouching::Nobody => Callers::default(),
+        Vouching::By(authorities) => Callers::vouched_for_by(Arc::clone(authorities)),
+    };
     let mut names = BTreeSet::new();
     if tables.is_empty() {
         problems
@@ -27,15 +35,38 @@ pub(super) fn check(problems: &mut Problems, tables: Vec<CallerTable>) -> Caller
     }
     for (number, table) in tables.into_iter().enumerate() {
         let mut place = Place { problems, path: format!("callers[{number}]") };
-        let Some((digest, caller)) = place.check(table) else { continue };
-        if !names.insert(caller.name.clone()) {
+        if table.san.is_some() && matches!(vouching, Vouching::Nobody) {
+            place
+                .add("san", "counts in a certificate that `caller_ca` vouches for: name that file");
+        }
+        let Some((marks, caller)) = place.check(table) else { continue };
+        let caller = Arc::new(caller);
+        if !names.insert(Arc::clone(&caller.name)) {
             place.add("name", "is another caller's: give each its own");
         }
-        if !callers.add(digest, caller) {
+        let Marks { token, san } = marks;
+        if token.is_some_and(|token| !callers.add(token, Arc::clone(&caller))) {
             place.add("token_sha256", "is another caller's: make a new token");
+        }
+        if san.is_some_and(|san| !callers.add_by_san(san, caller)) {
+            place.add("san", "is another caller's: give each its own");
         }
     }
     callers
+}
+
+/// Who vouches for callers' certificates.
+pub(super) enum Vouching {
+    /// Nobody does: callers have tokens only.
+    Nobody,
+    /// These do.
+    By(Arc<Authorities>),
+}
+
+/// What a caller is known by: one of them at least.
+struct Marks {
+    token: Option<TokenDigest>,
+    san: Option<San>,
 }
 
 /// One caller's table, and where it stands.
@@ -57,10 +88,11 @@ impl Place<'_> {
         self.keep(key, given.ok_or_else(|| format!("is missing: {remedy}")))
     }
 
-    fn check(&mut self, table: CallerTable) -> Option<(TokenDigest, Caller)> {
+    fn check(&mut self, table: CallerTable) -> Option<(Marks, Caller)> {
         let CallerTable {
             name,
             token_sha256,
+            san,
             role,
             accounts,
             assert_identity,
@@ -73,9 +105,7 @@ impl Place<'_> {
         let name = self
             .require("name", name, "records and changes bear it")
             .and_then(|name| self.keep("name", Id::parse(&name)));
-        let digest = self
-            .require("token_sha256", token_sha256, "`aap token new` makes one")
-            .and_then(|digest| self.keep("token_sha256", TokenDigest::parse(&digest)));
+        let marks = self.check_marks(token_sha256, san);
         let role = self
             .require("role", role, ROLES)
             .and_then(|role| self.check_role(&role, assert_identity, bounds));
@@ -87,7 +117,23 @@ impl Place<'_> {
             Some(checked) => self.keep("expires", checked).map(Some),
         };
         let (name, role) = (name?.as_str().into(), role?);
-        Some((digest?, Caller { name, role, accounts: accounts?, expires: expires? }))
+        Some((marks?, Caller { name, role, accounts: accounts?, expires: expires? }))
+    }
+
+    fn check_marks(&mut self, token: Option<String>, san: Option<String>) -> Option<Marks> {
+        if token.is_none() && san.is_none() {
+            let remedy =
+                "is missing: `aap token new` makes one; or give the `san` of a certificate";
+            self.add("token_sha256", remedy);
+            return None;
+        }
+        let token = token.map(|digest| self.keep("token_sha256", TokenDigest::parse(&digest)));
+        let san = san.map(|san| self.keep("san", San::parse(&san)));
+        // Given and wrong is not the same as not given.
+        match (token, san) {
+            (Some(None), _) | (_, Some(None)) => None,
+            (token, san) => Some(Marks { token: token.flatten(), san: san.flatten() }),
+        }
     }
 
     fn check_role(

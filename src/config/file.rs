@@ -15,6 +15,13 @@ pub(super) struct File {
     /// Whether addresses other than loopback may be listened on without encryption.
     #[serde(default)]
     pub(super) allow_plaintext_from_network: bool,
+    /// Where to listen, and how.
+    #[serde(default)]
+    pub(super) listeners: Vec<ListenerTable>,
+    /// The authorities that vouch for callers' certificates, in PEM.
+    pub(super) caller_ca: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) connections: ConnectionsTable,
     /// The directory that the data is kept in.
     pub(super) data_dir: Option<PathBuf>,
     #[serde(default)]
@@ -27,6 +34,40 @@ pub(super) struct File {
     pub(super) limits: LimitsTable,
     #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
+}
+
+/// Where to listen, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListenerTable {
+    pub(super) address: Option<SocketAddr>,
+    /// The server's certificate and what leads from it to its authority, in PEM. Without one, the
+    /// listener speaks plain text.
+    pub(super) certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub(super) key: Option<PathBuf>,
+    /// The network that it is reached from.
+    pub(super) network: Option<String>,
+    /// Which VPC, if it is one.
+    pub(super) vpc_id: Option<String>,
+    /// Who connects for others and says so by the PROXY protocol; nobody else may connect.
+    pub(super) proxies: Option<Vec<String>>,
+}
+
+/// How many connections there may be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConnectionsTable {
+    /// In all.
+    pub(super) max: Option<usize>,
+    /// From one IPv4 /24 or IPv6 /56.
+    pub(super) max_per_source: Option<usize>,
+    /// That haven't finished their handshake, in all.
+    pub(super) max_handshakes: Option<usize>,
+    /// That haven't finished it, from one IPv4 /24 or IPv6 /56.
+    pub(super) max_handshakes_per_source: Option<usize>,
+    /// How long a handshake may take, in seconds.
+    pub(super) handshake_seconds: Option<u64>,
 }
 
 /// How the audit log is kept.
@@ -81,6 +122,8 @@ pub(super) struct CallerTable {
     pub(super) name: Option<String>,
     /// SHA-256 of its bearer token, in hexadecimal digits.
     pub(super) token_sha256: Option<String>,
+    /// The name in its client certificates.
+    pub(super) san: Option<String>,
     /// What it may do.
     pub(super) role: Option<String>,
     /// Where it may do it.

@@ -1,15 +1,21 @@
 //! A configuration file that is read again while the server runs: when somebody asks, and when there
 //! is something else in it.
 //!
-//! It goes by the content alone, so it doesn't matter how a file is changed: in place, by renaming
+//! The files that it names belong to it: certificates, keys, authorities. It goes by the content alone, so it doesn't matter how a file is changed: in place, by renaming
 //! another one over it, or by pointing a link elsewhere. What is done about it is decided elsewhere.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use super::{Config, ConfigError, Overrides, parse};
+use super::{
+    Config, ConfigError, Overrides,
+    listeners::ListenerConfig,
+    parse_with,
+    pem::{self, Content, Files},
+};
 
 /// A configuration file and what is known of it.
 #[derive(Debug)]
@@ -19,13 +25,17 @@ pub struct Follower {
     /// What the server was started with.
     started: Config,
     /// What was in the file when it was last taken or refused.
-    taken: Content,
+    taken: Contents,
     /// What was in it at the last look.
-    seen: Content,
+    seen: Contents,
 }
 
-/// SHA-256 of a file's content; nothing if it can't be read.
-type Content = Option<[u8; 32]>;
+/// What was in the file, and in those that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents {
+    file: Content,
+    named: BTreeMap<PathBuf, Content>,
+}
 
 /// A configuration that was read again.
 #[derive(Clone, Debug)]
@@ -40,11 +50,11 @@ pub struct Loaded {
 impl Follower {
     /// Reads a configuration for the first time.
     pub fn open(path: &Path, overrides: Overrides) -> Result<(Config, Self), ConfigError> {
-        let read = Read::from(path);
-        let content = read.content;
-        let config = read.parse(path, overrides.clone())?;
+        let (config, contents) = Read::from(path).parse(path, overrides.clone());
+        let config = config?;
         let (path, started) = (path.to_owned(), config.clone());
-        Ok((config, Self { path, overrides, started, taken: content, seen: content }))
+        let (taken, seen) = (contents.clone(), contents);
+        Ok((config, Self { path, overrides, started, taken, seen }))
     }
 
     /// The file.
@@ -62,14 +72,18 @@ impl Follower {
     /// still be writing, and half of a configuration can be a valid one.
     pub fn look(&mut self) -> Option<Result<Loaded, ConfigError>> {
         let read = Read::from(&self.path);
-        let is_settled = self.seen == read.content;
-        self.seen = read.content;
-        (is_settled && self.taken != read.content).then(|| self.take(read))
+        let named = self.taken.named.keys();
+        let named = named.map(|path| (path.clone(), pem::content_of(path))).collect();
+        let found = Contents { file: read.content, named };
+        let (is_settled, is_new) = (self.seen == found, self.taken != found);
+        self.seen = found;
+        (is_settled && is_new).then(|| self.take(read))
     }
 
     fn take(&mut self, read: Read) -> Result<Loaded, ConfigError> {
-        (self.taken, self.seen) = (read.content, read.content);
-        let config = read.parse(&self.path, self.overrides.clone())?;
+        let (config, contents) = read.parse(&self.path, self.overrides.clone());
+        (self.taken, self.seen) = (contents.clone(), contents);
+        let config = config?;
         let awaits_restart = differing(&self.started, &config);
         Ok(Loaded { config, awaits_restart })
     }
@@ -84,26 +98,42 @@ struct Read {
 impl Read {
     fn from(path: &Path) -> Self {
         let text = fs::read_to_string(path);
-        let content = text.as_ref().ok().map(|text| super::sha_256(text));
+        let content = text.as_ref().ok().map(|text| super::sha_256(text.as_bytes()));
         Self { text, content }
     }
 
-    fn parse(self, path: &Path, overrides: Overrides) -> Result<Config, ConfigError> {
+    /// The configuration, and what was in all files that were read for it.
+    fn parse(self, path: &Path, overrides: Overrides) -> (Result<Config, ConfigError>, Contents) {
         let name = path.display().to_string();
-        match self.text {
-            Ok(text) => parse(&name, &text, overrides),
+        let mut files = Files::default();
+        let config = match self.text {
+            Ok(text) => parse_with(&name, &text, overrides, &mut files),
             Err(source) => Err(ConfigError::Read { path: name, source }),
-        }
+        };
+        (config, Contents { file: self.content, named: files.contents() })
     }
 }
 
-/// The keys of all but the callers that differ: those are what can be replaced while the server runs.
+/// The keys of all that differ but callers and certificates: those can be replaced while the server
+/// runs.
 fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
-    let Config { listen, data_dir, origin, callers: _, audit, snapshot_every, reserve, limits } =
-        config;
+    let Config {
+        listeners,
+        connections,
+        data_dir,
+        origin,
+        callers: _,
+        audit,
+        snapshot_every,
+        reserve,
+        limits,
+    } = config;
+    let are_same = listeners.len() == started.listeners.len()
+        && listeners.iter().zip(&started.listeners).all(|(a, b)| ListenerConfig::is_same(a, b));
     let mut keys = Vec::new();
     for (key, differs) in [
-        ("listen", *listen != started.listen),
+        ("listen", !are_same),
+        ("connections", *connections != started.connections),
         ("data_dir", *data_dir != started.data_dir),
         ("audit.origin", *origin != started.origin),
         ("audit", *audit != started.audit),

@@ -4,26 +4,42 @@
 //! configuration with a problem is not used at all.
 
 pub mod follow;
+pub mod listeners;
 
 mod callers;
 mod file;
+mod pem;
 
-use std::{fmt, io, net::SocketAddr, num::NonZeroU64, path::PathBuf};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     audit::log::Options as AuditOptions,
-    domain::limits::Limits,
-    identity::caller::Callers,
+    domain::{limits::Limits, network::NetworkKind, time::UnixNanos},
+    identity::{caller::Callers, certificate::Authorities},
     store::{snapshot, space::Reserve},
 };
 
-use file::{AuditTable, DiskTable, File, JournalTable, LimitsTable};
+use callers::Vouching;
+use file::{AuditTable, ConnectionsTable, DiskTable, File, JournalTable, LimitsTable};
+use listeners::{ListenerConfig, Listeners, PlainText, Security, Sources};
+use pem::Files;
+
+pub use pem::ServerCertificate;
 
 /// A configuration that is valid.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, and how.
+    pub listeners: Vec<ListenerConfig>,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// Where the data is.
     pub data_dir: PathBuf,
     /// The name that the audit log's checkpoints bear.
@@ -41,28 +57,111 @@ pub struct Config {
 }
 
 impl Config {
-    /// SHA-256 of all this but the tokens' digests: those are no secrets, but would tell who has
-    /// the same token elsewhere.
+    /// SHA-256 of all this but the tokens' digests and the keys: those digests are no secrets, but
+    /// would tell who has the same token elsewhere.
     pub fn digest(&self) -> [u8; 32] {
-        let Self { listen, data_dir, origin, callers, audit, snapshot_every, reserve, limits } =
-            self;
+        let Self {
+            listeners,
+            connections,
+            data_dir,
+            origin,
+            callers,
+            audit,
+            snapshot_every,
+            reserve,
+            limits,
+        } = self;
+        let listeners: Vec<_> = listeners.iter().map(ListenerFacts::of).collect();
+        let (sans, authorities) = (callers.sans(), callers.authorities().digest());
         let (callers, data_dir) = (callers.by_name(), data_dir.display());
-        let text =
-            format!("{listen:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{audit:?}\n{reserve:?}\n");
-        sha_256(&format!("{text}{snapshot_every}\n{limits:?}\n"))
+        let text = format!(
+            "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
+             {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n"
+        );
+        sha_256(text.as_bytes())
+    }
+
+    /// What is to be said of it at a time, though it can be used: of certificates that aren't valid.
+    pub fn warnings(&self, now: UnixNanos) -> Vec<Problem> {
+        let mut warnings = Vec::new();
+        for ListenerConfig { address, security, .. } in &self.listeners {
+            if let Security::Tls(certificate) = security
+                && let Some(detail) = certificate.warning(now)
+            {
+                let detail = format!("of {address} {detail}: who connects will refuse it");
+                warnings.push(Problem { place: "certificate".to_owned(), detail });
+            }
+        }
+        for validity in self.callers.authorities().validities() {
+            if let Some(detail) = pem::warning(validity, now) {
+                let detail = format!("has an authority that {detail}: it vouches for nobody");
+                warnings.push(Problem { place: "caller_ca".to_owned(), detail });
+            }
+        }
+        warnings
     }
 }
 
-fn sha_256(text: &str) -> [u8; 32] {
+/// What a digest of the configuration covers of a listener.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are written by `Debug` alone")]
+struct ListenerFacts<'c> {
+    address: SocketAddr,
+    certificate: Option<[u8; 32]>,
+    network: Option<&'c NetworkKind>,
+    sources: &'c Sources,
+}
+
+impl<'c> ListenerFacts<'c> {
+    fn of(listener: &'c ListenerConfig) -> Self {
+        let ListenerConfig { address, security, network, sources } = listener;
+        let certificate = match security {
+            Security::Plain => None,
+            Security::Tls(certificate) => Some(certificate.digest()),
+        };
+        Self { address: *address, certificate, network: network.as_ref(), sources }
+    }
+}
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub max: usize,
+    /// From one source: an IPv4 /24 or an IPv6 /56.
+    pub max_per_source: usize,
+    /// That haven't finished their handshake, in all.
+    pub max_handshakes: usize,
+    /// That haven't finished it, from one source.
+    pub max_handshakes_per_source: usize,
+    /// How long a handshake may take.
+    pub handshake_time: Duration,
+}
+
+impl Default for ConnectionLimits {
+    /// What a few thousand enforcement points need, each with a connection or two. One source gets
+    /// an eighth of all, and a quarter of the handshakes, so that it can't take them all.
+    fn default() -> Self {
+        Self {
+            max: 8_192,
+            max_per_source: 1_024,
+            max_handshakes: 512,
+            max_handshakes_per_source: 128,
+            handshake_time: Duration::from_secs(10),
+        }
+    }
+}
+
+fn sha_256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
-    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     digest
 }
 
 /// What the command line and the environment say, over the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// Where to listen.
+    /// Where to listen in plain text, in the place of `listen`.
     pub listen: Vec<SocketAddr>,
     /// Where the data is.
     pub data_dir: Option<PathBuf>,
@@ -132,8 +231,17 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
 }
 
-/// Parses a configuration's text.
+/// Parses a configuration's text, and reads the files that it names.
 pub fn parse(path: &str, text: &str, overrides: Overrides) -> Result<Config, ConfigError> {
+    parse_with(path, text, overrides, &mut Files::default())
+}
+
+fn parse_with(
+    path: &str,
+    text: &str,
+    overrides: Overrides,
+    files: &mut Files,
+) -> Result<Config, ConfigError> {
     let file: File = toml::from_str(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         detail: error.to_string(),
@@ -141,7 +249,7 @@ pub fn parse(path: &str, text: &str, overrides: Overrides) -> Result<Config, Con
         message: error.message().to_owned(),
     })?;
     let mut problems = Problems::default();
-    let config = problems.check(file, overrides);
+    let config = problems.check(file, overrides, files);
     match config {
         Some(config) if problems.0.is_empty() => Ok(config),
         _ => Err(ConfigError::Values { path: path.to_owned(), problems: problems.0 }),
@@ -153,6 +261,9 @@ fn line_of(text: &str, byte: usize) -> usize {
     1 + text.bytes().take(byte).filter(|byte| *byte == b'\n').count()
 }
 
+/// More connections than this have never been tried.
+const MAX_CONNECTIONS: usize = 1_000_000;
+
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
@@ -161,10 +272,13 @@ impl Problems {
         self.0.push(Problem { place: place.into(), detail: detail.to_string() });
     }
 
-    fn check(&mut self, file: File, overrides: Overrides) -> Option<Config> {
+    fn check(&mut self, file: File, overrides: Overrides, files: &mut Files) -> Option<Config> {
         let File {
             listen,
             allow_plaintext_from_network,
+            listeners,
+            caller_ca,
+            connections,
             data_dir,
             audit,
             journal,
@@ -174,12 +288,14 @@ impl Problems {
         } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
         let listen = if other_listen.is_empty() { listen } else { other_listen };
-        if listen.is_empty() {
-            self.add("listen", "is missing: name at least one address, such as \"127.0.0.1:7300\"");
-        }
-        if !allow_plaintext_from_network {
-            self.refuse_plaintext_from_network(&listen);
-        }
+        let plain_text = if allow_plaintext_from_network {
+            PlainText::Anywhere
+        } else {
+            PlainText::LoopbackOnly
+        };
+        let can_show_certificates = listeners.iter().any(|table| table.certificate.is_some());
+        let listeners = Listeners { problems: self, files, plain_text }.check(listen, listeners);
+        let connections = self.check_connections(&connections);
         let data_dir = other_dir.or(data_dir);
         if data_dir.is_none() {
             self.add("data_dir", "is missing: name the directory that the data is kept in");
@@ -190,24 +306,70 @@ impl Problems {
         let snapshot_every = self.check_journal(&journal);
         let reserve = self.check_disk(&disk);
         let limits = limits_of(&limits);
-        let callers = callers::check(self, callers);
+        if caller_ca.is_some() && !can_show_certificates {
+            self.add("caller_ca", "needs a listener with a `certificate`: others see none");
+        }
+        let vouching = self.check_authorities(caller_ca.as_deref(), files);
+        let callers = callers::check(self, callers, vouching);
         let data_dir = data_dir?;
-        let audit = options;
-        Some(Config { listen, data_dir, origin, callers, audit, snapshot_every, reserve, limits })
+        Some(Config {
+            listeners,
+            connections,
+            data_dir,
+            origin,
+            callers,
+            audit: options,
+            snapshot_every,
+            reserve,
+            limits,
+        })
     }
 
-    fn refuse_plaintext_from_network(&mut self, listen: &[SocketAddr]) {
-        for (place, address) in listen.iter().enumerate() {
-            if !address.ip().is_loopback() {
-                self.add(
-                    format!("listen[{place}]"),
-                    format!(
-                        "is {address}, which is not loopback: calls, tokens included, would cross \
-                         the network unencrypted; put a TLS proxy in front and listen on \
-                         127.0.0.1, or accept it by `allow_plaintext_from_network = true`"
-                    ),
-                );
+    fn check_authorities(&mut self, path: Option<&Path>, files: &mut Files) -> Vouching {
+        let Some(path) = path else { return Vouching::Nobody };
+        let authorities = pem::authorities(files, path).unwrap_or_else(|detail| {
+            self.add("caller_ca", detail);
+            Authorities::default()
+        });
+        Vouching::By(Arc::new(authorities))
+    }
+
+    fn check_connections(&mut self, table: &ConnectionsTable) -> ConnectionLimits {
+        let ConnectionsTable {
+            max,
+            max_per_source,
+            max_handshakes,
+            max_handshakes_per_source,
+            handshake_seconds,
+        } = table;
+        let defaults = ConnectionLimits::default();
+        let mut check = |key: &str, given: &Option<usize>, default: usize, most: usize| {
+            let most = most.max(1);
+            let number = given.unwrap_or(default.min(most));
+            if number == 0 || number > most {
+                self.add(format!("connections.{key}"), format!("must be 1 to {most}"));
             }
+            number
+        };
+        let max = check("max", max, defaults.max, MAX_CONNECTIONS);
+        let max_per_source = check("max_per_source", max_per_source, defaults.max_per_source, max);
+        let max_handshakes = check("max_handshakes", max_handshakes, defaults.max_handshakes, max);
+        let max_handshakes_per_source = check(
+            "max_handshakes_per_source",
+            max_handshakes_per_source,
+            defaults.max_handshakes_per_source,
+            max_handshakes,
+        );
+        let handshake_time = handshake_seconds.map_or(defaults.handshake_time, Duration::from_secs);
+        if !(1..=60).contains(&handshake_time.as_secs()) {
+            self.add("connections.handshake_seconds", "must be 1 to 60");
+        }
+        ConnectionLimits {
+            max,
+            max_per_source,
+            max_handshakes,
+            max_handshakes_per_source,
+            handshake_time,
         }
     }
 

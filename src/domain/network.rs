@@ -44,6 +44,11 @@ impl Prefix {
         self.0.prefix_len() == 0
     }
 
+    /// Whether an address is in it.
+    pub fn includes(self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+
     /// The first and the last address.
     pub fn bounds(self) -> (IpAddr, IpAddr) {
         (self.0.network(), self.0.broadcast())

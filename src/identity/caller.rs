@@ -5,9 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use crate::domain::{name::Id, time::UnixNanos};
+use crate::{
+    clock::Clock,
+    domain::{name::Id, time::UnixNanos},
+};
 
-use super::{bounds::Bounds, token::TokenDigest};
+use super::{
+    bounds::Bounds,
+    certificate::{Authorities, PeerCertificate, San},
+    token::TokenDigest,
+};
 
 /// Somebody who may call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,10 +82,12 @@ impl Accounts {
 }
 
 /// What showed who a caller is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
     /// A bearer token, of which only the digest is kept.
     Token(TokenDigest),
+    /// The certificate of its connection.
+    Certificate(PeerCertificate),
 }
 
 /// A caller, and what showed that it is this one: enough to ask again later.
@@ -90,36 +99,97 @@ pub struct Authenticated {
     pub credential: Credential,
 }
 
+/// A caller that a credential is that of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'c> {
+    /// The caller.
+    pub caller: &'c Arc<Caller>,
+    /// From when on it is nobody by this credential, if ever.
+    pub expires: Option<UnixNanos>,
+}
+
 /// All callers, found by what they show.
 #[derive(Clone, Debug, Default)]
 pub struct Callers {
     by_token: HashMap<TokenDigest, Arc<Caller>>,
+    by_san: HashMap<San, Arc<Caller>>,
+    /// Who vouches for the names in certificates.
+    authorities: Arc<Authorities>,
 }
 
 impl Callers {
-    /// Takes in a caller; `false` if another one has that token.
+    /// No callers yet, and the authorities that vouch for their certificates.
+    pub fn vouched_for_by(authorities: Arc<Authorities>) -> Self {
+        Self { authorities, ..Self::default() }
+    }
+
+    /// Takes in a caller by its token; `false` if another one has that token.
     #[must_use]
-    pub fn add(&mut self, token: TokenDigest, caller: Caller) -> bool {
-        self.by_token.insert(token, Arc::new(caller)).is_none()
+    pub fn add(&mut self, token: TokenDigest, caller: impl Into<Arc<Caller>>) -> bool {
+        self.by_token.insert(token, caller.into()).is_none()
+    }
+
+    /// Takes in a caller by the name in its certificates; `false` if another one has that name.
+    #[must_use]
+    pub fn add_by_san(&mut self, san: San, caller: impl Into<Arc<Caller>>) -> bool {
+        self.by_san.insert(san, caller.into()).is_none()
+    }
+
+    /// The authorities that vouch for certificates.
+    pub fn authorities(&self) -> &Authorities {
+        &self.authorities
     }
 
     /// All callers, by name.
     pub fn by_name(&self) -> Vec<&Caller> {
-        let mut callers: Vec<_> = self.by_token.values().map(Arc::as_ref).collect();
+        let all = self.by_token.values().chain(self.by_san.values());
+        let mut callers: Vec<_> = all.map(Arc::as_ref).collect();
         callers.sort_by(|a, b| a.name.cmp(&b.name));
+        callers.dedup_by(|a, b| a.name == b.name);
         callers
     }
 
+    /// The names in certificates that are callers', each with the caller's own.
+    pub fn sans(&self) -> Vec<(&San, &str)> {
+        let mut sans: Vec<_> = self.by_san.iter().map(|(san, one)| (san, &*one.name)).collect();
+        sans.sort_unstable();
+        sans
+    }
+
     /// The caller that has a credential, expired or not.
-    pub fn find(&self, credential: Credential) -> Option<&Arc<Caller>> {
+    pub fn find(&self, credential: &Credential, clock: &Clock) -> Option<Found<'_>> {
         match credential {
-            Credential::Token(digest) => self.by_token.get(&digest),
+            Credential::Token(digest) => {
+                let caller = self.by_token.get(digest)?;
+                Some(Found { caller, expires: caller.expires })
+            }
+            Credential::Certificate(certificate) => self.find_by_certificate(certificate, clock),
         }
+    }
+
+    fn find_by_certificate(
+        &self,
+        certificate: &PeerCertificate,
+        clock: &Clock,
+    ) -> Option<Found<'_>> {
+        let now = clock.now();
+        let vouched = certificate.vouched(&self.authorities, now)?;
+        let validity = vouched.validity();
+        let mut callers = vouched.sans().iter().filter_map(|san| self.by_san.get(san));
+        let caller = callers.next()?;
+        // One that names two callers says who neither of them is.
+        if now < validity.not_before || callers.any(|other| other.name != caller.name) {
+            return None;
+        }
+        let end = validity.end();
+        let expires = Some(caller.expires.map_or(end, |expires| expires.min(end)));
+        Some(Found { caller, expires })
     }
 
     /// Whether one of them expired after one time and by another.
     pub fn expire_between(&self, after: UnixNanos, by: UnixNanos) -> bool {
-        let mut times = self.by_token.values().filter_map(|caller| caller.expires);
+        let all = self.by_token.values().chain(self.by_san.values());
+        let mut times = all.filter_map(|caller| caller.expires);
         times.any(|expires| after < expires && expires <= by)
     }
 }
@@ -139,8 +209,12 @@ mod tests {
         let mut callers = Callers::default();
         assert!(callers.add(TokenDigest::of("secret"), caller.clone()));
         assert!(!callers.add(TokenDigest::of("secret"), caller.clone()));
-        let find = |token| callers.find(Credential::Token(TokenDigest::of(token)));
-        assert_eq!(find("secret").map(|caller| &**caller), Some(&caller));
+        let clock = Clock::manual(UnixNanos(0));
+        let find = |token| {
+            let credential = Credential::Token(TokenDigest::of(token));
+            callers.find(&credential, &clock).map(|found| &**found.caller)
+        };
+        assert_eq!(find("secret"), Some(&caller));
         assert_eq!(find("Secret"), None);
         assert_eq!(find(""), None);
     }

@@ -3,6 +3,8 @@
 
 pub mod bounds;
 pub mod caller;
+pub mod certificate;
+pub mod connection;
 pub mod roster;
 pub mod token;
 

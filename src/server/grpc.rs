@@ -1,12 +1,13 @@
-//! One gRPC server on one listener, in a current-thread runtime of its own.
+//! One gRPC server on a socket of each listener, in a current-thread runtime of its own.
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::watch};
-use tonic::{
-    service::RoutesBuilder,
-    transport::{Server, server::TcpIncoming},
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
 };
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{service::RoutesBuilder, transport::Server};
 
 use crate::{
     api::{
@@ -21,13 +22,19 @@ use crate::{
     },
 };
 
-use super::{DRAIN, MoreServices, Parts, ServeError, health::Health};
+use super::{
+    DRAIN, MoreServices, Parts, ServeError,
+    accept::{Acceptor, Door, Usher},
+    health::Health,
+};
 
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 1_024;
 /// How many threads go through lists at once for one runtime; further lists wait.
 const LISTERS: usize = 2;
 const MAX_HEADER_BYTES: u32 = 16 * 1_024;
+/// Connections that wait for the server to take them; it does so at once.
+const READY: usize = 16;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -44,12 +51,14 @@ pub(super) struct Doors {
     clock: Clock,
     health: Health,
     more_services: Option<MoreServices>,
+    usher: Usher,
     stopping: watch::Receiver<bool>,
 }
 
 impl Doors {
     pub(super) fn new(
         parts: &Parts,
+        usher: Usher,
         health: Health,
         background: Handle,
         stopping: watch::Receiver<bool>,
@@ -72,24 +81,38 @@ impl Doors {
             clock,
             health,
             more_services: settings.more_services.clone(),
+            usher,
             stopping,
         }
     }
 
-    /// Serves one listener until the server stops and its calls have ended.
-    pub(super) fn serve(self, lane: usize, listener: TcpListener) -> Result<(), ServeError> {
+    /// Serves sockets until the server stops and its calls have ended.
+    pub(super) fn serve(
+        self,
+        lane: usize,
+        sockets: Vec<(TcpListener, Arc<Door>)>,
+    ) -> Result<(), ServeError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .max_blocking_threads(LISTERS)
             .enable_all()
             .build()?;
-        runtime.block_on(self.serve_on(lane, listener))
+        runtime.block_on(self.serve_on(lane, sockets))
     }
 
-    async fn serve_on(self, lane: usize, listener: TcpListener) -> Result<(), ServeError> {
+    async fn serve_on(
+        self,
+        lane: usize,
+        sockets: Vec<(TcpListener, Arc<Door>)>,
+    ) -> Result<(), ServeError> {
         tokio::spawn(self.log.clone().serve_lane(lane));
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let (ready, incoming) = mpsc::channel(READY);
+        for (socket, door) in sockets {
+            socket.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let acceptor = Acceptor { door, usher: self.usher.clone(), ready: ready.clone() };
+            tokio::spawn(acceptor.run(listener, self.stopping.clone()));
+        }
+        drop(ready);
         let routes = self.routes(lane)?.routes();
         let admission = Admission::new(self.gate, self.refusals.on_lane(lane));
         let (mut stop, mut stop_hard) = (self.stopping.clone(), self.stopping);
@@ -100,7 +123,7 @@ impl Doors {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .layer(admission)
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, async move {
+            .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
                 // An error means that nobody can stop it any more, which is a stop too.
                 let _ = stop.wait_for(|stopping| *stopping).await;
             });

@@ -6,15 +6,48 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     thread,
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType, sockopt},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+
+use super::accept::Door;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
 /// With so few cores, a second runtime would only take time from the first.
 const FEW_CORES: usize = 2;
+
+/// What the server has open besides connections, at most.
+const OTHER_FILES: u64 = 512;
+
+/// A listener: its sockets, one for each thread that serves gRPC, and what it asks of who connects.
+#[derive(Debug)]
+pub struct Listener {
+    /// All on one address.
+    pub sockets: Vec<TcpListener>,
+    /// The door that they share.
+    pub door: Arc<Door>,
+}
+
+/// Has the system allow as many open files as so many connections need; tells how many connections
+/// there can be, if that is fewer.
+pub fn allow_connections(connections: usize) -> Result<(), u64> {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
+    // Without a limit there is nothing to raise.
+    let Rlimit { current: Some(current), maximum } = getrlimit(Resource::Nofile) else {
+        return Ok(());
+    };
+    let possible = maximum.map_or(wanted, |maximum| wanted.min(maximum)).max(current);
+    let raised = current >= wanted
+        || setrlimit(Resource::Nofile, Rlimit { current: Some(possible), maximum }).is_ok();
+    let allowed = if raised { possible } else { current };
+    if allowed >= wanted { Ok(()) } else { Err(allowed.saturating_sub(OTHER_FILES)) }
+}
 
 /// How many sockets an address gets.
 pub fn sockets_per_address() -> usize {

@@ -1,15 +1,20 @@
 //! Puts the parts together, owns the runtimes, and stops in good order.
 //!
-//! Each listener has a thread and a current-thread runtime of its own for gRPC. A second, small
-//! runtime takes what may wait for the disk. The listeners are passed in, and the signal to stop is
-//! any future.
+//! Each thread that serves gRPC has a current-thread runtime of its own, and one socket of each
+//! listener. A second, small runtime takes what may wait for the disk. The listeners are passed in,
+//! and the signal to stop is any future.
 
+pub mod accept;
 pub mod listen;
 pub mod reload;
 
+mod bounds;
 mod grpc;
 mod health;
+mod proxy;
 mod snapshots;
+mod tls;
+mod transport;
 
 use std::{
     io,
@@ -32,6 +37,7 @@ use crate::{
         volume::{Folder, Volume},
     },
     clock::Clock,
+    config::ConnectionLimits,
     domain::{
         command::{Command, Request},
         limits::Limits,
@@ -51,6 +57,8 @@ use crate::{
     },
 };
 
+use accept::{Door, Usher};
+use listen::Listener;
 use reload::{Keeper, Reload};
 use snapshots::SnapshotTaker;
 
@@ -102,6 +110,8 @@ pub struct Settings {
     pub snapshot_every: NonZeroU64,
     /// How much of what is on disk is verified first.
     pub verification: Verification,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// The clock.
     pub clock: Clock,
     /// SHA-256 of the configuration without its secrets.
@@ -158,26 +168,49 @@ const DISK_READERS: usize = 8;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the disk still answers.
 const STALL_TICK: Duration = Duration::from_millis(250);
-/// How often it is looked how much of the disk is free.
+/// How often it is looked how much of the disk is free, and said who was turned away.
 const SPACE_TICK: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` ends, and then until all open calls have ended.
 pub fn run(
     stores: Stores,
     settings: Settings,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let lanes = Lanes::of(listeners);
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(DISK_READERS)
         .thread_name("background")
         .enable_all()
         .build()?;
-    let parts = Parts::open(stores, settings, listeners.len())?;
-    let served = parts.serve(&background, listeners, stop);
+    let parts = Parts::open(stores, settings, lanes.sockets.len())?;
+    let served = parts.serve(&background, lanes, stop);
     background.shutdown_timeout(DRAIN);
     served
+}
+
+/// What each thread that serves gRPC listens on.
+struct Lanes {
+    doors: Vec<Arc<Door>>,
+    /// One socket of each listener, if it has that many.
+    sockets: Vec<Vec<(TcpListener, Arc<Door>)>>,
+}
+
+impl Lanes {
+    fn of(listeners: Vec<Listener>) -> Self {
+        let (mut doors, mut lanes) = (Vec::new(), Vec::new());
+        for Listener { sockets, door } in listeners {
+            let count = sockets.len().max(lanes.len());
+            lanes.resize_with(count, Vec::new);
+            for (lane, socket) in lanes.iter_mut().zip(sockets) {
+                lane.push((socket, Arc::clone(&door)));
+            }
+            doors.push(door);
+        }
+        Self { doors, sockets: lanes }
+    }
 }
 
 /// Everything that is open.
@@ -252,16 +285,19 @@ impl Parts {
     fn serve(
         mut self,
         background: &Runtime,
-        listeners: Vec<TcpListener>,
+        lanes: Lanes,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         background.spawn(self.log.clone().serve_lane(self.background_lane));
         // Polled from here on, so that a signal that comes while it starts isn't lost.
         let stop = background.spawn(stop);
         background.block_on(self.begin())?;
-        background.spawn(look_after(self.log.clone(), Arc::clone(&self.space)));
+        let (connections, clock) = (self.settings.connections, self.settings.clock.clone());
+        let usher = Usher::new(connections, Arc::clone(&self.roster), clock);
+        background.spawn(look_after(self.log.clone(), Arc::clone(&self.space), usher.clone()));
         let (stopping, stopped) = watch::channel(false);
-        let keeper = self.keep_callers(background, stopped.clone());
+        let Lanes { doors, sockets } = lanes;
+        let keeper = self.keep_callers(background, doors, stopped.clone());
         let health = health::Health::new();
         background.spawn(health.clone().follow(
             self.log.condition(),
@@ -269,13 +305,14 @@ impl Parts {
             stopped.clone(),
         ));
         let snapshots = background.spawn(self.snapshots.clone().run(stopped.clone()));
-        let doors = grpc::Doors::new(&self, health, background.handle().clone(), stopped);
+        let background_handle = background.handle().clone();
+        let doors = grpc::Doors::new(&self, usher, health, background_handle, stopped);
         let mut servers = Vec::new();
-        for (lane, listener) in listeners.into_iter().enumerate() {
+        for (lane, sockets) in sockets.into_iter().enumerate() {
             let (doors, stopping) = (doors.clone(), stopping.clone());
             let thread = thread::Builder::new().name(format!("grpc-{lane}"));
             servers.push(thread.spawn(move || {
-                let served = doors.serve(lane, listener);
+                let served = doors.serve(lane, sockets);
                 // If one listener fails, the others stop too.
                 stopping.send_replace(true);
                 served
@@ -297,10 +334,12 @@ impl Parts {
     fn keep_callers(
         &mut self,
         background: &Runtime,
+        doors: Vec<Arc<Door>>,
         stopping: watch::Receiver<bool>,
     ) -> tokio::task::JoinHandle<()> {
         let (roster, clock) = (Arc::clone(&self.roster), self.settings.clock.clone());
-        let keeper = Keeper::new(roster, clock, self.log.clone(), self.background_lane);
+        let log = self.log.clone();
+        let keeper = Keeper::new((roster, doors), clock, log, self.background_lane);
         background.spawn(keeper.run(self.settings.reload.take(), stopping))
     }
 
@@ -372,13 +411,14 @@ fn name_damage(damage: &Damage) {
     }
 }
 
-async fn look_after(log: AuditLog, space: Arc<Space>) {
+async fn look_after(log: AuditLog, space: Arc<Space>, usher: Usher) {
     let mut stall = tokio::time::interval(STALL_TICK);
     let mut free = tokio::time::interval(SPACE_TICK);
     loop {
         tokio::select! {
             _ = stall.tick() => log.check_for_stall(),
             _ = free.tick() => {
+                usher.report();
                 if let Err(error) = space.refresh() {
                     tracing::warn!(%error, "can't tell how much of the disk is free");
                 }

@@ -1,5 +1,5 @@
-//! Keeps the callers up to date while the server runs: takes in what the configuration says anew,
-//! and has streams end whose caller has expired.
+//! Keeps callers and certificates up to date while the server runs: takes in what the configuration
+//! says anew, and has streams end whose caller has expired.
 //!
 //! A configuration is taken whole or not at all. It counts at once, since barring somebody must not
 //! wait for a disk; its record stands in the audit log before those of the calls that it lets in.
@@ -25,6 +25,8 @@ use crate::{
     identity::roster::Roster,
 };
 
+use super::accept::Door;
+
 /// How often it is looked whether the file has changed and whether somebody has expired. A change is
 /// taken at the second look that finds it.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,9 +40,11 @@ pub struct Reload {
     pub requests: Arc<Notify>,
 }
 
-/// Keeps the callers up to date.
+/// Keeps callers and certificates up to date.
 pub(super) struct Keeper {
     roster: Arc<Roster>,
+    /// One for each listener that the server was started with.
+    doors: Vec<Arc<Door>>,
     clock: Clock,
     log: AuditLog,
     lane: usize,
@@ -57,9 +61,14 @@ enum Load {
 }
 
 impl Keeper {
-    pub(super) fn new(roster: Arc<Roster>, clock: Clock, log: AuditLog, lane: usize) -> Self {
+    pub(super) fn new(
+        (roster, doors): (Arc<Roster>, Vec<Arc<Door>>),
+        clock: Clock,
+        log: AuditLog,
+        lane: usize,
+    ) -> Self {
         let looked = clock.now();
-        Self { roster, clock, log, lane, unrecorded: Vec::new(), looked }
+        Self { roster, doors, clock, log, lane, unrecorded: Vec::new(), looked }
     }
 
     /// Goes on until the server stops.
@@ -94,7 +103,7 @@ impl Keeper {
     /// Has streams look again whose caller may have expired since the last look.
     fn look_for_expired(&mut self) {
         let now = self.clock.now();
-        if self.roster.load().expire_between(self.looked, now) {
+        if self.roster.take_expired(self.looked, now) {
             self.roster.ring();
         }
         self.looked = now;
@@ -105,6 +114,9 @@ impl Keeper {
         match found {
             Ok(Loaded { config, awaits_restart }) => {
                 let digest = config.digest();
+                for warning in config.warnings(self.clock.now()) {
+                    tracing::warn!(%path, %warning, "a certificate is not valid");
+                }
                 let callers = config.callers.by_name().len();
                 tracing::info!(%path, callers, "the configuration was loaded");
                 if !awaits_restart.is_empty() {
@@ -113,6 +125,9 @@ impl Keeper {
                 }
                 self.unrecorded.push(Load::Applied { digest, awaits_restart });
                 self.record();
+                for (door, listener) in self.doors.iter().zip(&config.listeners) {
+                    door.replace(listener);
+                }
                 self.roster.replace(config.callers);
             }
             Err(error) => {

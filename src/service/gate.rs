@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     domain::{name::Id, time::UnixNanos},
     identity::{
-        caller::{Authenticated, Caller, Credential},
+        caller::{Authenticated, Caller, Credential, Found},
         roster::Roster,
     },
 };
@@ -26,7 +26,7 @@ pub struct Gate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GateError {
     /// The caller is nobody.
-    #[error("the call has no valid bearer token")]
+    #[error("the call has no valid bearer token, and no client certificate of a caller")]
     Unauthenticated,
     /// The caller is nobody any more. Only who holds its credential is told so.
     #[error("caller `{caller}` expired at {expires}")]
@@ -79,9 +79,9 @@ impl Gate {
     /// Lets a caller in to a method. One that doesn't exist is nobody's: the router says so.
     pub fn admit(&self, credential: Credential, method: &str) -> Result<Authenticated, GateError> {
         let callers = self.roster.load();
-        let caller = callers.find(credential).ok_or(GateError::Unauthenticated)?;
-        self.authorize(caller, method)?;
-        Ok(Authenticated { caller: Arc::clone(caller), credential })
+        let found = callers.find(&credential, &self.clock).ok_or(GateError::Unauthenticated)?;
+        self.authorize(found, method)?;
+        Ok(Authenticated { caller: Arc::clone(found.caller), credential })
     }
 
     /// Keeps asking whether a caller that was let in may still have what a stream covers.
@@ -94,13 +94,25 @@ impl Gate {
         let mut bell = self.roster.bell();
         // Between the call's beginning and now, it may have rung.
         bell.mark_changed();
+        self.await_expiry(&authenticated.credential);
         Standing { gate: self.clone(), authenticated, method, scope, bell }
     }
 
-    fn authorize(&self, caller: &Caller, method: &str) -> Result<(), GateError> {
+    /// Has the bell ring when a certificate expires. When a caller does, it rings without.
+    fn await_expiry(&self, credential: &Credential) {
+        if let Credential::Certificate(certificate) = credential {
+            let callers = self.roster.load();
+            if let Some(vouched) = certificate.vouched(callers.authorities(), self.clock.now()) {
+                self.roster.await_expiry(vouched.validity().end());
+            }
+        }
+    }
+
+    fn authorize(&self, found: Found<'_>, method: &str) -> Result<(), GateError> {
+        let Found { caller, expires } = found;
         let name = || Arc::clone(&caller.name);
         // Few callers expire, and only for them the clock is read.
-        if let Some(expires) = caller.expires
+        if let Some(expires) = expires
             && expires <= self.clock.now()
         {
             return Err(GateError::Expired { caller: name(), expires });
@@ -151,12 +163,16 @@ impl Standing {
         // The gate holds the bell's other end.
         let _ = self.bell.changed().await;
         let callers = self.gate.roster.load();
-        let found = callers.find(self.authenticated.credential);
-        // A token that was given to somebody else is no longer this caller's.
-        let caller = found
-            .filter(|found| found.name == self.caller().name)
+        let credential = &self.authenticated.credential;
+        // A token or a name that was given to somebody else is no longer this caller's.
+        let found = callers
+            .find(credential, &self.gate.clock)
+            .filter(|found| found.caller.name == self.caller().name)
             .ok_or(GateError::Unauthenticated)?;
-        self.gate.authorize(caller, self.method)?;
+        self.gate.authorize(found, self.method)?;
+        // Other authorities may vouch for another time.
+        self.gate.await_expiry(credential);
+        let caller = found.caller;
         if let Some(account) = self.scope.lost(self.caller(), caller) {
             let (caller, account) = (Arc::clone(&caller.name), account.into());
             return Err(GateError::AccountLost { caller, account });

@@ -1,9 +1,14 @@
 //! What an operator is told about a configuration that can't be used, on one page.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
 
-use aap::config::{self, Overrides};
+use aap::{
+    config::{self, Overrides, follow::Follower},
+    domain::time::{Date, UnixNanos},
+};
 use expect_test::expect_file;
+
+use crate::support::certificates::{Authority, params, self_signed};
 
 const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -116,11 +121,167 @@ fn bad_callers() -> Vec<Case> {
     ]
 }
 
+/// A listener's table.
+fn listener(rest: &str) -> String {
+    format!("{BASE}[[listeners]]\naddress = \"127.0.0.1:7301\"\n{rest}\n{}", admin())
+}
+
+/// What is wrong with listeners and their files, some of which are in a directory.
+fn bad_listeners(dir: &Path) -> Vec<Case> {
+    let hosts = Authority::new();
+    let ((certificate, key), (_, other_key)) =
+        (hosts.server().write(dir, "one"), hosts.server().write(dir, "other"));
+    let tls = |certificate: &Path, key: &Path| {
+        let (certificate, key) = (certificate.display(), key.display());
+        listener(&format!("certificate = \"{certificate}\"\nkey = \"{key}\""))
+    };
+    let (none, manifest) = (Path::new("none.pem"), Path::new("Cargo.toml"));
+    let garbled = dir.join("garbled.pem");
+    fs::write(&garbled, "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n").unwrap();
+    vec![
+        ("a listener without anything", format!("{BASE}[[listeners]]\n{}", admin())),
+        ("a certificate without its key", listener("certificate = \"none.pem\"")),
+        ("a key without its certificate", listener("key = \"none.pem\"")),
+        ("files that aren't there", tls(none, none)),
+        ("files of something else", tls(manifest, manifest)),
+        ("a certificate that is none", tls(&garbled, &key)),
+        ("another certificate's key", tls(&certificate, &other_key)),
+        ("a network that there isn't", listener("network = \"lan\"")),
+        ("a VPC without its id", listener("network = \"vpc\"")),
+        ("a VPC with a bad id", listener("network = \"vpc\"\nvpc_id = \"vpc 1\"")),
+        ("an id of no VPC", listener("network = \"public\"\nvpc_id = \"vpc-1\"")),
+        ("proxies, but none", listener("proxies = []")),
+        ("a proxy by name", listener("proxies = [\"10.0.0.1\", \"proxy\"]")),
+        ("an address twice", listener("").replace("7301", "7300")),
+        (
+            "plain text from the network, for proxies",
+            listener("proxies = [\"10.0.0.1\"]").replace("127.0.0.1:7301", "10.0.0.2:7301"),
+        ),
+        (
+            "connections out of bounds",
+            format!(
+                "{BASE}[connections]\nmax = 0\nmax_per_source = 2\nmax_handshakes = 9\n\
+                 max_handshakes_per_source = 10\nhandshake_seconds = 61\n{}",
+                admin()
+            ),
+        ),
+    ]
+}
+
+/// What is wrong with callers that show certificates.
+fn bad_names(dir: &Path) -> Vec<Case> {
+    let hosts = Authority::new();
+    let (certificate, key) = hosts.server().write(dir, "server");
+    let ca = dir.join("ca.pem");
+    fs::write(&ca, &hosts.certificate).unwrap();
+    let with_ca = |ca: &Path, callers: &str| {
+        format!(
+            "caller_ca = \"{}\"\n{BASE}{callers}[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+             certificate = \"{}\"\nkey = \"{}\"\n",
+            ca.display(),
+            certificate.display(),
+            key.display()
+        )
+    };
+    let named = |name: &str, san: &str| {
+        format!(
+            "[[callers]]\nname = \"{name}\"\nsan = \"{san}\"\nrole = \"admin\"\n\
+             accounts = [\"acme\"]\n"
+        )
+    };
+    let ops = named("ops", "spiffe://example/ops");
+    vec![
+        ("an authority that isn't there", with_ca(Path::new("none.pem"), &ops)),
+        ("an authority that is none", with_ca(&certificate, &ops)),
+        (
+            "an authority, and no certificate to see",
+            format!("caller_ca = \"none.pem\"\n{BASE}{ops}"),
+        ),
+        ("a name without an authority", format!("{BASE}{ops}")),
+        (
+            "a caller known by nothing",
+            format!("{BASE}{}", ops.replace("san = \"spiffe://example/ops\"\n", "")),
+        ),
+        ("a name that is none", with_ca(&ca, &named("ops", "ops"))),
+        ("a host's name with a wildcard", with_ca(&ca, &named("ops", "dns:*.example"))),
+        (
+            "two callers with one name in their certificates",
+            with_ca(&ca, &format!("{ops}{}", named("ops-2", "spiffe://example/ops"))),
+        ),
+    ]
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_is_warned_of_and_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (hosts, callers) = (Authority::new(), Authority::new());
+    let (certificate, key) = hosts.client_until("spiffe://example", 6, 1).write(dir.path(), "old");
+    let ca = dir.path().join("ca.pem");
+    fs::write(&ca, &callers.certificate).unwrap();
+    let text = format!(
+        "caller_ca = \"{}\"\n{BASE}{}[[listeners]]\naddress = \"127.0.0.1:7301\"\n\
+         certificate = \"{}\"\nkey = \"{}\"\n",
+        ca.display(),
+        admin(),
+        certificate.display(),
+        key.display()
+    );
+    let path = dir.path().join("aap.toml");
+    fs::write(&path, text).unwrap();
+    let (config, _) = Follower::open(&path, Overrides::default()).unwrap();
+    let warnings = |year| {
+        let time = UnixNanos::start_of(Date { year, month: 2, day: 1 }).unwrap();
+        config.warnings(time).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let of = "`certificate` of 127.0.0.1:7301";
+    let refused = ": who connects will refuse it";
+    assert_eq!(warnings(2024), [format!("{of} is not valid before 2025-01-01T00:00:00Z{refused}")]);
+    assert_eq!(warnings(2025), [""; 0]);
+    assert_eq!(warnings(2026), [format!("{of} expired at 2025-06-01T00:00:00Z{refused}")]);
+    // An authority that isn't valid yet vouches for nobody.
+    assert_eq!(
+        warnings(1970)[1],
+        "`caller_ca` has an authority that is not valid before 1975-01-01T00:00:00Z: it vouches \
+         for nobody"
+    );
+}
+
+#[test]
+fn the_digest_of_a_configuration_tells_certificates_and_names_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = Authority::new();
+    let digest = |san: &str, pair: &crate::support::certificates::Pair, ca: &str| {
+        let (certificate, key) = pair.write(dir.path(), "server");
+        let file = dir.path().join("ca.pem");
+        fs::write(&file, ca).unwrap();
+        let text = format!(
+            "caller_ca = \"{}\"\n{BASE}[[callers]]\nname = \"ops\"\nsan = \"{san}\"\n\
+             role = \"admin\"\naccounts = [\"*\"]\n[[listeners]]\n\
+             address = \"127.0.0.1:7301\"\ncertificate = \"{}\"\nkey = \"{}\"\n",
+            file.display(),
+            certificate.display(),
+            key.display()
+        );
+        config::parse("aap.toml", &text, Overrides::default()).unwrap().digest()
+    };
+    let (one, other) = (hosts.server(), self_signed(&params(&[])));
+    let (ca, other_ca) = (hosts.certificate.clone(), Authority::new().certificate);
+    let first = digest("urn:a", &one, &ca);
+    assert_eq!(digest("urn:a", &one, &ca), first);
+    for changed in
+        [digest("urn:b", &one, &ca), digest("urn:a", &other, &ca), digest("urn:a", &one, &other_ca)]
+    {
+        assert_ne!(changed, first);
+    }
+}
+
 #[test]
 fn whatever_is_wrong_with_a_configuration_is_said() {
+    let dir = tempfile::tempdir().unwrap();
     let mut page =
         "What an operator is told about a configuration with something wrong in it.\n".to_owned();
-    for (what, text) in bad_texts().into_iter().chain(bad_callers()) {
+    let cases = [bad_texts(), bad_callers(), bad_listeners(dir.path()), bad_names(dir.path())];
+    for (what, text) in cases.into_iter().flatten() {
         let error = config::parse("aap.toml", &text, Overrides::default()).unwrap_err();
         write!(page, "\n--- {what}\n{}\n", error.to_string().trim_end()).unwrap();
     }
@@ -143,7 +304,7 @@ fn a_configuration_without_a_mistake_is_taken() {
         ),
     );
     let taken = config::parse("aap.toml", &text, Overrides::default()).unwrap();
-    assert_eq!((taken.listen.len(), taken.origin.as_str()), (2, "example/audit"));
+    assert_eq!((taken.listeners.len(), taken.origin.as_str()), (2, "example/audit"));
     assert_eq!((taken.audit.segment_bytes, taken.audit.buffer_bytes), (1 << 20, 5 << 20));
     assert_eq!(taken.callers.by_name().len(), 2);
 }
@@ -154,6 +315,7 @@ fn the_command_line_stands_over_the_file() {
         Overrides { listen: vec!["127.0.0.1:1".parse().unwrap()], data_dir: Some("there".into()) };
     let text = format!("listen = [\"0.0.0.0:7300\"]\n{}", admin());
     let taken = config::parse("aap.toml", &text, overrides).unwrap();
-    assert_eq!(taken.listen, ["127.0.0.1:1".parse().unwrap()]);
+    let addresses: Vec<_> = taken.listeners.iter().map(|one| one.address.to_string()).collect();
+    assert_eq!(addresses, ["127.0.0.1:1"]);
     assert_eq!(taken.data_dir.to_str(), Some("there"));
 }

@@ -86,10 +86,16 @@ fn call<'a>() -> Call<'a> {
     Call {
         caller: "gateway",
         peer: Some("10.1.2.3:4567".parse().unwrap()),
+        forwarded: None,
         request_id: "0b9e-42",
         trace_id: Some([0xab; 16]),
         user_agent: "curl/8",
     }
+}
+
+/// The same by way of a proxy.
+fn forwarded<'a>() -> Call<'a> {
+    Call { forwarded: Some("[2001:db8::7]:4001".parse().unwrap()), ..call() }
 }
 
 #[test]
@@ -124,6 +130,7 @@ fn golden_records_are_read_and_written_as_ever() {
         ("check_denied", draft(call(), EventDraft::Check(&denial))),
         ("check_of_unknown_access_point", draft(Call::default(), EventDraft::Check(&stranger))),
         ("refused_call", nobody(refused)),
+        ("refused_call_by_a_proxy", draft(forwarded(), refused)),
         ("server_start_after_clean_stop", nobody(start(PreviousStop::Clean))),
         ("server_start_after_unclean_stop", nobody(start(PreviousStop::Unclean))),
         ("server_stop", nobody(EventDraft::ServerStop { revision: 9 })),
@@ -145,7 +152,7 @@ fn timestamp(time: UnixNanos) -> prost_types::Timestamp {
 /// What the public message says of a draft that was stamped as [`stamped`] does it.
 fn expected(draft: &Draft<'_>, event: pb::audit_record::Event) -> pb::AuditRecord {
     let Draft { account, region, call, event: _ } = draft;
-    let Call { caller, peer, request_id, trace_id, user_agent: _ } = call;
+    let Call { caller, peer, forwarded, request_id, trace_id, user_agent: _ } = call;
     pb::AuditRecord {
         sequence: 0x0102_0304_0506_0708,
         record_time: Some(timestamp(TIME)),
@@ -159,6 +166,7 @@ fn expected(draft: &Draft<'_>, event: pb::audit_record::Event) -> pb::AuditRecor
         request_id: (*request_id).to_owned(),
         trace_id: trace_id.map(|id| id.to_vec()).unwrap_or_default(),
         user_agent: "ü".repeat(128),
+        forwarded_peer: forwarded.map(|address| address.to_string()).unwrap_or_default(),
         event: Some(event),
     }
 }
@@ -169,8 +177,8 @@ fn longest_call<'a>(id: &'a str, request_id: &'a str, user_agent: &'a str) -> Ca
     if let SocketAddr::V6(peer) = &mut peer {
         peer.set_scope_id(u32::MAX);
     }
-    let (peer, trace_id) = (Some(peer), Some([0xff; 16]));
-    Call { caller: id, peer, request_id, trace_id, user_agent }
+    let (peer, forwarded, trace_id) = (Some(peer), Some(peer), Some([0xff; 16]));
+    Call { caller: id, peer, forwarded, request_id, trace_id, user_agent }
 }
 
 /// What the public message says of the check below.

@@ -101,13 +101,15 @@ pub fn connect(address: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
-/// Calls with a bearer token.
+/// Calls with a bearer token, if there is one.
 #[derive(Clone, Debug)]
-pub struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
         Ok(request)
     }
 }
@@ -124,7 +126,12 @@ pub struct Client {
 impl Client {
     /// A caller with a token, on a connection.
     pub fn new(channel: Channel, token: &str) -> Self {
-        Self { channel, bearer: Bearer(format!("Bearer {token}").parse().unwrap()) }
+        Self { channel, bearer: Bearer(Some(format!("Bearer {token}").parse().unwrap())) }
+    }
+
+    /// A caller that shows nothing but its connection.
+    pub fn without_token(channel: Channel) -> Self {
+        Self { channel, bearer: Bearer(None) }
     }
 
     pub fn access_points(&self) -> AccessPointServiceClient<Authorized> {
@@ -156,7 +163,9 @@ impl Client {
     /// Calls any method with any bytes; returns the first message of the answer.
     pub async fn raw(&self, method: &str, message: impl Into<Bytes>) -> Result<Bytes, Status> {
         let mut request = Request::new(message.into());
-        request.metadata_mut().insert("authorization", self.bearer.0.clone());
+        if let Some(token) = &self.bearer.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
         raw(&self.channel, method, request).await
     }
 }

@@ -35,6 +35,13 @@ impl Text {
         self
     }
 
+    /// With something else before all tables.
+    #[must_use]
+    pub fn before(mut self, line: &str) -> Self {
+        self.0.insert_str(0, &format!("{line}\n"));
+        self
+    }
+
     /// With something else at its end.
     #[must_use]
     pub fn and(mut self, rest: &str) -> Self {

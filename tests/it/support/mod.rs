@@ -2,6 +2,7 @@
 //!
 //! It asserts nothing about what the server should answer; that is for the tests.
 
+pub mod certificates;
 pub mod clients;
 pub mod configuration;
 pub mod faults;

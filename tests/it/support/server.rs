@@ -1,20 +1,20 @@
 //! A whole server in the process of the test: its own thread, a real socket, a real directory.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    num::NonZeroU64,
-    path::PathBuf,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use aap::{
     audit::log::Options,
     clock::Clock,
-    config::{Overrides, follow::Follower},
+    config::{
+        self, Config, ConnectionLimits, Overrides, follow::Follower, listeners::ListenerConfig,
+    },
     domain::limits::Limits,
-    server::{self, ServeError, Settings, Stores, listen, reload::Reload},
+    server::{
+        self, ServeError, Settings, Stores,
+        accept::Door,
+        listen::{self, Listener},
+        reload::Reload,
+    },
     store::{snapshot, space::Reserve, start::Verification},
 };
 use tempfile::TempDir;
@@ -57,7 +57,8 @@ pub struct Setup {
     /// How many runtimes serve.
     pub listeners: usize,
     pub clock: Clock,
-    /// What stands in its configuration file at the start; without one everybody may call.
+    /// What stands in its configuration file at the start; without one everybody may call, and it
+    /// listens in plain text.
     pub configuration: Option<Text>,
     /// What the directories are in; removed with the last of them that need it.
     pub dir: Arc<TempDir>,
@@ -89,10 +90,26 @@ impl Setup {
         self.dir.path().join("aap.toml")
     }
 
-    /// Starts it, and waits until it serves.
+    /// Opens what it listens on.
+    fn listen(&self) -> Vec<Listener> {
+        let plain = || vec![ListenerConfig::plain("127.0.0.1:0".parse().unwrap())];
+        let configs = self.configuration.as_ref().map_or_else(plain, |text| {
+            let config: Config =
+                config::parse("aap.toml", text.as_str(), Overrides::default()).unwrap();
+            config.listeners
+        });
+        let open = |config: ListenerConfig| {
+            let sockets = listen::listen(config.address, self.listeners).unwrap();
+            Listener { sockets, door: Arc::new(Door::new(config).unwrap()) }
+        };
+        configs.into_iter().map(open).collect()
+    }
+
+    /// Starts it, and waits until it serves. Its first listener has plain text.
     pub async fn start(self) -> TestServer {
-        let listeners = listen::listen("127.0.0.1:0".parse().unwrap(), self.listeners).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let listeners = self.listen();
+        let address = |one: &Listener| one.sockets[0].local_addr().unwrap();
+        let addresses: Vec<_> = listeners.iter().map(address).collect();
         let faults = Faults::default();
         let reload = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
@@ -106,8 +123,8 @@ impl Setup {
             });
             let _ = end.send(served);
         });
-        let channel = connect(address);
-        let server = TestServer { setup: self, address, channel, faults, reload, stop, ended };
+        let channel = connect(addresses[0]);
+        let server = TestServer { setup: self, addresses, channel, faults, reload, stop, ended };
         if let Err(status) = server.reach_health(WHOLE, ServingStatus::Serving).await {
             panic!("it doesn't start: {:?}, {status}", server.ended.await);
         }
@@ -116,7 +133,7 @@ impl Setup {
 
     /// Runs it on this thread until it fails to start.
     pub fn fail_to_start(self) -> ServeError {
-        let listeners = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+        let listeners = self.listen();
         let (faults, requests) = (Faults::default(), Arc::default());
         let serving = Serving { setup: self, faults, requests, listeners };
         serving.run(async {}).unwrap_err()
@@ -128,7 +145,7 @@ struct Serving {
     setup: Setup,
     faults: Faults,
     requests: Arc<Notify>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
 }
 
 impl Serving {
@@ -145,7 +162,9 @@ impl Serving {
             Follower::open(&setup.configuration_path(), Overrides::default()).unwrap()
         });
         let (config, file) = followed.unzip();
+        let limits = config.as_ref().map_or_else(ConnectionLimits::default, |one| one.connections);
         let settings = Settings {
+            connections: limits,
             callers: config.as_ref().map_or_else(clients::everybody, |one| one.callers.clone()),
             audit: setup.options,
             reserve: setup.reserve,
@@ -168,7 +187,7 @@ pub struct TestServer {
     /// What its disk is told.
     pub faults: Faults,
     setup: Setup,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     channel: Channel,
     reload: Arc<Notify>,
     stop: oneshot::Sender<()>,
@@ -182,7 +201,12 @@ impl TestServer {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Where a listener of its configuration listens, from 0.
+    pub fn address_of(&self, listener: usize) -> SocketAddr {
+        self.addresses[listener]
     }
 
     /// The connection that clients share.
@@ -208,12 +232,12 @@ impl TestServer {
 
     /// A caller on a connection of its own.
     pub fn client_apart(&self, caller: &str) -> Client {
-        Client::new(connect(self.address), &clients::token_of(caller))
+        Client::new(connect(self.address()), &clients::token_of(caller))
     }
 
     /// Stops it; tells how it ended, and how it could be started again.
     pub async fn stop_with_outcome(self) -> (Setup, Result<(), ServeError>) {
-        let Self { faults, setup, channel, stop, ended, address: _, reload: _ } = self;
+        let Self { faults, setup, channel, stop, ended, addresses: _, reload: _ } = self;
         faults.release();
         drop(channel);
         let _ = stop.send(());
