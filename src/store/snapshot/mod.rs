@@ -1,7 +1,7 @@
 //! Snapshots of the state, so that a start need not fold the whole journal. Only a cache: whatever
 //! is wrong with one, it is dropped, and the journal gives the same state.
 //!
-//! The way of a snapshot: [`frame`] (bytes with checksums) ← [`write`] and [`read`]. When one is
+//! The way of a snapshot: `frame` (bytes with checksums) ← `write` and `read`. When one is
 //! written is decided by who owns the threads.
 
 mod frame;
