@@ -70,15 +70,15 @@ pub struct Call<'a> {
 pub enum EventDraft<'a> {
     /// A check was decided.
     Check(&'a CheckDraft<'a>),
-    /// A call was refused.
+    /// A call was refused, or several that have no record of their own.
     RefusedCall {
-        /// The method, cut where it is too long.
+        /// The method, cut where it is too long; nothing of several.
         method: &'a str,
         /// The canonical code.
         code: u8,
         /// The reason's name.
         reason: &'a str,
-        /// How many refusals before it have no record.
+        /// How many there were, if they have no record of their own.
         suppressed: u64,
     },
     /// The server started.

@@ -71,7 +71,7 @@ impl Doors {
         let history = History::new(Arc::clone(&published), Arc::clone(&parts.journal));
         let readers = (manager.clone(), history);
         Self {
-            refusals: Refusals::new(log.clone(), clock.clone()),
+            refusals: parts.refusals.clone(),
             changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),
             manager,
             published,

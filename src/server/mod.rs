@@ -46,6 +46,7 @@ use crate::{
     entropy::{self, EntropyError},
     identity::{caller::Callers, roster::Roster},
     projection::Published,
+    service::refusals::Refusals,
     store::{
         data_dir::{DataDir, DataDirError, Identity},
         journal::{Journal, JournalReader, ReadError},
@@ -168,7 +169,8 @@ const DISK_READERS: usize = 8;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the disk still answers.
 const STALL_TICK: Duration = Duration::from_millis(250);
-/// How often it is looked how much of the disk is free, and said who was turned away.
+/// How often it is looked how much of the disk is free, and said who was turned away, and how many
+/// strangers were refused beyond their budget.
 const SPACE_TICK: Duration = Duration::from_secs(1);
 
 /// Serves until `stop` ends, and then until all open calls have ended.
@@ -223,6 +225,7 @@ struct Parts {
     journal: Arc<dyn JournalReader>,
     changes: ChangeWriter,
     log: AuditLog,
+    refusals: Refusals,
     space: Arc<Space>,
     snapshots: SnapshotTaker,
     previous_stop: PreviousStop,
@@ -267,6 +270,7 @@ impl Parts {
         threads.push(journal_thread);
         let (log, previous_stop) = (opened.log, opened.previous_stop);
         Ok(Self {
+            refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
             _data_dir: data_dir,
             roster: Arc::new(Roster::new(settings.callers.clone())),
             settings,
@@ -294,7 +298,8 @@ impl Parts {
         background.block_on(self.begin())?;
         let (connections, clock) = (self.settings.connections, self.settings.clock.clone());
         let usher = Usher::new(connections, Arc::clone(&self.roster), clock);
-        background.spawn(look_after(self.log.clone(), Arc::clone(&self.space), usher.clone()));
+        let (log, space) = (self.log.clone(), Arc::clone(&self.space));
+        background.spawn(look_after(log, self.refusals.clone(), space, usher.clone()));
         let (stopping, stopped) = watch::channel(false);
         let Lanes { doors, sockets } = lanes;
         let keeper = self.keep_callers(background, doors, stopped.clone());
@@ -378,6 +383,7 @@ impl Parts {
 
     /// Records the stop, and ends the writers when they have written all they have.
     fn end(self, background: &Runtime) -> Result<(), ServeError> {
+        self.refusals.report();
         let revision = self.published.load().revision();
         let recorded = background.block_on(self.record(EventDraft::ServerStop { revision }));
         self.log.close();
@@ -411,7 +417,7 @@ fn name_damage(damage: &Damage) {
     }
 }
 
-async fn look_after(log: AuditLog, space: Arc<Space>, usher: Usher) {
+async fn look_after(log: AuditLog, refusals: Refusals, space: Arc<Space>, usher: Usher) {
     let mut stall = tokio::time::interval(STALL_TICK);
     let mut free = tokio::time::interval(SPACE_TICK);
     loop {
@@ -419,6 +425,7 @@ async fn look_after(log: AuditLog, space: Arc<Space>, usher: Usher) {
             _ = stall.tick() => log.check_for_stall(),
             _ = free.tick() => {
                 usher.report();
+                refusals.report();
                 if let Err(error) = space.refresh() {
                     tracing::warn!(%error, "can't tell how much of the disk is free");
                 }

@@ -39,6 +39,7 @@ mod repeating;
 mod replay;
 mod roles;
 mod snapshots;
+mod strangers;
 mod streaming;
 mod tenants;
 mod tls;
