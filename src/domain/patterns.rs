@@ -1,19 +1,33 @@
 //! A policy's patterns, compiled for matching.
 //!
-//! They stand sorted in one text, without those that another one covers. Then the only pattern that
-//! can match a resource is the greatest one not above it: anything between a wildcard's stem and a
-//! resource that begins with it would begin with the stem too, and so would have been dropped.
+//! They stand sorted, without those that another one covers. Then the only pattern that can match a
+//! resource is the greatest one not above it: anything between a wildcard's stem and a resource that
+//! begins with it would begin with the stem too, and so would have been dropped.
+//!
+//! What all stems begin with is looked at once, and the search goes by four bytes behind it: most
+//! policies are left after one look at one text, and a search stays in a few cache lines.
 
 use super::pattern::{Resource, ResourceKind, ResourcePattern, Tail};
 
 /// Patterns, compiled for matching.
 #[derive(Clone, Debug)]
 pub struct Patterns {
-    /// The stems, one after the other, in order.
-    stems: Box<str>,
-    /// Where each stem ends in `stems`, and what may follow it in a resource.
-    ends: Box<[(u32, Tail)]>,
+    /// What all stems begin with, and then what each one has behind it, in order.
+    text: Box<str>,
+    /// How long that is which all begin with.
+    common: u32,
     has_key_pattern: bool,
+    stems: Box<[Stem]>,
+}
+
+/// A pattern's stem, without what all stems begin with.
+#[derive(Clone, Copy, Debug)]
+struct Stem {
+    /// Its first bytes, as a number that sorts as they do.
+    head: u32,
+    /// Where it ends in the text. It begins where the one before it ends.
+    end: u32,
+    tail: Tail,
 }
 
 impl Patterns {
@@ -22,19 +36,23 @@ impl Patterns {
         let mut sorted: Vec<_> = patterns.iter().map(|p| (p.stem(), p.tail())).collect();
         // A stem with a wildcard covers the same stem without one, so it comes first.
         sorted.sort_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
-        let mut stems = String::new();
-        let mut ends: Vec<(u32, Tail)> = Vec::new();
-        let mut last: Option<(&str, Tail)> = None;
+        let mut kept: Vec<(&str, Tail)> = Vec::new();
         for (stem, tail) in sorted {
-            if last.is_some_and(|(covering, tail)| covers(covering, tail, stem)) {
-                continue;
+            if kept.last().is_none_or(|(covering, tail)| !covers(covering, *tail, stem)) {
+                kept.push((stem, tail));
             }
-            stems.push_str(stem);
-            ends.push((u32::try_from(stems.len()).unwrap_or(u32::MAX), tail));
-            last = Some((stem, tail));
         }
         let has_key_pattern = patterns.iter().any(|p| p.kind() == ResourceKind::Key);
-        Self { stems: stems.into(), ends: ends.into(), has_key_pattern }
+        let common = beginning_of_all(&kept);
+        let mut text = common.to_owned();
+        let mut stems = Vec::with_capacity(kept.len());
+        for (stem, tail) in &kept {
+            let rest = stem.strip_prefix(common).unwrap_or_default();
+            text.push_str(rest);
+            stems.push(Stem { head: head(rest), end: number(text.len()), tail: *tail });
+        }
+        let common = number(common.len());
+        Self { text: text.into(), common, has_key_pattern, stems: stems.into() }
     }
 
     /// Whether one of the patterns matches. An absent resource needs a `key/` pattern: the only
@@ -47,28 +65,57 @@ impl Patterns {
     }
 
     fn match_text(&self, text: &str) -> bool {
-        let (mut low, mut high) = (0, self.ends.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.stem(middle) {
-                Some((stem, _)) if stem <= text => low = middle + 1,
-                _ => high = middle,
+        let Some(rest) = self.common().and_then(|common| text.strip_prefix(common)) else {
+            return false;
+        };
+        let wanted = head(rest);
+        let mut place = self.stems.partition_point(|stem| stem.head <= wanted);
+        while let Some(before) = place.checked_sub(1) {
+            match self.stem(before) {
+                // Stems with the same head are told apart by the rest of them.
+                Some((stem, _)) if stem > rest => place = before,
+                Some((stem, tail)) => return covers(stem, tail, rest),
+                None => return false,
             }
         }
-        low.checked_sub(1)
-            .and_then(|place| self.stem(place))
-            .is_some_and(|(stem, tail)| covers(stem, tail, text))
+        false
+    }
+
+    fn common(&self) -> Option<&str> {
+        self.text.get(..usize::try_from(self.common).ok()?)
     }
 
     fn stem(&self, place: usize) -> Option<(&str, Tail)> {
         let begin = match place.checked_sub(1) {
-            None => 0,
-            Some(before) => self.ends.get(before)?.0,
+            None => self.common,
+            Some(before) => self.stems.get(before)?.end,
         };
-        let &(end, tail) = self.ends.get(place)?;
-        let stem = self.stems.get(usize::try_from(begin).ok()?..usize::try_from(end).ok()?)?;
+        let &Stem { end, tail, head: _ } = self.stems.get(place)?;
+        let stem = self.text.get(usize::try_from(begin).ok()?..usize::try_from(end).ok()?)?;
         Some((stem, tail))
     }
+}
+
+/// What all stems, which are sorted, begin with: what the first and the last one do.
+fn beginning_of_all<'a>(sorted: &[(&'a str, Tail)]) -> &'a str {
+    let (Some((first, _)), Some((last, _))) = (sorted.first(), sorted.last()) else { return "" };
+    let length = first.bytes().zip(last.bytes()).take_while(|(one, other)| one == other).count();
+    first.get(..length).unwrap_or_default()
+}
+
+/// The first four bytes as a number. What is shorter is filled up with zeros, which no stem and no
+/// resource has, and so comes before what it is the beginning of.
+fn head(text: &str) -> u32 {
+    let mut head = [0; 4];
+    for (place, byte) in head.iter_mut().zip(text.bytes()) {
+        *place = byte;
+    }
+    u32::from_be_bytes(head)
+}
+
+fn number(length: usize) -> u32 {
+    // INVARIANT: 30 patterns of some 200 bytes each are far from the end of a u32.
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn covers(stem: &str, tail: Tail, text: &str) -> bool {
@@ -127,14 +174,14 @@ mod tests {
     #[test]
     fn covered_patterns_are_dropped() {
         let compiled = compile(&["secret/ab", "secret/a*", "secret/abc*", "secret/a", "secret/b"]);
-        assert_eq!((&*compiled.stems, compiled.ends.len()), ("secret/asecret/b", 2));
+        assert_eq!((&*compiled.text, compiled.stems.len()), ("secret/ab", 2));
     }
 
     proptest! {
         #[test]
         fn the_compiled_form_agrees_with_a_naive_matcher(
-            patterns in prop::collection::vec("(secret|key)/[ab/]{1,5}\\*{0,2}|key/\\*", 1..12),
-            resources in prop::collection::vec("(secret|key)/[ab/*]{0,7}", 1..40),
+            patterns in prop::collection::vec("(secret|key)/[ab/]{1,7}\\*{0,2}|key/\\*", 1..12),
+            resources in prop::collection::vec("(secret|key)/[ab/*]{0,9}", 1..40),
         ) {
             let parsed: Vec<_> =
                 patterns.iter().map(|text| ResourcePattern::parse(text).unwrap()).collect();
