@@ -21,8 +21,16 @@ pub type Ordinal = u16;
 #[derive(Clone, Debug)]
 struct Group {
     kind: NetworkKind,
-    v4: Box<[Range<u32>]>,
-    v6: Box<[Range<u128>]>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
+}
+
+/// Runs of addresses, in order. Where each begins stands apart, so that a search touches little.
+#[derive(Clone, Debug)]
+struct Ranges<A> {
+    firsts: Box<[A]>,
+    /// Where each ends, and its rule.
+    rest: Box<[(A, Ordinal)]>,
 }
 
 /// An unbroken run of addresses with the same first rule.
@@ -53,8 +61,8 @@ impl Networks {
     ) -> Option<Ordinal> {
         let group = self.groups.iter().find(|group| group.kind.admits(network))?;
         match address {
-            ComparableAddress::V4(address) => find(&group.v4, address),
-            ComparableAddress::V6(address) => find(&group.v6, address),
+            ComparableAddress::V4(address) => group.v4.find(address),
+            ComparableAddress::V6(address) => group.v6.find(address),
         }
     }
 }
@@ -76,14 +84,27 @@ impl Group {
                 _ => {}
             }
         }
-        Self { kind: kind.clone(), v4: disjoint(&v4), v6: disjoint(&v6) }
+        Self {
+            kind: kind.clone(),
+            v4: Ranges::new(&disjoint(&v4)),
+            v6: Ranges::new(&disjoint(&v6)),
+        }
     }
 }
 
-fn find<A: Copy + Ord>(ranges: &[Range<A>], address: A) -> Option<Ordinal> {
-    let after = ranges.partition_point(|range| range.first <= address);
-    let range = ranges.get(after.checked_sub(1)?)?;
-    (address <= range.last).then_some(range.ordinal)
+impl<A: Copy + Ord> Ranges<A> {
+    fn new(ranges: &[Range<A>]) -> Self {
+        Self {
+            firsts: ranges.iter().map(|range| range.first).collect(),
+            rest: ranges.iter().map(|range| (range.last, range.ordinal)).collect(),
+        }
+    }
+
+    fn find(&self, address: A) -> Option<Ordinal> {
+        let after = self.firsts.partition_point(|first| *first <= address);
+        let &(last, ordinal) = self.rest.get(after.checked_sub(1)?)?;
+        (address <= last).then_some(ordinal)
+    }
 }
 
 /// An address as a number that can be stepped.
