@@ -1,7 +1,7 @@
 //! One question, borrowed from the request that asks it.
 
 use super::{
-    name::{AccessPointRef, Instance, LocationRef},
+    name::{AccessPointRef, LocationRef},
     network::Origin,
 };
 
@@ -86,13 +86,6 @@ bounded_text!(
     InvalidInstanceText,
     "must have 1 to 64 bytes"
 );
-
-impl InstanceText<'_> {
-    /// Whether it is this instance.
-    pub fn is(self, instance: &Instance) -> bool {
-        self.0 == instance.as_str()
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -39,6 +39,8 @@ pub mod ranges;
 pub mod rulebook;
 pub mod session;
 mod slots;
+mod table;
+mod trie;
 
 #[cfg(test)]
 pub(crate) mod testing;

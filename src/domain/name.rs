@@ -389,6 +389,8 @@ pub struct InvalidInstance;
 impl Instance {
     /// The shared KMS.
     pub const SHARED: &'static str = "shared";
+    /// How long the text of one may be, in bytes.
+    pub const MAX: usize = 64;
 
     /// Parses an instance.
     pub fn parse(text: &str) -> Result<Self, InvalidInstance> {

@@ -3,7 +3,7 @@
 //! Policies and rules have dense ids, access points hold policy ids, so that a change costs in
 //! proportion to what holds it. Cloning is cheap: the structures share what didn't change.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
@@ -11,7 +11,7 @@ use rpds::HashTrieMapSync;
 use super::{
     access_point::{AccessPoint, AccessPointState, PolicyIds},
     catalog::{Catalog, inventory::Item},
-    check::{Check, Subject},
+    check::{Check, InstanceText, Subject},
     decision::{Decision, Denial, DenyReason, Grant},
     event::{Change, Event},
     name::{
@@ -26,6 +26,7 @@ use super::{
     resource::Uid,
     rules::{Action, ActionSet, RulesVersion},
     slots::{SlotId, Slots},
+    trie::{NameTrie, Named},
 };
 
 /// Everything that checks are decided by, as of one revision.
@@ -33,18 +34,27 @@ use super::{
 pub struct Rulebook {
     version: RulesVersion,
     revision: u64,
-    access_points: HashTrieMapSync<Arc<str>, Arc<Subscriber>, RandomState>,
+    access_points: NameTrie<Subscriber>,
     policies: Slots<PolicyName, Arc<CompiledPolicy>>,
-    rules: Slots<NetworkRuleName, Arc<CompiledRule>>,
+    rules: Rules,
 }
+
+type Rules = HashTrieMapSync<NetworkRuleName, CompiledRule, RandomState>;
 
 /// An access point as a check sees it.
 #[derive(Debug)]
 struct Subscriber {
+    name: Box<str>,
     uid: Uid,
+    policies: [Option<SlotId>; PolicyIds::MAX],
     state: AccessPointState,
     role: RoleStanding,
-    policies: [Option<SlotId>; PolicyIds::MAX],
+}
+
+impl Named for Subscriber {
+    fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Whether the RAM role that an access point authenticates by trusts its environment.
@@ -59,11 +69,18 @@ enum RoleStanding {
 /// A policy as a check sees it.
 #[derive(Debug)]
 struct CompiledPolicy {
-    name: Arc<str>,
-    scope: Instance,
+    scope: Scope,
     actions: ActionSet,
     patterns: Patterns,
+    name: Arc<str>,
     networks: CompiledNetworks,
+}
+
+/// A policy's scope, in place, so that it takes no look anywhere else.
+#[derive(Clone, Copy)]
+struct Scope {
+    text: [u8; Instance::MAX],
+    length: u8,
 }
 
 #[derive(Debug)]
@@ -71,13 +88,13 @@ enum CompiledNetworks {
     Any,
     Rules {
         index: Networks,
-        /// The rules by their ordinals.
-        rules: Box<[SlotId]>,
+        /// The rules' names by their ordinals.
+        rules: Box<[Arc<str>]>,
     },
 }
 
 /// A network rule as policies are compiled from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct CompiledRule {
     name: Arc<str>,
     rule: Arc<NetworkRule>,
@@ -98,9 +115,9 @@ impl Rulebook {
         Self {
             version,
             revision: 0,
-            access_points: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
+            access_points: NameTrie::default(),
             policies: Slots::default(),
-            rules: Slots::default(),
+            rules: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
         }
     }
 
@@ -135,18 +152,18 @@ impl Rulebook {
         if name.location() != location {
             return None;
         }
-        self.access_points.get(name.as_str()).map(Arc::as_ref)
+        self.access_points.get(name.as_str())
     }
 
     fn decide_by_policies(&self, subscriber: &Subscriber, check: &Check<'_>) -> Decision<'_> {
         let question = Question::read(check);
         let mut nearest = Denial { reason: DenyReason::ScopeNotCovered, nearest_policy: None };
-        for id in subscriber.policies.iter().flatten() {
-            let Some(policy) = self.policies.get(*id) else { continue };
+        // All are found before the first is judged, so that their places are waited for together.
+        let policies = subscriber.policies.map(|id| id.and_then(|id| self.policies.get(id)));
+        for policy in policies.into_iter().flatten() {
             match policy.judge(&question) {
                 Ok(matched) => {
-                    let rule = matched.and_then(|id| self.rules.get(id)).map(|rule| &*rule.name);
-                    return Decision::Allow(Grant::new(&policy.name, rule));
+                    return Decision::Allow(Grant::new(&policy.name, matched));
                 }
                 Err(reason) if reason > nearest.reason || nearest.nearest_policy.is_none() => {
                     nearest = Denial { reason, nearest_policy: Some(&policy.name) };
@@ -184,10 +201,35 @@ impl<'a> Question<'a> {
     }
 }
 
+impl Scope {
+    fn of(instance: &Instance) -> Self {
+        let mut scope = Self { text: [0; Instance::MAX], length: 0 };
+        for (place, byte) in scope.text.iter_mut().zip(instance.as_str().bytes()) {
+            *place = byte;
+            scope.length += 1;
+        }
+        scope
+    }
+
+    fn is(&self, instance: InstanceText<'_>) -> bool {
+        self.text.get(..usize::from(self.length)) == Some(instance.as_str().as_bytes())
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}",
+            self.text.get(..usize::from(self.length)).unwrap_or_default().escape_ascii()
+        )
+    }
+}
+
 impl CompiledPolicy {
     /// Whether it grants, and by which of its rules; or how far it got.
-    fn judge(&self, question: &Question<'_>) -> Result<Option<SlotId>, DenyReason> {
-        if !question.check.instance.is(&self.scope) {
+    fn judge(&self, question: &Question<'_>) -> Result<Option<&str>, DenyReason> {
+        if !self.scope.is(question.check.instance) {
             return Err(DenyReason::ScopeNotCovered);
         }
         let permitted = question
@@ -202,11 +244,7 @@ impl CompiledPolicy {
         self.networks.admit(&question.check.origin, question.address)
     }
 
-    fn compile(
-        policy: &Policy,
-        version: RulesVersion,
-        rules: &Slots<NetworkRuleName, Arc<CompiledRule>>,
-    ) -> Self {
+    fn compile(policy: &Policy, version: RulesVersion, rules: &Rules) -> Self {
         let terms = &policy.terms;
         let actions = terms
             .permissions()
@@ -214,7 +252,7 @@ impl CompiledPolicy {
             .fold(ActionSet::default(), |all, template| all.union(template.actions(version)));
         Self {
             name: policy.name.to_string().into(),
-            scope: terms.scope().clone(),
+            scope: Scope::of(terms.scope()),
             actions,
             patterns: Patterns::compile(terms.resources()),
             networks: CompiledNetworks::compile(terms.network_access(), &policy.name, rules),
@@ -227,34 +265,30 @@ impl CompiledNetworks {
         &self,
         origin: &Origin<'_>,
         address: Option<ComparableAddress>,
-    ) -> Result<Option<SlotId>, DenyReason> {
+    ) -> Result<Option<&str>, DenyReason> {
         match self {
             Self::Any => Ok(None),
             Self::Rules { index, rules } => origin
                 .network
                 .zip(address)
                 .and_then(|(network, address)| index.first_match(network, address))
-                .and_then(|ordinal: Ordinal| rules.get(usize::from(ordinal)).copied())
-                .map(Some)
+                .and_then(|ordinal: Ordinal| rules.get(usize::from(ordinal)))
+                .map(|rule| Some(&**rule))
                 .ok_or(DenyReason::NetworkNotAllowed),
         }
     }
 
-    fn compile(
-        access: &NetworkAccess,
-        policy: &PolicyName,
-        rules: &Slots<NetworkRuleName, Arc<CompiledRule>>,
-    ) -> Self {
+    fn compile(access: &NetworkAccess, policy: &PolicyName, rules: &Rules) -> Self {
         let NetworkAccess::Rules(ids) = access else { return Self::Any };
         let location = &policy.location;
         let held: Vec<_> = ids
             .iter()
             .map(|id| NetworkRuleName { location: location.clone(), id: id.clone() })
-            .filter_map(|name| rules.find(&name))
+            .filter_map(|name| rules.get(&name))
             .collect();
         Self::Rules {
-            index: Networks::merge(held.iter().map(|(_, compiled)| &*compiled.rule)),
-            rules: held.iter().map(|(id, _)| *id).collect(),
+            index: Networks::merge(held.iter().map(|compiled| &*compiled.rule)),
+            rules: held.iter().map(|compiled| Arc::clone(&compiled.name)).collect(),
         }
     }
 }
@@ -290,7 +324,7 @@ impl Rulebook {
                 self.put_access_point(access_point, catalog);
             }
             Change::AccessPointDeleted(gone) => {
-                self.access_points.remove_mut(gone.name.to_string().as_str());
+                self.access_points.remove(&gone.name.to_string());
             }
             Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => {
                 self.put_policy(policy);
@@ -306,7 +340,9 @@ impl Rulebook {
                     self.put_networks(policy);
                 }
             }
-            Change::NetworkRuleDeleted(gone) => self.rules.remove(&gone.name),
+            Change::NetworkRuleDeleted(gone) => {
+                self.rules.remove_mut(&gone.name);
+            }
             Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => {
                 self.put_holders_of_role(&role.name, catalog);
             }
@@ -325,15 +361,16 @@ impl Rulebook {
         let access = policy.terms.network_access();
         let networks = CompiledNetworks::compile(access, &policy.name, &self.rules);
         let CompiledPolicy { name, scope, actions, patterns, networks: _ } = &**known;
-        let (name, scope, patterns) = (Arc::clone(name), scope.clone(), patterns.clone());
-        let compiled = CompiledPolicy { name, scope, actions: *actions, patterns, networks };
+        let (name, patterns) = (Arc::clone(name), patterns.clone());
+        let compiled =
+            CompiledPolicy { name, scope: *scope, actions: *actions, patterns, networks };
         self.policies.put(policy.name.clone(), Arc::new(compiled));
     }
 
     fn put_rule(&mut self, rule: &Arc<NetworkRule>) {
         let name = rule.name.to_string().into();
         let compiled = CompiledRule { name, rule: Arc::clone(rule) };
-        self.rules.put(rule.name.clone(), Arc::new(compiled));
+        self.rules.insert_mut(rule.name.clone(), compiled);
     }
 
     fn put_holders_of_role(&mut self, role: &RamRoleName, catalog: &Catalog) {
@@ -349,12 +386,13 @@ impl Rulebook {
             *place = self.policy_id(&access_point.name.location, id);
         }
         let subscriber = Subscriber {
+            name: access_point.name.to_string().into(),
             uid: access_point.header.uid,
             state: access_point.state,
             role: RoleStanding::of(access_point, catalog),
             policies,
         };
-        self.access_points.insert_mut(access_point.name.to_string().into(), Arc::new(subscriber));
+        self.access_points.put(subscriber);
     }
 
     fn policy_id(&self, location: &Location, id: &super::name::Id) -> Option<SlotId> {

@@ -1,18 +1,31 @@
 //! Named values with dense ids, in structures that share what a change leaves alone.
 
-use std::hash::Hash;
+use std::{hash::Hash, num::NonZeroU32};
 
 use foldhash::fast::RandomState;
-use rpds::{HashTrieMapSync, StackSync, VectorSync};
+use rpds::{HashTrieMapSync, StackSync};
 
-/// A place among [`Slots`].
+use super::table::Table;
+
+/// A place among [`Slots`], from 1, so that the absence of one takes no space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SlotId(u32);
+pub(super) struct SlotId(NonZeroU32);
+
+impl SlotId {
+    fn of(place: usize) -> Self {
+        let number = u32::try_from(place).unwrap_or(u32::MAX).saturating_add(1);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
+    }
+
+    fn place(self) -> usize {
+        usize::try_from(self.0.get() - 1).unwrap_or(usize::MAX)
+    }
+}
 
 /// Values with names, found by dense ids; the id of what is removed is given again.
 #[derive(Clone, Debug)]
 pub(super) struct Slots<N: Eq + Hash, T> {
-    values: VectorSync<Option<T>>,
+    values: Table<T>,
     ids: HashTrieMapSync<N, SlotId, RandomState>,
     free: StackSync<SlotId>,
 }
@@ -20,7 +33,7 @@ pub(super) struct Slots<N: Eq + Hash, T> {
 impl<N: Eq + Hash, T> Default for Slots<N, T> {
     fn default() -> Self {
         Self {
-            values: VectorSync::new_sync(),
+            values: Table::default(),
             ids: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
             free: StackSync::new_sync(),
         }
@@ -30,7 +43,7 @@ impl<N: Eq + Hash, T> Default for Slots<N, T> {
 impl<N: Eq + Hash, T: Clone> Slots<N, T> {
     /// The value at a place.
     pub(super) fn get(&self, id: SlotId) -> Option<&T> {
-        self.values.get(usize::try_from(id.0).ok()?)?.as_ref()
+        self.values.get(id.place())
     }
 
     /// The value of that name, and its place.
@@ -42,12 +55,8 @@ impl<N: Eq + Hash, T: Clone> Slots<N, T> {
     /// Puts a value in the place of the one that has its name, or in a free one.
     pub(super) fn put(&mut self, name: N, value: T) {
         let id = self.ids.get(&name).copied().or_else(|| self.take_free());
-        let id = id.unwrap_or_else(|| {
-            let next = SlotId(u32::try_from(self.values.len()).unwrap_or(u32::MAX));
-            self.values.push_back_mut(None);
-            next
-        });
-        self.values.set_mut(usize::try_from(id.0).unwrap_or(usize::MAX), Some(value));
+        let id = id.unwrap_or_else(|| SlotId::of(self.values.len()));
+        self.values.set(id.place(), Some(value));
         self.ids.insert_mut(name, id);
     }
 
@@ -55,7 +64,7 @@ impl<N: Eq + Hash, T: Clone> Slots<N, T> {
     pub(super) fn remove(&mut self, name: &N) {
         let Some(id) = self.ids.get(name).copied() else { return };
         self.ids.remove_mut(name);
-        self.values.set_mut(usize::try_from(id.0).unwrap_or(usize::MAX), None);
+        self.values.set(id.place(), None);
         self.free.push_mut(id);
     }
 

@@ -8,7 +8,7 @@ use crate::domain::{
     testing::{
         ABROAD, HOME, Question, World, access_point_name, answer, as_update, create_access_point,
         create_network_rule, create_policy, delete_access_point, delete_network_rule,
-        delete_policy, network_rule_name, policy_name, resume_access_point, suspend_access_point,
+        delete_policy, policy_name, resume_access_point, suspend_access_point,
     },
 };
 
@@ -495,19 +495,16 @@ fn what_takes_the_place_of_something_deleted_inherits_nothing() {
 #[test]
 fn what_is_deleted_gives_its_place_to_the_next() {
     let mut world = World::given(a_reader());
-    let (policy, rule) = (policy_name("p"), network_rule_name("n"));
-    let places = |world: &World, policy, rule| {
-        let policy = world.rulebook.policies.find(policy).map(|(id, _)| id);
-        (policy, world.rulebook.rules.find(rule).map(|(id, _)| id))
-    };
-    let before = places(&world, &policy, &rule);
+    let place = |world: &World, policy| world.rulebook.policies.find(&policy).map(|(id, _)| id);
+    let before = place(&world, policy_name("p"));
     for command in [delete_access_point("app"), delete_policy("p"), delete_network_rule("n")] {
         world.carry_out(command);
     }
-    assert_eq!(places(&world, &policy, &rule), (None, None));
+    assert_eq!(place(&world, policy_name("p")), None);
+    assert_eq!(world.rulebook.rules.size(), 0);
     world.carry_out(create_network_rule("m", "public", "203.0.113.0/24"));
     world.carry_out(create_policy("q", "shared", "SECRET_USER", "secret/b", "m"));
-    assert_eq!(places(&world, &policy_name("q"), &network_rule_name("m")), before);
+    assert_eq!(place(&world, policy_name("q")), before);
 }
 
 #[test]
