@@ -22,13 +22,24 @@ use super::{
 /// What became of a batch.
 pub type Outcome = Result<Written, NotWritten>;
 
-/// The batch is on disk.
+/// The batch is written.
 #[derive(Debug)]
 pub struct Written {
     /// The place of its first record.
     pub first_sequence: u64,
+    /// Whether it is on disk, too.
+    pub durability: Durability,
     /// The leaf hash of each record.
     pub leaf_hashes: Box<[[u8; 32]]>,
+}
+
+/// How safe it is what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on disk.
+    OnDisk,
+    /// The operating system has it: a killed process loses nothing of it, a lost machine may.
+    Buffered,
 }
 
 /// The batch is not known to be on disk.
@@ -153,6 +164,17 @@ pub struct Taken {
     pub batch: Arc<Batch>,
 }
 
+/// What the writer finds.
+#[derive(Debug)]
+pub enum Found {
+    /// Records.
+    Records(Taken),
+    /// None came for as long as the writer waits.
+    NothingYet,
+    /// None, and none will come.
+    Closed,
+}
+
 /// Why a record could not be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
@@ -217,23 +239,38 @@ impl Buffer {
         Ok(ticket)
     }
 
-    /// Takes all that is there, leaving an emptied buffer; waits until there is something. `None`
-    /// when the buffer is closed and nothing is left.
-    pub fn take(&self, emptied: Vec<u8>) -> Option<Taken> {
+    /// Takes all that is there, leaving an emptied buffer; waits until there is something, or as
+    /// long as it is told.
+    pub fn take(&self, emptied: Vec<u8>, patience: Option<Duration>) -> Found {
         let emptied = empty_bytes(emptied);
         let mut state = lock(&self.state);
+        let mut is_over = false;
         loop {
             if let Some(batch) = state.batch.take() {
                 let bytes = mem::replace(&mut state.bytes, emptied);
                 let records = mem::take(&mut state.records);
-                return Some(Taken { bytes, records, batch });
+                return Found::Records(Taken { bytes, records, batch });
             }
             if state.gate == Gate::Closed {
-                return None;
+                return Found::Closed;
             }
-            // Ended by an append, or by closing.
+            if is_over {
+                state.writer_waits = false;
+                return Found::NothingYet;
+            }
+            // Ended by an append, by closing, or by the time.
             state.writer_waits = true;
-            state = self.writer.wait(state).unwrap_or_else(PoisonError::into_inner);
+            (state, is_over) = match patience {
+                None => {
+                    let waited = self.writer.wait(state);
+                    (waited.unwrap_or_else(PoisonError::into_inner), false)
+                }
+                Some(patience) => {
+                    let waited = self.writer.wait_timeout(state, patience);
+                    let (state, ended) = waited.unwrap_or_else(PoisonError::into_inner);
+                    (state, ended.timed_out())
+                }
+            };
         }
     }
 
@@ -266,7 +303,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Stands for records that were appended and are not yet known to be on disk.
+/// Stands for records that were appended and are not yet known to be written.
 #[derive(Debug)]
 pub struct Ticket {
     batch: Arc<Batch>,
@@ -275,7 +312,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Waits until the records are on disk. Ends with their batch, or when that stalls.
+    /// Waits until the records are on disk, or only written where that is enough. Ends with their
+    /// batch, or when that stalls.
     pub fn wait(self, lane: usize) -> Wait {
         Wait { ticket: self, lane, place: None }
     }
@@ -325,7 +363,7 @@ impl Future for Wait {
     }
 }
 
-/// Says where records that are on disk stand.
+/// Says where records that are written stand.
 #[derive(Debug)]
 pub struct Receipts {
     batch: Arc<Batch>,
@@ -333,13 +371,15 @@ pub struct Receipts {
     count: u32,
 }
 
-/// Says where one record that is on disk stands.
+/// Says where one record that is written stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// Its sequence number.
     pub sequence: u64,
     /// Its leaf hash.
     pub leaf_hash: [u8; 32],
+    /// Whether it is on disk.
+    pub durability: Durability,
 }
 
 impl Receipts {
@@ -350,7 +390,8 @@ impl Receipts {
         range.filter_map(move |place| {
             let written = written?;
             let leaf_hash = *written.leaf_hashes.get(usize::try_from(place).ok()?)?;
-            Some(Receipt { sequence: written.first_sequence + u64::from(place), leaf_hash })
+            let sequence = written.first_sequence + u64::from(place);
+            Some(Receipt { sequence, leaf_hash, durability: written.durability })
         })
     }
 }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     recovery::{self, Damage, Recovered, RecoveryError},
     segment::{Content, Cursor, Entry, Segment},
+    succession,
     volume::{Untouched, Volume},
 };
 
@@ -39,7 +40,12 @@ pub fn verify(path: &Path, log_id: Uuid) -> io::Result<Found> {
     if count == 0 {
         return Ok(Found { first: 1, ..Found::default() });
     }
-    let recovered = match recovery::recover(&volume, log_id) {
+    let recovered = if succession::has_ended(&volume)? {
+        recovery::recover_ended(&volume, log_id)
+    } else {
+        recovery::recover(&volume, log_id)
+    };
+    let recovered = match recovered {
         Ok(recovered) => recovered,
         Err(RecoveryError::Io(error)) => return Err(error),
         Err(error) => {

@@ -3,7 +3,10 @@
 use std::{
     cell::RefCell,
     io,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -26,6 +29,7 @@ use super::{
     record::{self, Draft, PreviousStop},
     recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
     segment::Segment,
+    succession,
     volume::Volume,
     writer::{self, Start, Writer},
 };
@@ -33,6 +37,8 @@ use super::{
 /// How the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// When decisions are answered.
+    pub mode: Mode,
     /// How large a segment grows, in bytes.
     pub segment_bytes: u64,
     /// How many bytes may wait for the disk.
@@ -44,11 +50,21 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            mode: Mode::Durable,
             segment_bytes: 64 * 1_024 * 1_024,
             buffer_bytes: 16 * 1_024 * 1_024,
             stall: Duration::from_secs(2),
         }
     }
+}
+
+/// When decisions are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// When their records are on disk.
+    Durable,
+    /// When their records are written, before they are on disk.
+    Buffered,
 }
 
 /// Whether decisions can be recorded.
@@ -86,6 +102,9 @@ pub struct Shared {
     space: Arc<Space>,
     clock: Clock,
     stall: Duration,
+    volume: Arc<dyn Volume>,
+    /// Whether records are answered when they are written, before they are on disk.
+    answers_before_sync: AtomicBool,
 }
 
 /// What opening the log found.
@@ -186,6 +205,8 @@ impl AuditLog {
             space,
             clock: clock.clone(),
             stall: options.stall,
+            volume,
+            answers_before_sync: AtomicBool::new(false),
         });
         let segment_bytes = options.segment_bytes;
         let start = Start { open, last_time, accounts, log_id, segment_bytes };
@@ -277,6 +298,14 @@ impl AuditLog {
         self.shared.check_for_stall();
     }
 
+    /// Has records answered from now on when they are written, before they are on disk. If the log
+    /// doesn't end in good order, it ends for ever: [`succession`].
+    pub fn answer_before_sync(&self) -> io::Result<()> {
+        succession::announce(self.shared.volume.as_ref())?;
+        self.shared.answers_before_sync.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Takes no more records. What was appended is still written.
     pub fn close(&self) {
         self.shared.buffer.close();
@@ -313,6 +342,16 @@ impl Shared {
     /// Notes which batch is being written.
     pub fn set_in_flight(&self, batch: Option<Arc<Batch>>) {
         *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+    }
+
+    /// Whether records are answered before they are on disk.
+    pub fn answers_before_sync(&self) -> bool {
+        self.answers_before_sync.load(Ordering::Acquire)
+    }
+
+    /// Notes that all that was answered is on disk, and that nothing more will be.
+    pub fn note_all_synced(&self) -> io::Result<()> {
+        if self.answers_before_sync() { succession::revoke(self.volume.as_ref()) } else { Ok(()) }
     }
 
     /// Lets readers see records that are on disk.

@@ -17,6 +17,7 @@ pub mod log;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod succession;
 pub mod volume;
 pub mod wire;
 pub mod writer;

@@ -14,7 +14,7 @@ use crate::domain::{
     time::UnixNanos,
 };
 
-use super::wire;
+use super::{log::Mode, succession::Head, wire};
 
 /// The most bytes that a record has.
 pub const MAX_RECORD_BYTES: usize = 4_096;
@@ -91,6 +91,8 @@ pub enum EventDraft<'a> {
         configuration_digest: &'a [u8; 32],
         /// How the run before it ended.
         previous_stop: PreviousStop,
+        /// When its decisions are answered.
+        mode: Mode,
     },
     /// The server stopped.
     ServerStop {
@@ -99,6 +101,15 @@ pub enum EventDraft<'a> {
     },
     /// The configuration was read again.
     ConfigurationLoad(LoadDraft<'a>),
+    /// Something is missing before this record.
+    Gap(GapDraft),
+}
+
+/// What is missing, and why.
+#[derive(Clone, Copy, Debug)]
+pub enum GapDraft {
+    /// A log ended, and this one follows it.
+    PreviousLog(Head),
 }
 
 /// What came of reading the configuration again.
@@ -166,12 +177,19 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
                 wire::integer(out, 4, suppressed);
             });
         }
-        EventDraft::ServerStart { version, revision, configuration_digest, previous_stop } => {
+        EventDraft::ServerStart {
+            version,
+            revision,
+            configuration_digest,
+            previous_stop,
+            mode,
+        } => {
             wire::message(out, 18, |out| {
                 wire::bytes(out, 1, version.as_bytes());
                 wire::integer(out, 2, revision);
                 wire::bytes(out, 3, configuration_digest);
                 wire::integer(out, 4, u64::from(previous_stop == PreviousStop::Clean));
+                wire::integer(out, 5, u64::from(mode == Mode::Buffered));
             });
         }
         EventDraft::ServerStop { revision } => {
@@ -180,6 +198,7 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
         EventDraft::ConfigurationLoad(load) => {
             wire::message(out, 20, |out| encode_load(out, load));
         }
+        EventDraft::Gap(gap) => wire::message(out, 21, |out| encode_gap(out, gap)),
     }
 }
 
@@ -251,6 +270,19 @@ fn encode_load(out: &mut Vec<u8>, load: LoadDraft<'_>) {
         LoadDraft::Refused { problems } => {
             wire::integer(out, 1, LOAD_REFUSED);
             wire::integer(out, 4, u64::from(problems));
+        }
+    }
+}
+
+fn encode_gap(out: &mut Vec<u8>, gap: GapDraft) {
+    match gap {
+        GapDraft::PreviousLog(Head { log_id, sequence, leaf_hash }) => {
+            wire::message(out, 1, |out| {
+                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+                wire::bytes(out, 1, log_id.hyphenated().encode_lower(&mut text).as_bytes());
+                wire::integer(out, 2, sequence);
+                wire::bytes(out, 3, leaf_hash.as_ref().map_or(&[], |hash| &hash[..]));
+            });
         }
     }
 }

@@ -130,8 +130,17 @@ pub enum RecoveryError {
     Io(#[from] io::Error),
 }
 
-/// Reads the whole log.
+/// Reads the whole log, to go on with it.
 pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
+    let recovered = recover_ended(volume, log_id)?;
+    if recovered.open.is_none() && !recovered.sealed.is_empty() {
+        return Err(RecoveryError::EndMissing { from: recovered.last + 1 });
+    }
+    Ok(recovered)
+}
+
+/// Reads a log that may have ended for ever, so that its last segment may be sealed.
+pub fn recover_ended(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
     // A killed process may have left names that are seen and not on disk.
     volume.sync()?;
     let mut names: Vec<_> =
@@ -149,9 +158,6 @@ pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryE
         recovered.refuse_if_out_of_place(&found)?;
         recovered.last = recovered.last.max(found.header.first_sequence - 1);
         recovered.take(found, files.peek().map(|next| next.header.first_sequence))?;
-    }
-    if recovered.open.is_none() && !recovered.sealed.is_empty() {
-        return Err(RecoveryError::EndMissing { from: recovered.last + 1 });
     }
     Ok(recovered)
 }
@@ -299,7 +305,8 @@ fn read_footer(file: &dyn VolumeFile, header: Header) -> io::Result<Option<Foote
     Ok(Footer::decode(payload).filter(|footer| footer.first_sequence == header.first_sequence))
 }
 
-fn read_one(segment: &Arc<Segment>, sequence: u64) -> io::Result<Option<Content>> {
+/// Reads one record of a segment, if it is there.
+pub fn read_one(segment: &Arc<Segment>, sequence: u64) -> io::Result<Option<Content>> {
     let mut cursor = Cursor::new(Arc::clone(segment), sequence);
     let mut entries = Vec::new();
     while cursor.next() <= sequence.min(segment.last()) {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     buffer::{Receipts, Wait},
-    log::{AuditLog, OpenError, Opened, Options, Parts, RecordError, Recorded},
+    log::{AuditLog, Mode, OpenError, Opened, Options, Parts, RecordError, Recorded},
     record::{Call, Draft, EventDraft, PreviousStop},
     recovery::Damage,
     segment::{Content, Entry},
@@ -105,7 +105,8 @@ pub(crate) struct Running {
 
 /// Options with segments that are full after a few dozen records.
 pub(crate) fn small(segment_bytes: u64) -> Options {
-    Options { segment_bytes, buffer_bytes: 1 << 20, stall: Duration::from_secs(2) }
+    let stall = Duration::from_secs(2);
+    Options { mode: Mode::Durable, segment_bytes, buffer_bytes: 1 << 20, stall }
 }
 
 /// A clock that stands at some day.

@@ -1,6 +1,7 @@
 //! What the log promises, tried on a disk that crashes, fails and rots.
 
 mod buffer;
+mod buffered;
 mod crashes;
 mod damage;
 mod failures;

@@ -1,10 +1,17 @@
 //! The audit log's one writer: gives each record its place, time and nonce, hashes it, puts the
 //! batch on disk, and only then says so.
 //!
+//! Where answers needn't wait for the disk ([`AuditLog::answer_before_sync`]), it says so of a batch
+//! that is written, and syncs all of these at once, 20 ms after the first of them. It answers nobody
+//! meanwhile: what was answered and isn't on disk never spans more time than that, however slow the
+//! disk is. Readers see only what is on disk.
+//!
+//! [`AuditLog::answer_before_sync`]: super::log::AuditLog::answer_before_sync
+//!
 //! A failed sync is never tried again: the kernel may have dropped the pages and would report
 //! success. The log is then closed until a restart, which finds out what is there.
 
-use std::{collections::HashMap, io, sync::Arc};
+use std::{collections::HashMap, io, mem, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use uuid::Uuid;
@@ -16,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    buffer::{NotWritten, Taken, Written},
+    buffer::{Durability, Found, NotWritten, Taken, Written},
     footer::{Footer, Header, IndexEntry},
     frame::{self, HEADER_BYTES, MARK_BYTES, Salt},
     keeper::Keeper,
@@ -25,6 +32,9 @@ use super::{
     recovery::{Leaves, OpenSegment},
     segment::{End, INDEX_STRIDE},
 };
+
+/// How long after the first record that was answered before it was on disk all such are synced.
+const SYNC_AFTER: Duration = Duration::from_millis(20);
 
 /// Why the log can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +71,16 @@ pub struct Writer {
     /// The last record of each account.
     accounts: HashMap<Box<str>, u64, RandomState>,
     nonces: Vec<u8>,
+    unsynced: Unsynced,
+}
+
+/// What is written and not yet on disk.
+#[derive(Debug, Default)]
+struct Unsynced {
+    /// When the first of it was written, if there is any.
+    since: Option<Duration>,
+    /// Places of records in it.
+    index: Vec<IndexEntry>,
 }
 
 /// What the writer begins with.
@@ -94,13 +114,23 @@ impl Writer {
             last_time,
             accounts: accounts.into_iter().collect(),
             nonces: Vec::new(),
+            unsynced: Unsynced::default(),
         }
     }
 
     /// Writes batch after batch until the buffer is closed or the disk fails.
     pub fn run(mut self) {
         let mut emptied = Vec::new();
-        while let Some(mut taken) = self.shared.buffer().take(emptied) {
+        loop {
+            let patience = self.unsynced.since.map(|_| SYNC_AFTER);
+            let mut taken = match self.shared.buffer().take(mem::take(&mut emptied), patience) {
+                Found::Records(taken) => taken,
+                Found::NothingYet => match self.sync().and_then(|()| self.write_mark()) {
+                    Ok(()) => continue,
+                    Err(error) => return self.give_up(&error),
+                },
+                Found::Closed => break,
+            };
             self.shared.set_in_flight(Some(Arc::clone(&taken.batch)));
             let written = self.write(&mut taken);
             self.shared.set_in_flight(None);
@@ -113,16 +143,24 @@ impl Writer {
                 Err(error) => return self.fail(&taken, &error),
             }
             emptied = taken.bytes;
-            if self.shared.buffer().is_empty()
+            if self.unsynced.since.is_none()
+                && self.shared.buffer().is_empty()
                 && let Err(error) = self.write_mark()
             {
                 return self.give_up(&error);
             }
         }
-        let synced = self.write_mark().and_then(|()| self.sync());
-        if let Err(error) = synced {
+        if let Err(error) = self.end() {
             self.give_up(&error);
         }
+    }
+
+    fn end(&mut self) -> Result<(), WriteError> {
+        self.sync()?;
+        self.write_mark()?;
+        self.sync()?;
+        let ended = self.shared.note_all_synced();
+        ended.map_err(|cause| WriteError::Io { doing: "end the audit log", cause })
     }
 
     fn fail(&self, taken: &Taken, error: &WriteError) {
@@ -139,7 +177,7 @@ impl Writer {
         );
         self.shared.set_condition(AuditCondition::Failed { reason: error.to_string().into() });
         self.shared.buffer().close();
-        while let Some(taken) = self.shared.buffer().take(Vec::new()) {
+        while let Found::Records(taken) = self.shared.buffer().take(Vec::new(), None) {
             taken.batch.finish(Err(NotWritten));
             self.shared.lanes().ring(&taken.batch);
         }
@@ -147,20 +185,30 @@ impl Writer {
 
     fn write(&mut self, taken: &mut Taken) -> Result<Written, WriteError> {
         let size = taken.bytes.len() as u64;
-        let is_fresh = self.open.segment.last() < self.open.segment.first_sequence();
+        let is_fresh = self.next_sequence == self.open.segment.first_sequence();
         if self.offset + size > self.segment_bytes && !is_fresh {
             self.roll()?;
         }
         let first_sequence = self.next_sequence;
         let (leaf_hashes, index) = self.stamp(taken)?;
         self.put(&taken.bytes)?;
-        self.sync()?;
         self.offset += size;
-        let last = self.next_sequence - 1;
-        let end = End { last, last_time: self.last_time, data_end: self.offset };
-        self.open.segment.grow(end, &index);
-        self.shared.set_synced(last);
-        Ok(Written { first_sequence, leaf_hashes: leaf_hashes.into() })
+        self.unsynced.index.extend(index);
+        let durability = self.make_durable()?;
+        Ok(Written { first_sequence, durability, leaf_hashes: leaf_hashes.into() })
+    }
+
+    /// Syncs what was just written, or leaves it for later if that is allowed.
+    fn make_durable(&mut self) -> Result<Durability, WriteError> {
+        if self.shared.answers_before_sync() {
+            let now = self.clock.elapsed();
+            let since = *self.unsynced.since.get_or_insert(now);
+            if now.saturating_sub(since) < SYNC_AFTER {
+                return Ok(Durability::Buffered);
+            }
+        }
+        self.sync()?;
+        Ok(Durability::OnDisk)
     }
 
     fn put(&self, bytes: &[u8]) -> Result<(), WriteError> {
@@ -168,15 +216,29 @@ impl Writer {
         written.map_err(|cause| WriteError::Io { doing: "write an audit segment", cause })
     }
 
-    fn sync(&self) -> Result<(), WriteError> {
+    /// Puts on disk what was written, and lets readers see it.
+    fn sync(&mut self) -> Result<(), WriteError> {
         let synced = self.open.segment.file().sync();
-        synced.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })
+        synced.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })?;
+        let Unsynced { since: _, index } = mem::take(&mut self.unsynced);
+        let last = self.next_sequence - 1;
+        if last > self.open.segment.last() {
+            let end = End { last, last_time: self.last_time, data_end: self.offset };
+            self.open.segment.grow(end, &index);
+            self.shared.set_synced(last);
+        }
+        Ok(())
     }
 
-    /// Says that all before it is on disk. The next batch begins with the same mark at the same
-    /// place; this one is for the time until then, and costs no sync.
+    /// Says that all before it is on disk. The next batch begins with a mark at the same place; this
+    /// one is for the time until then, and costs no sync.
     fn write_mark(&self) -> Result<(), WriteError> {
-        self.put(&frame::mark(self.open.segment.salt(), self.next_sequence))
+        self.put(&self.mark())
+    }
+
+    /// Says what is on disk.
+    fn mark(&self) -> [u8; MARK_BYTES] {
+        frame::mark(self.open.segment.salt(), self.open.segment.last() + 1)
     }
 
     /// Gives every record of a batch its place, and returns their hashes and what the index needs.
@@ -185,11 +247,11 @@ impl Writer {
         let count = usize::try_from(taken.records).unwrap_or_default();
         self.nonces.resize(count * NONCE_BYTES, 0);
         entropy::fill(&mut self.nonces)?;
-        let nonces = std::mem::take(&mut self.nonces);
+        let nonces = mem::take(&mut self.nonces);
         self.last_time = self.last_time.max(self.clock.now());
         let (mark, mut rest) =
             taken.bytes.split_at_mut_checked(MARK_BYTES).ok_or(WriteError::BrokenBuffer)?;
-        mark.copy_from_slice(&frame::mark(salt, self.next_sequence));
+        mark.copy_from_slice(&self.mark());
         let mut offset = self.offset + MARK_BYTES as u64;
         let (mut leaf_hashes, mut index) = (Vec::with_capacity(count), Vec::new());
         for nonce in nonces.as_chunks::<NONCE_BYTES>().0 {
@@ -229,7 +291,7 @@ impl Writer {
 
     fn put_account_head(&mut self, account: &str, sequence: u64) -> u64 {
         if let Some(last) = self.accounts.get_mut(account) {
-            return std::mem::replace(last, sequence);
+            return mem::replace(last, sequence);
         }
         self.accounts.insert(account.into(), sequence);
         0
@@ -237,16 +299,18 @@ impl Writer {
 
     /// Goes on in a new segment; the full one is sealed in the background.
     fn roll(&mut self) -> Result<(), WriteError> {
+        if self.unsynced.since.is_some() {
+            // A segment that has another one behind it is whole.
+            self.sync()?;
+        }
         self.write_mark()?;
         let failed = |cause| WriteError::Io { doing: "begin an audit segment", cause };
         let header = new_header(self.log_id, self.next_sequence)?;
         let segment = self.keeper.begin_segment(header).map_err(failed)?;
         self.shared.add_segment(Arc::clone(&segment));
         let (leaves, damaged) = (Leaves::default(), Vec::new());
-        let full = std::mem::replace(
-            &mut self.open,
-            OpenSegment { segment, times: None, leaves, damaged },
-        );
+        let full =
+            mem::replace(&mut self.open, OpenSegment { segment, times: None, leaves, damaged });
         self.offset = self.open.segment.data_end();
         if let Some(footer) = footer_of(&full, &self.accounts) {
             self.keeper.seal(full.segment, footer);

@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::{
     audit::inspection,
@@ -109,7 +110,10 @@ fn check(arguments: &Arguments) -> anyhow::Result<Report> {
             let found = format!("node {}, audit log {}", identity.node_id, identity.log_id);
             parts.push(Part { name: "FORMAT", found, problems: Vec::new() });
             check_journal(&data_dir, scratch, &mut parts)?;
-            parts.push(check_audit(&data_dir.path().join("audit"), identity.log_id)?);
+            for &log_id in data_dir.previous_logs() {
+                parts.push(check_audit("former log", &data_dir, log_id)?);
+            }
+            parts.push(check_audit("audit log", &data_dir, identity.log_id)?);
         }
         Err(error @ DataDirError::Damaged { .. }) => {
             let (found, problems) = ("unreadable".to_owned(), vec![error.to_string()]);
@@ -179,11 +183,12 @@ fn check_snapshot(data_dir: &DataDir, journal: &dyn Journal, verified: &Verified
     Some(Part { name: "snapshot", found, problems })
 }
 
-fn check_audit(path: &Path, log_id: uuid::Uuid) -> anyhow::Result<Part> {
-    let inspection::Found { segments, first, last, problems } = inspection::verify(path, log_id)?;
+fn check_audit(name: &'static str, data_dir: &DataDir, log_id: Uuid) -> anyhow::Result<Part> {
+    let found = inspection::verify(&data_dir.audit_path(log_id), log_id)?;
+    let inspection::Found { segments, first, last, problems } = found;
     let found = match last.checked_sub(first) {
         Some(_) => format!("{segments} segments, records {first} to {last}"),
         None => format!("{segments} segments, no record"),
     };
-    Ok(Part { name: "audit log", found, problems })
+    Ok(Part { name, found, problems })
 }

@@ -76,6 +76,8 @@ pub(super) struct ConnectionsTable {
 pub(super) struct AuditTable {
     /// The name that the log's checkpoints bear; counts when the data directory is made.
     pub(super) origin: Option<String>,
+    /// When decisions are answered.
+    pub(super) mode: Option<String>,
     /// How large a segment grows.
     pub(super) segment_mebibytes: Option<u64>,
     /// How much may wait for the disk.

@@ -20,7 +20,7 @@ use std::{
 };
 
 use crate::{
-    audit::log::Options as AuditOptions,
+    audit::log::{Mode, Options as AuditOptions},
     domain::{limits::Limits, network::NetworkKind, time::UnixNanos},
     identity::{caller::Callers, certificate::Authorities},
     store::{snapshot, space::Reserve},
@@ -261,6 +261,10 @@ fn line_of(text: &str, byte: usize) -> usize {
     1 + text.bytes().take(byte).filter(|byte| *byte == b'\n').count()
 }
 
+/// What `audit.mode` may be. Who reads the second one in a configuration knows what is given up.
+const DURABLE: &str = "durable";
+const BUFFERED: &str = "buffered-may-lose-decisions";
+
 /// More connections than this have never been tried.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
@@ -300,9 +304,8 @@ impl Problems {
         if data_dir.is_none() {
             self.add("data_dir", "is missing: name the directory that the data is kept in");
         }
-        let AuditTable { origin, segment_mebibytes, buffer_mebibytes } = audit;
-        let origin = self.check_origin(origin);
-        let options = self.check_audit(segment_mebibytes, buffer_mebibytes);
+        let origin = self.check_origin(audit.origin.as_deref());
+        let options = self.check_audit(&audit);
         let snapshot_every = self.check_journal(&journal);
         let reserve = self.check_disk(&disk);
         let limits = limits_of(&limits);
@@ -373,8 +376,8 @@ impl Problems {
         }
     }
 
-    fn check_origin(&mut self, origin: Option<String>) -> String {
-        let origin = origin.unwrap_or_else(|| "aap.local/audit".to_owned());
+    fn check_origin(&mut self, origin: Option<&str>) -> String {
+        let origin = origin.unwrap_or("aap.local/audit").to_owned();
         let is_valid = (1..=128).contains(&origin.len())
             && origin.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
         if !is_valid {
@@ -383,21 +386,30 @@ impl Problems {
         origin
     }
 
-    fn check_audit(&mut self, segment: Option<u64>, buffer: Option<usize>) -> AuditOptions {
+    fn check_audit(&mut self, table: &AuditTable) -> AuditOptions {
+        let AuditTable { origin: _, mode, segment_mebibytes, buffer_mebibytes } = table;
         let defaults = AuditOptions::default();
-        let segment_bytes = segment.map_or(defaults.segment_bytes, |mebibytes| {
+        let mode = match mode.as_deref() {
+            None | Some(DURABLE) => Mode::Durable,
+            Some(BUFFERED) => Mode::Buffered,
+            Some(_) => {
+                self.add("audit.mode", format!("must be `{DURABLE}` or `{BUFFERED}`"));
+                Mode::Durable
+            }
+        };
+        let segment_bytes = segment_mebibytes.map_or(defaults.segment_bytes, |mebibytes| {
             if !(1..=1_024).contains(&mebibytes) {
                 self.add("audit.segment_mebibytes", "must be 1 to 1,024");
             }
             mebibytes.saturating_mul(1_024 * 1_024)
         });
-        let buffer_bytes = buffer.map_or(defaults.buffer_bytes, |mebibytes| {
+        let buffer_bytes = buffer_mebibytes.map_or(defaults.buffer_bytes, |mebibytes| {
             if !(5..=256).contains(&mebibytes) {
                 self.add("audit.buffer_mebibytes", "must be 5 to 256: a batch of checks needs 4");
             }
             mebibytes.saturating_mul(1_024 * 1_024)
         });
-        AuditOptions { segment_bytes, buffer_bytes, ..defaults }
+        AuditOptions { mode, segment_bytes, buffer_bytes, ..defaults }
     }
 
     fn check_journal(&mut self, journal: &JournalTable) -> NonZeroU64 {

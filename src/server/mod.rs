@@ -28,13 +28,17 @@ use std::{
 
 use tokio::{runtime::Runtime, sync::watch};
 use tonic::service::RoutesBuilder;
+use uuid::Uuid;
 
 use crate::{
     audit::{
-        log::{self as audit_log, AuditLog, Options, RecordError},
-        record::{Call, Draft, EventDraft, PreviousStop},
-        recovery::Damage,
-        volume::{Folder, Volume},
+        log::{
+            self as audit_log, AuditCondition, AuditLog, Mode as AuditMode, Options, RecordError,
+        },
+        record::{Call, Draft, EventDraft, GapDraft, PreviousStop},
+        recovery::{Damage, RecoveryError},
+        succession::{self, Head},
+        volume::{Folder, Untouched, Volume},
     },
     clock::Clock,
     config::ConnectionLimits,
@@ -72,6 +76,8 @@ pub struct Stores {
     pub journal: Box<dyn JournalPart>,
     /// The audit log's files.
     pub volume: Arc<dyn Volume>,
+    /// The audit log before it, and its files.
+    pub previous_log: Option<(Uuid, Arc<dyn Volume>)>,
 }
 
 /// A journal that can be shown.
@@ -87,10 +93,26 @@ impl Stores {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         let origin = origin.to_owned();
         let new = Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin };
-        let data_dir = DataDir::open(path, &new)?;
+        let mut data_dir = DataDir::open(path, &new)?;
         let journal = Box::new(SledJournal::open(&data_dir.path().join("journal"))?);
-        let volume = Arc::new(Folder::open(data_dir.path().join("audit"))?);
-        Ok(Self { data_dir, journal, volume })
+        let mut log_id = data_dir.identity().log_id;
+        let mut volume: Arc<dyn Volume> = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
+        if succession::has_ended(volume.as_ref())? {
+            succession::seal(volume.as_ref(), log_id).map_err(audit_log::OpenError::from)?;
+            let ended = std::mem::replace(&mut log_id, entropy::uuid()?);
+            volume = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
+            data_dir.begin_log(log_id)?;
+            tracing::warn!(
+                %ended, begun = %log_id,
+                "the last run answered decisions before they were on disk, and didn't stop in \
+                 good order: some may be missing from the end of its audit log; a new one begins"
+            );
+        }
+        let previous_log = data_dir.previous_logs().last().map(|&log_id| {
+            let folder: Arc<dyn Volume> = Arc::new(Untouched::new(data_dir.audit_path(log_id)));
+            (log_id, folder)
+        });
+        Ok(Self { data_dir, journal, volume, previous_log })
     }
 }
 
@@ -229,6 +251,8 @@ struct Parts {
     space: Arc<Space>,
     snapshots: SnapshotTaker,
     previous_stop: PreviousStop,
+    /// What the log follows, if it is new.
+    previous_head: Option<Head>,
     /// The runtime that isn't one of gRPC's.
     background_lane: usize,
     threads: Vec<JoinHandle<()>>,
@@ -236,7 +260,7 @@ struct Parts {
 
 impl Parts {
     fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
-        let Stores { data_dir, journal, volume } = stores;
+        let Stores { data_dir, journal, volume, previous_log } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
         let snapshots = Snapshots::of(&data_dir);
         let Loaded { state, snapshot_revision } =
@@ -268,7 +292,15 @@ impl Parts {
         };
         let mut threads = opened.threads;
         threads.push(journal_thread);
-        let (log, previous_stop) = (opened.log, opened.previous_stop);
+        let (log, mut previous_stop) = (opened.log, opened.previous_stop);
+        let previous_head = match previous_log {
+            Some((log_id, volume)) if log.bounds() == (1, 0) => {
+                previous_stop = PreviousStop::Unclean;
+                let head: Result<_, RecoveryError> = succession::head(volume.as_ref(), log_id);
+                Some(head.map_err(audit_log::OpenError::from)?)
+            }
+            _ => None,
+        };
         Ok(Self {
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
             _data_dir: data_dir,
@@ -281,6 +313,7 @@ impl Parts {
             space,
             snapshots,
             previous_stop,
+            previous_head,
             background_lane: lanes,
             threads,
         })
@@ -350,6 +383,9 @@ impl Parts {
 
     /// Creates what is to be there first, and records the start.
     async fn begin(&self) -> Result<(), ServeError> {
+        if let Some(head) = self.previous_head {
+            self.record(EventDraft::Gap(GapDraft::PreviousLog(head))).await?;
+        }
         if self.published.load().revision() == 0 {
             for command in &self.settings.seed {
                 let request = Request {
@@ -368,8 +404,15 @@ impl Parts {
             revision,
             configuration_digest: &self.settings.configuration_digest,
             previous_stop: self.previous_stop,
+            mode: self.settings.audit.mode,
         };
         self.record(event).await?;
+        if self.settings.audit.mode == AuditMode::Buffered {
+            self.log.answer_before_sync()?;
+            tracing::warn!(
+                "decisions are answered before they are on disk: a lost machine loses the last ones"
+            );
+        }
         let (_, last) = self.log.bounds();
         tracing::info!(revision, audit_records = last, "serving");
         Ok(())
@@ -394,7 +437,13 @@ impl Parts {
             let _ = thread.join();
         }
         self.snapshots.finish();
-        Ok(recorded?)
+        recorded?;
+        // The last sync may come after the stop was recorded.
+        let condition = self.log.condition().borrow().clone();
+        match condition {
+            AuditCondition::Failed { .. } => Err(RecordError::Unavailable.into()),
+            AuditCondition::Working | AuditCondition::Stalled => Ok(()),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ const LOCK_FILE: &str = "LOCK";
 pub struct DataDir {
     path: PathBuf,
     identity: Identity,
+    /// The audit logs that there were before, oldest first.
+    previous_logs: Vec<Uuid>,
     /// Held, never read. A directory that is only looked at may have none.
     _lock: Option<File>,
 }
@@ -112,6 +114,8 @@ struct FormatFile {
     node_id: Uuid,
     log_id: Uuid,
     origin: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    previous_logs: Vec<Uuid>,
 }
 
 impl DataDir {
@@ -121,11 +125,11 @@ impl DataDir {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         refuse_if_open_to_others(path)?;
         let lock = lock(path)?;
-        let identity = match read_format(path)? {
-            Some(identity) => identity,
-            None => write_format(path, new)?,
+        let (identity, previous_logs) = match read_format(path)? {
+            Some(found) => found,
+            None => (write_format(path, new, &[])?, Vec::new()),
         };
-        Ok(Self { path: path.to_owned(), identity, _lock: Some(lock) })
+        Ok(Self { path: path.to_owned(), identity, previous_logs, _lock: Some(lock) })
     }
 
     /// Opens a data directory to look at it: not a byte in it is changed. It is locked all the same,
@@ -142,8 +146,8 @@ impl DataDir {
             Err(error) => return Err(failed(error)),
         };
         let not_one = || DataDirError::NotADataDir { path: path.display().to_string() };
-        let identity = read_format(path)?.ok_or_else(not_one)?;
-        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+        let (identity, previous_logs) = read_format(path)?.ok_or_else(not_one)?;
+        Ok(Self { path: path.to_owned(), identity, previous_logs, _lock: lock })
     }
 
     /// Begins a new data directory, which counts as one when it is finished.
@@ -167,14 +171,37 @@ impl DataDir {
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
+
+    /// The audit logs that there were before the one that records are written to, oldest first.
+    pub fn previous_logs(&self) -> &[Uuid] {
+        &self.previous_logs
+    }
+
+    /// Where an audit log is: the first one in a folder by itself, each later one in a folder of
+    /// its own inside that.
+    pub fn audit_path(&self, log_id: Uuid) -> PathBuf {
+        let first = self.previous_logs.first().unwrap_or(&self.identity.log_id);
+        let folder = self.path.join("audit");
+        if log_id == *first { folder } else { folder.join(log_id.hyphenated().to_string()) }
+    }
+
+    /// Has records written to another audit log from now on, whose folder is there.
+    pub fn begin_log(&mut self, log_id: Uuid) -> Result<(), DataDirError> {
+        let mut previous_logs = self.previous_logs.clone();
+        previous_logs.push(self.identity.log_id);
+        let identity = Identity { log_id, ..self.identity.clone() };
+        self.identity = write_format(&self.path, &identity, &previous_logs)?;
+        self.previous_logs = previous_logs;
+        Ok(())
+    }
 }
 
 impl NewDataDir {
     /// Makes it a data directory.
     pub fn finish(self, new: &Identity) -> Result<DataDir, DataDirError> {
         let Self { path, lock } = self;
-        let identity = write_format(&path, new)?;
-        Ok(DataDir { path, identity, _lock: Some(lock) })
+        let identity = write_format(&path, new, &[])?;
+        Ok(DataDir { path, identity, previous_logs: Vec::new(), _lock: Some(lock) })
     }
 }
 
@@ -228,7 +255,7 @@ fn try_lock(directory: &Path, file: &mut File) -> Result<(), DataDirError> {
     }
 }
 
-fn read_format(directory: &Path) -> Result<Option<Identity>, DataDirError> {
+fn read_format(directory: &Path) -> Result<Option<(Identity, Vec<Uuid>)>, DataDirError> {
     let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
     let path = directory.join(FORMAT_FILE);
     let text = match fs::read_to_string(&path) {
@@ -252,8 +279,8 @@ fn read_format(directory: &Path) -> Result<Option<Identity>, DataDirError> {
         return Err(DataDirError::UnknownFormat { path, found });
     }
     let format: FormatFile = table.try_into().map_err(|error| damaged(error.to_string()))?;
-    let FormatFile { version: _, node_id, log_id, origin } = format;
-    Ok(Some(Identity { node_id, log_id, origin }))
+    let FormatFile { version: _, node_id, log_id, origin, previous_logs } = format;
+    Ok(Some((Identity { node_id, log_id, origin }, previous_logs)))
 }
 
 fn holds_anything_else(directory: &Path) -> io::Result<bool> {
@@ -268,10 +295,15 @@ fn holds_anything_else(directory: &Path) -> io::Result<bool> {
 
 const NEW_FORMAT_FILE: &str = "FORMAT.new";
 
-fn write_format(directory: &Path, new: &Identity) -> Result<Identity, DataDirError> {
+fn write_format(
+    directory: &Path,
+    new: &Identity,
+    previous_logs: &[Uuid],
+) -> Result<Identity, DataDirError> {
     let failed = |source| DataDirError::Io { path: directory.display().to_string(), source };
     let Identity { node_id, log_id, origin } = new.clone();
-    let format = FormatFile { version: FORMAT_VERSION, node_id, log_id, origin };
+    let (version, previous_logs) = (FORMAT_VERSION, previous_logs.to_vec());
+    let format = FormatFile { version, node_id, log_id, origin, previous_logs };
     let text = toml::to_string(&format).map_err(|error| failed(io::Error::other(error)))?;
     let new_path = directory.join(NEW_FORMAT_FILE);
     let mut options = OpenOptions::new();
@@ -306,6 +338,31 @@ mod tests {
         let made = DataDir::open(&path, &identity(1)).unwrap().identity().clone();
         let opened = DataDir::open(&path, &identity(2)).unwrap().identity().clone();
         assert_eq!((&made, &opened), (&identity(1), &identity(1)));
+    }
+
+    #[test]
+    fn a_new_audit_log_has_a_folder_of_its_own_and_the_old_ones_keep_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let [first, second, third] = [1, 2, 3].map(Uuid::from_u128);
+        let mut opened = DataDir::open(&path, &identity(1)).unwrap();
+        assert_eq!(opened.audit_path(first), path.join("audit"));
+        for (log_id, previous) in [(second, &[first][..]), (third, &[first, second])] {
+            opened.begin_log(log_id).unwrap();
+            drop(opened);
+            opened = DataDir::open(&path, &identity(9)).unwrap();
+            let known = opened.identity();
+            assert_eq!((known.node_id, known.log_id), (first, log_id));
+            assert_eq!(opened.previous_logs(), previous);
+        }
+        let folders = [first, second, third].map(|log_id| opened.audit_path(log_id));
+        let inside = |name: &str| path.join("audit").join(name);
+        let expected = [
+            path.join("audit"),
+            inside("00000000-0000-0000-0000-000000000002"),
+            inside("00000000-0000-0000-0000-000000000003"),
+        ];
+        assert_eq!(folders, expected);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn bad_texts() -> Vec<Case> {
         (
             "numbers out of bounds",
             base(
-                "[audit]\nsegment_mebibytes = 0\nbuffer_mebibytes = 4\n\
+                "[audit]\nmode = \"fast\"\nsegment_mebibytes = 0\nbuffer_mebibytes = 4\n\
                  [disk]\nmanagement_reserve_percent = 100\n",
             ),
         ),

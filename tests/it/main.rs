@@ -17,6 +17,7 @@ mod decisions;
 
 mod applying;
 mod bounds;
+mod buffered;
 mod callers;
 mod changing;
 mod checks;

@@ -215,6 +215,7 @@ async fn starts_and_stops_are_records() {
             revision,
             configuration_digest: vec![7; 32],
             previous_stop_clean: true,
+            buffered: false,
         }))
     };
     assert_eq!((&first.event, &second.event), (&start(0), &start(4)));

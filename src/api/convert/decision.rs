@@ -2,7 +2,7 @@
 
 use crate::{
     api::pb,
-    audit::buffer::Receipt,
+    audit::buffer::{Durability, Receipt},
     domain::decision::{Decision, DenyReason},
     service::checks::Decided,
 };
@@ -50,6 +50,6 @@ pub fn send_receipt(log_id: &str, receipt: Receipt) -> pb::Receipt {
         log_id: log_id.to_owned(),
         sequence: receipt.sequence,
         leaf_hash: receipt.leaf_hash.to_vec(),
-        durable: true,
+        durable: receipt.durability == Durability::OnDisk,
     }
 }

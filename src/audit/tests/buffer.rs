@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     audit::{
-        buffer::{AppendError, Buffer, Lanes, NotWritten, Ticket, Written},
+        buffer::{
+            AppendError, Buffer, Durability, Found, Lanes, NotWritten, Taken, Ticket, Written,
+        },
         frame::{self, MARK_BYTES},
         log::{AuditCondition, AuditLog, Opened, Options, Parts, RecordError},
         record::MAX_RECORD_BYTES,
@@ -28,7 +30,16 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// What a batch of so many records comes to.
 fn written(first_sequence: u64, count: usize) -> Written {
-    Written { first_sequence, leaf_hashes: vec![[7; 32]; count].into() }
+    let leaf_hashes = vec![[7; 32]; count].into();
+    Written { first_sequence, durability: Durability::OnDisk, leaf_hashes }
+}
+
+/// What a buffer holds, which is something.
+fn take(buffer: &Buffer, emptied: Vec<u8>) -> Taken {
+    match buffer.take(emptied, None) {
+        Found::Records(taken) => taken,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The places that a ticket's records got, when its batch is finished.
@@ -45,7 +56,7 @@ fn records_of_one_batch_are_taken_together_in_order() {
     let first = buffer.append(b"aabbb", &[2, 5], NOW).unwrap();
     let second = buffer.append(b"c", &[1], NOW).unwrap();
     let none = buffer.append(b"", &[], NOW).unwrap();
-    let taken = buffer.take(b"what was there before".to_vec()).unwrap();
+    let taken = take(&buffer, b"what was there before".to_vec());
     assert!(buffer.is_empty());
     assert_eq!(taken.records, 3);
     let mut bytes = taken.bytes.clone();
@@ -72,9 +83,9 @@ fn what_does_not_fit_is_refused_whole_and_the_rest_goes_on() {
     assert_eq!(buffer.append(&[2; 11], &[11], NOW).unwrap_err(), AppendError::Full);
     buffer.append(&[3; 10], &[10], NOW).unwrap();
     assert_eq!(buffer.append(&[4; 1], &[1], NOW).unwrap_err(), AppendError::Full);
-    assert_eq!(buffer.take(Vec::new()).unwrap().records, 2);
+    assert_eq!(take(&buffer, Vec::new()).records, 2);
     buffer.append(&[5; 10], &[10], NOW).unwrap();
-    assert_eq!(buffer.take(Vec::new()).unwrap().records, 1);
+    assert_eq!(take(&buffer, Vec::new()).records, 1);
 }
 
 #[test]
@@ -84,7 +95,7 @@ fn a_record_that_could_not_be_read_back_is_refused() {
     buffer.append(&vec![0; 2 * most], &[most, 2 * most], NOW).unwrap();
     let refused = buffer.append(&vec![0; most + long], &[most, most + long], NOW);
     assert_eq!(refused.unwrap_err(), AppendError::TooLong);
-    assert_eq!(buffer.take(Vec::new()).unwrap().records, 2);
+    assert_eq!(take(&buffer, Vec::new()).records, 2);
 }
 
 #[test]
@@ -93,12 +104,12 @@ fn a_closed_buffer_gives_what_is_there_and_then_ends() {
     buffer.append(b"a", &[1], NOW).unwrap();
     buffer.close();
     assert_eq!(buffer.append(b"b", &[1], NOW).unwrap_err(), AppendError::Closed);
-    assert_eq!(buffer.take(Vec::new()).unwrap().records, 1);
-    assert!(buffer.take(Vec::new()).is_none());
+    assert_eq!(take(&buffer, Vec::new()).records, 1);
+    assert!(matches!(buffer.take(Vec::new(), None), Found::Closed));
     let waiting = Arc::new(Buffer::new(1_000, &Lanes::new(1)));
     let taker = thread::spawn({
         let buffer = Arc::clone(&waiting);
-        move || buffer.take(Vec::new()).is_none()
+        move || matches!(buffer.take(Vec::new(), None), Found::Closed)
     });
     waiting.close();
     assert!(taker.join().unwrap(), "closing wakes the writer");

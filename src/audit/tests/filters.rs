@@ -37,6 +37,7 @@ fn is_wanted(filter: &AuditFilter, record: &pb::AuditRecord) -> bool {
         Event::ServerStart(_) => pb::AuditRecordKind::ServerStart,
         Event::ServerStop(_) => pb::AuditRecordKind::ServerStop,
         Event::ConfigurationLoad(_) => pb::AuditRecordKind::ConfigurationLoad,
+        Event::Gap(_) => pb::AuditRecordKind::Gap,
     };
     let (access_point, action, resource, decision) = match &record.event {
         Some(Event::Check(check)) => (

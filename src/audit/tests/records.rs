@@ -9,10 +9,12 @@ use uuid::Uuid;
 use crate::{
     api::pb,
     audit::{
+        log::Mode,
         record::{
-            self, Call, CheckDraft, Draft, EventDraft, LoadDraft, MAX_RECORD_BYTES, PreviousStop,
-            Stamp,
+            self, Call, CheckDraft, Draft, EventDraft, GapDraft, LoadDraft, MAX_RECORD_BYTES,
+            PreviousStop, Stamp,
         },
+        succession::Head,
         testing::LOG_ID,
     },
     domain::{
@@ -119,7 +121,17 @@ fn golden_records_are_read_and_written_as_ever() {
         revision: 9,
         configuration_digest: &[0xcd; 32],
         previous_stop,
+        mode: Mode::Durable,
     };
+    let buffered = EventDraft::ServerStart {
+        version: "0.1.0",
+        revision: 9,
+        configuration_digest: &[0xcd; 32],
+        previous_stop: PreviousStop::Unclean,
+        mode: Mode::Buffered,
+    };
+    let head = Head { log_id: Uuid::from_u128(5), sequence: 77, leaf_hash: Some([0x1e; 32]) };
+    let after = |head| EventDraft::Gap(GapDraft::PreviousLog(head));
     let applied = |awaits_restart| {
         EventDraft::ConfigurationLoad(LoadDraft::Applied { digest: &[0xef; 32], awaits_restart })
     };
@@ -133,6 +145,12 @@ fn golden_records_are_read_and_written_as_ever() {
         ("refused_call_by_a_proxy", draft(forwarded(), refused)),
         ("server_start_after_clean_stop", nobody(start(PreviousStop::Clean))),
         ("server_start_after_unclean_stop", nobody(start(PreviousStop::Unclean))),
+        ("server_start_that_does_not_wait_for_the_disk", nobody(buffered)),
+        ("gap_after_another_log", nobody(after(head))),
+        (
+            "gap_after_another_log_with_a_damaged_end",
+            nobody(after(Head { leaf_hash: None, ..head })),
+        ),
         ("server_stop", nobody(EventDraft::ServerStop { revision: 9 })),
         ("configuration_load", nobody(applied(&[]))),
         ("configuration_load_awaiting_restart", nobody(applied(&["listen", "audit"]))),

@@ -36,12 +36,17 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
+        Self::with_audit("")
+    }
+
+    /// The same with more to say about the audit log.
+    pub fn with_audit(more: &str) -> Self {
         let make = || NewToken::make().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let (admin, second_admin) = (make(), make());
         let (enforcer, auditor) = (make(), make());
         let home = Self { directory, admin, second_admin, enforcer, auditor };
-        fs::write(home.path("aap.toml"), home.configuration()).unwrap();
+        fs::write(home.path("aap.toml"), home.configuration(more)).unwrap();
         home
     }
 
@@ -54,7 +59,12 @@ impl Home {
         self.directory.path().join(name)
     }
 
-    fn configuration(&self) -> String {
+    /// Where all its data is.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    fn configuration(&self, more: &str) -> String {
         let caller = |name: &str, token: &NewToken, more: &str| {
             let digest = token.digest();
             format!("[[callers]]\nname = \"{name}\"\ntoken_sha256 = \"{digest}\"\n{more}\n")
@@ -62,7 +72,7 @@ impl Home {
         let assert = "role = \"enforcer\"\naccounts = [\"acme\"]\nassert_identity = true";
         [
             // Small segments, so that many are begun and sealed.
-            "[audit]\nsegment_mebibytes = 1\n".to_owned(),
+            format!("[audit]\nsegment_mebibytes = 1\n{more}\n"),
             "[disk]\nmanagement_reserve_percent = 0\ncheck_reserve_percent = 0\n".to_owned(),
             caller("admin", &self.admin, "role = \"admin\"\naccounts = [\"acme\"]"),
             caller("second-admin", &self.second_admin, "role = \"admin\"\naccounts = [\"acme\"]"),

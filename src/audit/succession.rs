@@ -1,0 +1,92 @@
+//! How a log ends for ever, and another one follows it.
+//!
+//! Where decisions are answered before their records are on disk, a lost machine loses some that
+//! somebody has a receipt of. A log that went on would give their places to other records, and two
+//! would bear one number. So a log that was written in this way and didn't end in good order takes
+//! no more records: it is sealed and kept as it was found, and a new log begins, with an id of its
+//! own, whose first record names the last one that the old log has.
+//!
+//! A file says that a log is written in this way. It is there before the first such answer, and
+//! gone when all that was answered is on disk.
+
+use std::{io, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{
+    keeper, record,
+    recovery::{self, OpenSegment, Recovered, RecoveryError},
+    segment::{Content, Segment},
+    volume::Volume,
+    writer,
+};
+
+/// The file's name.
+const ANNOUNCEMENT: &str = "buffered";
+
+/// The last record that a log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The log.
+    pub log_id: Uuid,
+    /// The record; 0 if there is none.
+    pub sequence: u64,
+    /// Its leaf hash; `None` if it is damaged, or there is none.
+    pub leaf_hash: Option<[u8; 32]>,
+}
+
+/// Says that answers may leave before their records are on disk.
+pub(super) fn announce(volume: &dyn Volume) -> io::Result<()> {
+    match volume.create(ANNOUNCEMENT) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    volume.sync()
+}
+
+/// Says that none has left whose record isn't on disk.
+pub(super) fn revoke(volume: &dyn Volume) -> io::Result<()> {
+    volume.remove(ANNOUNCEMENT)?;
+    volume.sync()
+}
+
+/// Whether a log takes no more records.
+pub fn has_ended(volume: &dyn Volume) -> io::Result<bool> {
+    Ok(volume.list()?.iter().any(|name| name == ANNOUNCEMENT))
+}
+
+/// Seals all of a log that has ended. Does no harm if it is done twice.
+pub fn seal(volume: &dyn Volume, log_id: Uuid) -> Result<(), RecoveryError> {
+    let recovered = recovery::recover_ended(volume, log_id)?;
+    let Recovered { open, unsealed, accounts, .. } = recovered;
+    for OpenSegment { segment, .. } in open.iter().filter(|open| is_empty(&open.segment)) {
+        volume.remove(segment.name())?;
+    }
+    for full in unsealed.into_iter().chain(open) {
+        if let Some(footer) = writer::footer_of(&full, &accounts) {
+            keeper::seal(&full.segment, &footer)?;
+        }
+    }
+    volume.sync()?;
+    Ok(())
+}
+
+fn is_empty(segment: &Arc<Segment>) -> bool {
+    segment.last() < segment.first_sequence()
+}
+
+/// The last record of a log that has ended.
+pub fn head(volume: &dyn Volume, log_id: Uuid) -> Result<Head, RecoveryError> {
+    let recovered = recovery::recover_ended(volume, log_id)?;
+    let sequence = recovered.last;
+    let last = recovered.sealed.last().filter(|segment| segment.last() == sequence);
+    let content = match last {
+        Some(segment) => recovery::read_one(segment, sequence)?,
+        None => None,
+    };
+    let leaf_hash = match content {
+        Some(Content::Record(bytes)) => Some(record::leaf_hash(&bytes)),
+        Some(Content::Damaged { .. }) | None => None,
+    };
+    Ok(Head { log_id, sequence, leaf_hash })
+}
