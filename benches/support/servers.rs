@@ -108,6 +108,7 @@ pub(crate) fn serve_aap(directory: &str) {
         audit: Options::default(),
         reserve: Reserve { management_percent: 0, check_percent: 0 },
         limits: Limits::NONE,
+        watches: aap::service::watches::WatchLimits::default(),
         snapshot_every: snapshot::DEFAULT_EVERY,
         verification: Verification::Quick,
         clock: Clock::system(),

@@ -1,10 +1,17 @@
 //! `AuditService`.
 
-use std::{convert::Infallible, mem, sync::Arc};
+use std::{
+    convert::Infallible,
+    mem,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch::{self, error::RecvError},
+    time::{Interval, MissedTickBehavior, interval},
 };
 use tonic::{Request, Response, Status};
 
@@ -15,6 +22,7 @@ use crate::{
     service::{
         gate::{Gate, Scope},
         reading::{self, Bounds, Order, Page, Progress, ReadingError, Watch},
+        watches::{Permit, Watches},
     },
 };
 
@@ -33,8 +41,10 @@ use super::{
     stream::{self, Messages, Outgoing, Over},
 };
 
-/// How many watches may be open at once.
-const MAX_WATCHES: usize = 1_000;
+/// How far apart messages are where many records come; one that comes alone is sent at once.
+const GATHERING: Duration = Duration::from_millis(5);
+/// How often a watch says how far it is where nothing is for its caller.
+const REPORTING: Duration = Duration::from_millis(250);
 const WATCH: &str = "/aap.v1.AuditService/WatchAuditRecords";
 
 /// Serves `AuditService`. Reading happens on another runtime, for it waits for the disk.
@@ -42,21 +52,21 @@ const WATCH: &str = "/aap.v1.AuditService/WatchAuditRecords";
 pub struct Audit {
     log: AuditLog,
     background: Handle,
-    watches: Arc<Semaphore>,
+    watches: Watches,
     gate: Gate,
     stopping: watch::Receiver<bool>,
 }
 
 impl Audit {
-    /// Serves a log from a runtime that may wait for the disk, to whom the gate lets in, until the
+    /// Serves a log, in as many watches as may be, from a runtime that may wait for the disk, to whom the gate lets in, until the
     /// server stops.
     pub fn new(
-        log: AuditLog,
+        (log, watches): (AuditLog, Watches),
         background: Handle,
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { log, background, watches: Arc::new(Semaphore::new(MAX_WATCHES)), gate, stopping }
+        Self { log, background, watches, gate, stopping }
     }
 }
 
@@ -118,9 +128,7 @@ impl AuditService for Audit {
         let start = audit::parse_start(&mut violations, start);
         let filter = audit_filter::parse(&mut violations, filter);
         let ((form, start), filter) = violations.finish(form.zip(start).zip(filter))?;
-        let permit = Arc::clone(&self.watches)
-            .try_acquire_owned()
-            .map_err(|_| ApiError::TooManyWatches { limit: MAX_WATCHES })?;
+        let permit = self.watches.open(&authenticated.caller.name).map_err(ApiError::from)?;
         let log = self.log.clone();
         let watch = self.background.spawn_blocking(move || Watch::begin(&log, start, filter));
         let watch = watch.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
@@ -181,7 +189,7 @@ struct Serving {
     /// Rings when more is on disk.
     synced: watch::Receiver<u64>,
     /// Counts it among the open watches while it lasts.
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Serving {
@@ -196,22 +204,85 @@ impl Serving {
         outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
     ) -> Result<Infallible, Over> {
         let Self { mut watch, form, log_id, mut synced, _permit } = self;
+        let mut pace = Pace::begin();
+        // The first record that no message accounts for yet.
+        let mut unreported = watch.next();
         // The first message says where the watch begins, also if there is nothing to read yet.
-        let next = watch.next();
-        let began = Progress { entries: Vec::new(), from: next, through: next - 1 };
+        let began = Progress { entries: Vec::new(), from: unreported, through: unreported - 1 };
         outgoing.send(audit::send_progress(&log_id, began, form)).await?;
         loop {
             // Looked at before reading, so that what comes meanwhile rings again.
             synced.mark_unchanged();
-            let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
-            watch = read;
-            let progress = progress.map_err(ApiError::from)?;
-            if progress.through < progress.from {
-                outgoing.wait(synced.changed()).await?;
-            } else {
+            let progress = match watch.read_newest(outgoing.caller()) {
+                Some(progress) => progress,
+                None => {
+                    let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
+                    watch = read;
+                    progress.map_err(ApiError::from)?
+                }
+            };
+            let Progress { entries, from: _, through } = progress;
+            let has_news = through >= unreported;
+            if !entries.is_empty() || has_news && pace.is_report_due() {
+                let progress = Progress { entries, from: unreported, through };
                 outgoing.send(audit::send_progress(&log_id, progress, form)).await?;
+                unreported = through + 1;
+                pace.note_sent();
+            }
+            if watch.is_at_end() {
+                let is_waiting = through >= unreported;
+                outgoing.wait(pace.next(&mut synced, is_waiting)).await?;
             }
         }
+    }
+}
+
+/// When a watch that has reached the end of the log goes on.
+struct Pace {
+    gathering: Interval,
+    reporting: Interval,
+    is_report_due: bool,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        let (mut gathering, mut reporting) = (interval(GATHERING), interval(REPORTING));
+        gathering.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        reporting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        reporting.reset();
+        Self { gathering, reporting, is_report_due: false }
+    }
+
+    fn note_sent(&mut self) {
+        self.gathering.reset();
+        self.reporting.reset();
+        self.is_report_due = false;
+    }
+
+    /// Whether it is time to say how far a watch is, though nothing is for its caller.
+    fn is_report_due(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.is_report_due |= self.reporting.poll_tick(&mut context).is_ready();
+        self.is_report_due
+    }
+
+    /// Waits for more: at least as long after a message as many records are gathered, and no longer
+    /// than it may take to report what was looked at, if there is something.
+    async fn next(
+        &mut self,
+        synced: &mut watch::Receiver<u64>,
+        is_waiting: bool,
+    ) -> Result<(), RecvError> {
+        let Self { gathering, reporting, is_report_due } = self;
+        tokio::select! {
+            changed = synced.changed() => changed?,
+            _ = reporting.tick(), if is_waiting => {
+                *is_report_due = true;
+                return Ok(());
+            }
+        }
+        gathering.tick().await;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{convert::Infallible, mem, sync::Arc};
 use prost::Message as _;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
 };
 use tonic::{Request, Response, Status};
 
@@ -19,6 +19,7 @@ use crate::{
         gate::{Gate, Scope},
         history::{ChangeWatch, History, Listed, Page, Progress, Wanted},
         management::{ManageError, Manager},
+        watches::{Permit, Watches},
     },
     store::writer::{Mode, SubmitError},
 };
@@ -42,8 +43,6 @@ use super::{
 /// as many small ones as there are.
 const MAX_BATCH_BYTES: usize = 8 * MAX_MESSAGE_BYTES;
 
-/// How many watches may be open at once.
-const MAX_WATCHES: usize = 1_000;
 /// Stands for all accounts that a caller is bound to.
 const ALL_ACCOUNTS: &str = "accounts/-";
 const WATCH: &str = "/aap.v1.ChangeService/WatchChanges";
@@ -55,22 +54,21 @@ pub struct Changes {
     history: History,
     background: Handle,
     batches: Arc<Semaphore>,
-    watches: Arc<Semaphore>,
+    watches: Watches,
     gate: Gate,
     stopping: watch::Receiver<bool>,
 }
 
 impl Changes {
-    /// Serves it by a manager and a history from a runtime that may take long, to whom the gate lets
+    /// Serves it by a manager and a history, in as many watches as may be, from a runtime that may take long, to whom the gate lets
     /// in, until the server stops.
     pub fn new(
-        (manager, history): (Manager, History),
+        (manager, history, watches): (Manager, History, Watches),
         background: Handle,
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let batches = Arc::new(Semaphore::new(MAX_BATCH_BYTES));
-        let watches = Arc::new(Semaphore::new(MAX_WATCHES));
         Self { manager, history, background, batches, watches, gate, stopping }
     }
 
@@ -171,9 +169,7 @@ impl ChangeService for Changes {
         let mut violations = Violations::default();
         let start = change::parse_start(&mut violations, start);
         let start = violations.finish(start)?;
-        let permit = Arc::clone(&self.watches)
-            .try_acquire_owned()
-            .map_err(|_| ApiError::TooManyWatches { limit: MAX_WATCHES })?;
+        let permit = self.watches.open(&authenticated.caller.name).map_err(ApiError::from)?;
         let watch = self.history.watch(wanted, start).map_err(ApiError::from)?;
         let standing = self.gate.standing(authenticated, WATCH, scope);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
@@ -190,7 +186,7 @@ struct Serving {
     /// Rings when more is published.
     revisions: watch::Receiver<u64>,
     /// Counts it among the open watches while it lasts.
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 impl Serving {

@@ -16,7 +16,7 @@ use crate::{
     domain::{decide::Rejection, name::ResourceName},
     service::{
         checks::CheckError, gate::GateError, history::HistoryError, management::ManageError,
-        reading::ReadingError,
+        reading::ReadingError, watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -67,10 +67,7 @@ pub enum ApiError {
         limit: usize,
     },
     /// Too many watches are open.
-    TooManyWatches {
-        /// How many may be.
-        limit: usize,
-    },
+    TooManyWatches(TooManyWatches),
     /// The message is too large.
     TooLarge {
         /// How many bytes it may have.
@@ -118,6 +115,12 @@ impl From<ReadingError> for ApiError {
     }
 }
 
+impl From<TooManyWatches> for ApiError {
+    fn from(error: TooManyWatches) -> Self {
+        Self::TooManyWatches(error)
+    }
+}
+
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         match error {
@@ -131,7 +134,7 @@ impl From<ApiError> for Status {
             ApiError::History(error) => history(&error),
             ApiError::Reading(error) => reading(&error),
             ApiError::TooManyStreams { limit } => too_many_streams(limit),
-            ApiError::TooManyWatches { limit } => too_many_watches(limit),
+            ApiError::TooManyWatches(error) => too_many_watches(&error),
             ApiError::TooLarge { limit } => too_large(limit),
             ApiError::ShuttingDown => {
                 Problem::new(Code::Unavailable, Reason::ShuttingDown, "the server is stopping")
@@ -384,11 +387,15 @@ fn too_many_streams(limit: usize) -> Problem {
         .retry_after(LONG_RETRY_DELAY)
 }
 
-fn too_many_watches(limit: usize) -> Problem {
-    let message = format!("{limit} watches are open, which is as many as the server allows");
-    Problem::new(Code::ResourceExhausted, Reason::TooManyWatches, message)
-        .with("limit", limit)
-        .retry_after(LONG_RETRY_DELAY)
+fn too_many_watches(error: &TooManyWatches) -> Problem {
+    let problem = Problem::new(Code::ResourceExhausted, Reason::TooManyWatches, error.to_string())
+        .retry_after(LONG_RETRY_DELAY);
+    match error {
+        TooManyWatches::InAll { limit } => problem.with("limit", limit),
+        TooManyWatches::OfCaller { caller, limit } => {
+            problem.with("limit", limit).with("caller", caller)
+        }
+    }
 }
 
 fn too_large(limit: usize) -> Problem {

@@ -1,11 +1,12 @@
-//! Reads the log in order, at the reader's own pace, from the disk. A follower holds no records and
-//! nobody waits for it.
+//! Reads the log in order, at the reader's own pace, from the disk, or from memory what is newest. A
+//! follower holds no records and nobody waits for it.
 
 use std::{io, sync::Arc};
 
 use super::{
     log::Shared,
     segment::{Cursor, Entry},
+    tail::Watching,
 };
 
 /// Reads on from a record.
@@ -14,11 +15,35 @@ pub struct Follower {
     shared: Arc<Shared>,
     next: u64,
     cursor: Option<Cursor>,
+    /// If it is somebody who goes on to the end.
+    tail: Option<Watching>,
 }
 
 impl Follower {
     pub(super) fn new(shared: Arc<Shared>, sequence: u64) -> Self {
-        Self { shared, next: sequence, cursor: None }
+        Self { shared, next: sequence, cursor: None, tail: None }
+    }
+
+    pub(super) fn with_tail(self, watching: Watching) -> Self {
+        Self { tail: Some(watching), ..self }
+    }
+
+    /// Whether all that is on disk was read.
+    pub fn is_at_end(&self) -> bool {
+        self.next > self.shared.last()
+    }
+
+    /// Reads about `max_bytes` on from memory, without waiting for the disk: those records that are
+    /// wanted. `None` if the next record isn't there; it may be on disk.
+    pub fn read_newest_where(
+        &mut self,
+        max_bytes: usize,
+        is_wanted: &dyn Fn(&[u8]) -> bool,
+    ) -> Option<Vec<Entry>> {
+        let tail = self.tail.as_ref()?;
+        let (entries, next) = tail.read_where(self.next, max_bytes, is_wanted)?;
+        self.next = next;
+        Some(entries)
     }
 
     /// The record that it reads next.

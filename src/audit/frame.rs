@@ -126,6 +126,14 @@ pub fn split_mut(bytes: &mut [u8]) -> Option<(&mut [u8; HEADER_BYTES], &mut [u8]
     Some((header, payload, rest))
 }
 
+/// Splits the first frame off some bytes that are known to be whole: its payload, then the rest.
+pub fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>()?;
+    let [w0, w1, w2, w3, ..] = *header;
+    let length = usize::try_from(u32::from_le_bytes([w0, w1, w2, w3]) & LENGTH_MASK).ok()?;
+    rest.split_at_checked(length)
+}
+
 /// Fills in a frame's checksum.
 pub fn seal(salt: Salt, header: &mut [u8; HEADER_BYTES], payload: &[u8]) {
     let [w0, w1, w2, w3, ..] = *header;

@@ -30,6 +30,7 @@ use super::{
     recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
     segment::Segment,
     succession,
+    tail::{Tail, Watching},
     volume::Volume,
     writer::{self, Start, Writer},
 };
@@ -98,6 +99,7 @@ pub struct Shared {
     /// The batch that is being written. Held for a swap.
     in_flight: Mutex<Option<Arc<Batch>>>,
     synced: watch::Sender<u64>,
+    tail: Arc<Tail>,
     condition: watch::Sender<AuditCondition>,
     space: Arc<Space>,
     clock: Clock,
@@ -201,6 +203,7 @@ impl AuditLog {
             segments: RwLock::new(segments),
             in_flight: Mutex::default(),
             synced: watch::Sender::new(last),
+            tail: Arc::default(),
             condition: watch::Sender::new(AuditCondition::Working),
             space,
             clock: clock.clone(),
@@ -264,6 +267,13 @@ impl AuditLog {
     /// Follows the log from a record on, inclusive. It need not exist yet.
     pub fn follow(&self, sequence: u64) -> Follower {
         Follower::new(Arc::clone(&self.shared), sequence)
+    }
+
+    /// The same, for somebody who goes on to the end and beyond: the newest records, which are then
+    /// kept in memory, come from there.
+    pub fn watch(&self, sequence: u64) -> Follower {
+        let watching = Watching::begin(&self.shared.tail);
+        Follower::new(Arc::clone(&self.shared), sequence).with_tail(watching)
     }
 
     /// The first and the last record on disk; the last is one less than the first if there is none.
@@ -352,6 +362,16 @@ impl Shared {
     /// Notes that all that was answered is on disk, and that nothing more will be.
     pub fn note_all_synced(&self) -> io::Result<()> {
         if self.answers_before_sync() { succession::revoke(self.volume.as_ref()) } else { Ok(()) }
+    }
+
+    /// The newest records.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The last record that readers see.
+    pub fn last(&self) -> u64 {
+        *self.synced.borrow()
     }
 
     /// Lets readers see records that are on disk.

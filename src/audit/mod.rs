@@ -18,6 +18,7 @@ pub mod record;
 pub mod recovery;
 pub mod segment;
 pub mod succession;
+pub mod tail;
 pub mod volume;
 pub mod wire;
 pub mod writer;

@@ -31,6 +31,7 @@ use super::{
     record::{self, NONCE_BYTES, Stamp},
     recovery::{Leaves, OpenSegment},
     segment::{End, INDEX_STRIDE},
+    tail::Pending,
 };
 
 /// How long after the first record that was answered before it was on disk all such are synced.
@@ -72,6 +73,8 @@ pub struct Writer {
     accounts: HashMap<Box<str>, u64, RandomState>,
     nonces: Vec<u8>,
     unsynced: Unsynced,
+    /// What watchers may see when it is on disk, or couldn't be handed yet.
+    pending: Pending,
 }
 
 /// What is written and not yet on disk.
@@ -115,6 +118,7 @@ impl Writer {
             accounts: accounts.into_iter().collect(),
             nonces: Vec::new(),
             unsynced: Unsynced::default(),
+            pending: Pending::default(),
         }
     }
 
@@ -193,6 +197,7 @@ impl Writer {
         let (leaf_hashes, index) = self.stamp(taken)?;
         self.put(&taken.bytes)?;
         self.offset += size;
+        self.shared.tail().take_in(first_sequence, &taken.bytes, &mut self.pending);
         self.unsynced.index.extend(index);
         let durability = self.make_durable()?;
         Ok(Written { first_sequence, durability, leaf_hashes: leaf_hashes.into() })
@@ -225,6 +230,7 @@ impl Writer {
         if last > self.open.segment.last() {
             let end = End { last, last_time: self.last_time, data_end: self.offset };
             self.open.segment.grow(end, &index);
+            self.shared.tail().publish(&mut self.pending);
             self.shared.set_synced(last);
         }
         Ok(())

@@ -33,6 +33,7 @@ use crate::{
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::NewToken,
     },
+    service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
 };
 
@@ -80,6 +81,7 @@ impl World {
             // To try something out, a nearly full disk is good enough.
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),
+            watches: WatchLimits::default(),
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })

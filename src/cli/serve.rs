@@ -119,6 +119,7 @@ fn start(
         audit: config.audit,
         reserve: config.reserve,
         limits: config.limits,
+        watches: config.watches,
         snapshot_every: config.snapshot_every,
         verification,
         connections: config.connections,

@@ -33,6 +33,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) limits: LimitsTable,
     #[serde(default)]
+    pub(super) watches: WatchesTable,
+    #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
 }
 
@@ -114,6 +116,16 @@ pub(super) struct LimitsTable {
     pub(super) network_rules: Option<u32>,
     /// RAM roles.
     pub(super) ram_roles: Option<u32>,
+}
+
+/// How many watches may be open.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WatchesTable {
+    /// In all.
+    pub(super) total: Option<usize>,
+    /// Of one caller.
+    pub(super) per_caller: Option<usize>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

@@ -127,6 +127,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         snapshot_every,
         reserve,
         limits,
+        watches,
     } = config;
     let are_same = listeners.len() == started.listeners.len()
         && listeners.iter().zip(&started.listeners).all(|(a, b)| ListenerConfig::is_same(a, b));
@@ -140,6 +141,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         ("journal", *snapshot_every != started.snapshot_every),
         ("disk", *reserve != started.reserve),
         ("limits", *limits != started.limits),
+        ("watches", *watches != started.watches),
     ] {
         if differs {
             keys.push(key);

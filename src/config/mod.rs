@@ -13,7 +13,7 @@ mod pem;
 use std::{
     fmt, io,
     net::SocketAddr,
-    num::NonZeroU64,
+    num::{NonZeroU64, NonZeroUsize},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -23,11 +23,14 @@ use crate::{
     audit::log::{Mode, Options as AuditOptions},
     domain::{limits::Limits, network::NetworkKind, time::UnixNanos},
     identity::{caller::Callers, certificate::Authorities},
+    service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
 };
 
 use callers::Vouching;
-use file::{AuditTable, ConnectionsTable, DiskTable, File, JournalTable, LimitsTable};
+use file::{
+    AuditTable, ConnectionsTable, DiskTable, File, JournalTable, LimitsTable, WatchesTable,
+};
 use listeners::{ListenerConfig, Listeners, PlainText, Security, Sources};
 use pem::Files;
 
@@ -54,6 +57,8 @@ pub struct Config {
     pub reserve: Reserve,
     /// How much an account may have.
     pub limits: Limits,
+    /// How many watches may be open.
+    pub watches: WatchLimits,
 }
 
 impl Config {
@@ -70,13 +75,15 @@ impl Config {
             snapshot_every,
             reserve,
             limits,
+            watches,
         } = self;
         let listeners: Vec<_> = listeners.iter().map(ListenerFacts::of).collect();
         let (sans, authorities) = (callers.sans(), callers.authorities().digest());
         let (callers, data_dir) = (callers.by_name(), data_dir.display());
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
-             {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n"
+             {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
+             {watches:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -265,6 +272,8 @@ fn line_of(text: &str, byte: usize) -> usize {
 const DURABLE: &str = "durable";
 const BUFFERED: &str = "buffered-may-lose-decisions";
 
+/// More watches than this have never been tried.
+const MAX_WATCHES: usize = 10_000;
 /// More connections than this have never been tried.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
@@ -288,6 +297,7 @@ impl Problems {
             journal,
             disk,
             limits,
+            watches,
             callers,
         } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
@@ -309,6 +319,7 @@ impl Problems {
         let snapshot_every = self.check_journal(&journal);
         let reserve = self.check_disk(&disk);
         let limits = limits_of(&limits);
+        let watches = self.check_watches(&watches);
         if caller_ca.is_some() && !can_show_certificates {
             self.add("caller_ca", "needs a listener with a `certificate`: others see none");
         }
@@ -325,6 +336,7 @@ impl Problems {
             snapshot_every,
             reserve,
             limits,
+            watches,
         })
     }
 
@@ -419,6 +431,22 @@ impl Problems {
             self.add("journal.snapshot_every_changes", "must be at least 1");
             snapshot::DEFAULT_EVERY
         })
+    }
+
+    fn check_watches(&mut self, table: &WatchesTable) -> WatchLimits {
+        let WatchesTable { total, per_caller } = *table;
+        let defaults = WatchLimits::default();
+        let mut check = |key: &str, given: Option<usize>, default: NonZeroUsize, most: usize| {
+            let number = given.unwrap_or(default.get().min(most));
+            let found = NonZeroUsize::new(number).filter(|number| number.get() <= most);
+            found.unwrap_or_else(|| {
+                self.add(format!("watches.{key}"), format!("must be 1 to {most}"));
+                default
+            })
+        };
+        let total = check("total", total, defaults.total, MAX_WATCHES);
+        let per_caller = check("per_caller", per_caller, defaults.per_caller, total.get());
+        WatchLimits { total, per_caller }
     }
 
     fn check_disk(&mut self, disk: &DiskTable) -> Reserve {

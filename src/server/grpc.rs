@@ -19,6 +19,7 @@ use crate::{
     projection::Published,
     service::{
         checks::Checker, gate::Gate, history::History, management::Manager, refusals::Refusals,
+        watches::Watches,
     },
 };
 
@@ -69,13 +70,14 @@ impl Doors {
         let gate = Gate::new(Arc::clone(&parts.roster), clock.clone());
         let manager = Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone());
         let history = History::new(Arc::clone(&published), Arc::clone(&parts.journal));
-        let readers = (manager.clone(), history);
+        let watches = Watches::new(settings.watches);
+        let readers = (manager.clone(), history, watches.clone());
         Self {
             refusals: parts.refusals.clone(),
             changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),
             manager,
             published,
-            audit: Audit::new(log.clone(), background, gate.clone(), stopping.clone()),
+            audit: Audit::new((log.clone(), watches), background, gate.clone(), stopping.clone()),
             gate,
             log,
             clock,

@@ -51,6 +51,7 @@ use crate::{
     identity::{caller::Callers, roster::Roster},
     projection::Published,
     service::refusals::Refusals,
+    service::watches::WatchLimits,
     store::{
         data_dir::{DataDir, DataDirError, Identity},
         journal::{Journal, JournalReader, ReadError},
@@ -129,6 +130,8 @@ pub struct Settings {
     pub reserve: Reserve,
     /// How much an account may have.
     pub limits: Limits,
+    /// How many watches may be open.
+    pub watches: WatchLimits,
     /// After how many changes a new snapshot of the state is written.
     pub snapshot_every: NonZeroU64,
     /// How much of what is on disk is verified first.

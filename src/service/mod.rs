@@ -10,3 +10,4 @@ pub mod management;
 pub mod permissions;
 pub mod reading;
 pub mod refusals;
+pub mod watches;

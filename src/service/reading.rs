@@ -106,12 +106,31 @@ impl Watch {
             Start::At(sequence) if (first..=last + 1).contains(&sequence) => sequence,
             Start::At(sequence) => return Err(ReadingError::OutOfRange { sequence, first, last }),
         };
-        Ok(Self { follower: log.follow(sequence), filter })
+        Ok(Self { follower: log.watch(sequence), filter })
     }
 
     /// The record that it looks at next.
     pub fn next(&self) -> u64 {
         self.follower.next()
+    }
+
+    /// Whether it has looked at all that is on disk.
+    pub fn is_at_end(&self) -> bool {
+        self.follower.is_at_end()
+    }
+
+    /// Reads on for a caller from memory, if it is near the end of the log; otherwise it is
+    /// [`Self::read`] that can. Never waits.
+    pub fn read_newest(&mut self, caller: &Caller) -> Option<Progress> {
+        let Self { follower, filter } = self;
+        let from = follower.next();
+        let mut entries = Vec::new();
+        if !follower.is_at_end() {
+            let is_wanted = |bytes: &[u8]| is_wanted(caller, filter, bytes);
+            entries = follower.read_newest_where(MESSAGE_BYTES, &is_wanted)?;
+            hold_no_more_than_needed(&mut entries);
+        }
+        Some(Progress { entries, from, through: follower.next() - 1 })
     }
 
     /// Reads on for a caller. Blocks on the disk, but never for a record that isn't there yet.

@@ -1,16 +1,20 @@
 //! The audit stream: every record once and in order, at the reader's own pace, across restarts, and
 //! each tenant its own. What is damaged is named.
 
-use std::{fs, path::PathBuf};
+use std::{fs, num::NonZeroUsize, path::PathBuf};
 
-use aap::api::{
-    audit_entry::{AuditEntry, Content},
-    pb::{self, watch_audit_records_request::Start},
+use aap::{
+    api::{
+        audit_entry::{AuditEntry, Content},
+        pb::{self, watch_audit_records_request::Start},
+    },
+    service::watches::WatchLimits,
 };
 use tonic::Code;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, OTHER_ENFORCER, Refusal, Setup, TestServer,
+    following::Changes,
     refused,
     server::AUDIT,
     watching::{self, Watch, check_of, record, stored},
@@ -237,6 +241,70 @@ async fn many_watches_that_are_left_open_hold_up_nobody() {
     assert_are(&late.all_through(receipts.last().unwrap().sequence).await, &receipts);
     drop((open, late));
     assert_eq!(server.health(AUDIT).await, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_caller_opens_only_so_many_watches_and_leaves_room_for_others() {
+    let some = |count| NonZeroUsize::new(count).unwrap();
+    let watches = WatchLimits { total: some(3), per_caller: some(2) };
+    let server = Setup { watches, ..Setup::new() }.start().await;
+    let auditor = server.client_apart(AUDITOR);
+    let first = Watch::from_end(&auditor).await;
+    let second = Watch::from_end(&auditor).await;
+    let open = async |client: &Client| {
+        Watch::begin(client, Start::FromEnd(pb::FromEnd {})).await.map_err(|status| {
+            let refusal = Refusal::of(&status);
+            refusal.is(Code::ResourceExhausted, "TOO_MANY_WATCHES");
+            refusal
+        })
+    };
+    open(&auditor).await.unwrap_err().has("limit", "2").has("caller", AUDITOR);
+    let acme = server.client_apart(ACME_AUDITOR);
+    let third = open(&acme).await.unwrap();
+    open(&acme).await.unwrap_err().has("limit", "3");
+    // Watches of changes count too.
+    let admin = server.client(ADMIN);
+    let start = pb::watch_changes_request::Start::FromRevision(1);
+    let refused = Changes::begin(&admin, "accounts/-", start).await.unwrap_err();
+    Refusal::of(&refused).is(Code::ResourceExhausted, "TOO_MANY_WATCHES").has("limit", "3");
+    drop((first, second, third));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn where_many_records_come_a_message_has_several() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let enforcer = server.client(ENFORCER);
+    let mut watch = Watch::from_end(&server.client_apart(AUDITOR)).await;
+    let asked = tokio::spawn(async move {
+        let mut last = 0;
+        for _ in 0..300 {
+            last = world::allow(&enforcer).await.sequence;
+        }
+        last
+    });
+    let last = asked.await.unwrap();
+    let entries = watch.all_through(last).await;
+    assert_eq!(entries.len(), 300);
+    assert!(watch.messages_read < 200, "{} messages", watch.messages_read);
+    drop(watch);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_of_nothing_is_told_now_and_then_how_far_it_is() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let nobodys = pb::AuditRecordFilter { accounts: vec!["nobody".into()], ..Default::default() };
+    let start = Start::FromEnd(pb::FromEnd {});
+    let auditor = server.client_apart(AUDITOR);
+    let mut watch = Watch::begin_where(&auditor, start, Some(nobodys)).await.unwrap();
+    let receipts = check_many(&server.client(ENFORCER), 20_000).await;
+    assert!(watch.all_through(receipts.last().unwrap().sequence).await.is_empty());
+    assert!(watch.messages_read < 60, "{} messages", watch.messages_read);
+    drop(watch);
     server.stop().await;
 }
 

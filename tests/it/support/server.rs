@@ -15,6 +15,7 @@ use aap::{
         listen::{self, Listener},
         reload::Reload,
     },
+    service::watches::WatchLimits,
     store::{snapshot, space::Reserve, start::Verification},
 };
 use tempfile::TempDir;
@@ -50,6 +51,7 @@ pub struct Setup {
     pub options: Options,
     pub reserve: Reserve,
     pub limits: Limits,
+    pub watches: WatchLimits,
     /// After how many changes a snapshot is written.
     pub snapshot_every: NonZeroU64,
     /// What is verified at the start.
@@ -71,6 +73,7 @@ impl Setup {
             options: Options { segment_bytes: 1 << 20, ..Options::default() },
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),
+            watches: WatchLimits::default(),
             snapshot_every: snapshot::DEFAULT_EVERY,
             verification: Verification::Quick,
             listeners: 1,
@@ -169,6 +172,7 @@ impl Serving {
             audit: setup.options,
             reserve: setup.reserve,
             limits: setup.limits,
+            watches: setup.watches,
             snapshot_every: setup.snapshot_every,
             verification: setup.verification,
             clock: setup.clock,

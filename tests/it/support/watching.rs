@@ -19,6 +19,8 @@ pub struct Watch {
     pub through: u64,
     pub log_id: String,
     entries: VecDeque<AuditEntry>,
+    /// How many messages had something to account for.
+    pub messages_read: usize,
 }
 
 impl Watch {
@@ -39,7 +41,7 @@ impl Watch {
         let scanned = first.scanned.unwrap();
         assert!(first.entries.is_empty() && scanned.through + 1 == scanned.from, "{first:?}");
         let (through, log_id) = (scanned.through, first.log_id);
-        Ok(Self { messages, through, log_id, entries: VecDeque::new() })
+        Ok(Self { messages, through, log_id, entries: VecDeque::new(), messages_read: 0 })
     }
 
     /// Begins a watch with a record, inclusive.
@@ -67,6 +69,7 @@ impl Watch {
             last = entry.sequence;
         }
         self.through = through;
+        self.messages_read += 1;
         self.entries.extend(entries);
         Ok(Some(()))
     }
