@@ -9,6 +9,18 @@ use super::{
     tail::Watching,
 };
 
+/// The record that is to be read next is no longer kept. It comes in an [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("audit record {sequence} is no longer kept; {first} is the first one that is")]
+pub struct Removed {
+    /// The record.
+    pub sequence: u64,
+    /// The first one that is kept.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+}
+
 /// Reads on from a record.
 #[derive(Debug)]
 pub struct Follower {
@@ -81,7 +93,9 @@ impl Follower {
         let has_more = |cursor: &Cursor| cursor.next() <= cursor.segment().last();
         if !self.cursor.as_ref().is_some_and(has_more) {
             let segment = self.shared.segment_of(self.next).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, "no segment holds the record")
+                let (first, last) = self.shared.bounds();
+                let removed = Removed { sequence: self.next, first, last };
+                io::Error::new(io::ErrorKind::NotFound, removed)
             })?;
             if segment.last() < self.next {
                 return Ok(None);

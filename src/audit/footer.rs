@@ -84,6 +84,8 @@ pub struct Footer {
     pub record_count: u64,
     /// Where its frames end.
     pub data_end: u64,
+    /// How many bytes of them are of strangers.
+    pub stranger_bytes: u64,
     /// When its first and its last record got their places.
     pub record_times: (UnixNanos, UnixNanos),
     /// SHA-256 of its records' leaf hashes, in order.
@@ -112,6 +114,7 @@ impl Footer {
             first_sequence,
             record_count,
             data_end,
+            stranger_bytes,
             record_times,
             leaves_digest,
             index,
@@ -135,6 +138,7 @@ impl Footer {
             index: index.collect(),
             accounts: accounts.collect(),
             damaged_sequences: damaged.clone(),
+            stranger_bytes: *stranger_bytes,
         };
         let mut bytes = frame::footer(salt, &stored.encode_to_vec());
         let mut trailer = data_end.to_le_bytes().to_vec();
@@ -156,6 +160,7 @@ impl Footer {
             index,
             accounts,
             damaged_sequences,
+            stranger_bytes,
         } = pb::SegmentFooter::decode(payload).ok()?;
         let index = index
             .into_iter()
@@ -170,6 +175,7 @@ impl Footer {
             first_sequence,
             record_count,
             data_end,
+            stranger_bytes,
             record_times: (UnixNanos(first_record_nanos), UnixNanos(last_record_nanos)),
             leaves_digest: leaves_digest.try_into().ok()?,
             index: index.collect(),
@@ -210,6 +216,7 @@ mod tests {
             first_sequence: 5,
             record_count: 3,
             data_end: 0,
+            stranger_bytes: 40,
             record_times: (UnixNanos(1), UnixNanos(2)),
             leaves_digest: [9; 32],
             index: vec![IndexEntry { sequence: 5, offset: 128 }],

@@ -180,5 +180,7 @@ pub fn seal(segment: &Segment, footer: &Footer) -> io::Result<()> {
     let bytes = footer.encode(segment.salt());
     segment.file().write_at(&bytes, footer.data_end)?;
     segment.file().set_length(footer.data_end + bytes.len() as u64)?;
-    segment.file().sync()
+    segment.file().sync()?;
+    segment.set_sealed();
+    Ok(())
 }

@@ -28,9 +28,11 @@ use super::{
     keeper::{self, Keeper},
     record::{self, Draft, PreviousStop},
     recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
+    retention::Retention,
     segment::Segment,
     succession,
     tail::{Tail, Watching},
+    trimmed::Trimmed,
     volume::Volume,
     writer::{self, Start, Writer},
 };
@@ -44,6 +46,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// How many bytes may wait for the disk.
     pub buffer_bytes: usize,
+    /// What is kept.
+    pub retention: Retention,
     /// How long a sync may take before callers are told that it stalls.
     pub stall: Duration,
 }
@@ -54,6 +58,7 @@ impl Default for Options {
             mode: Mode::Durable,
             segment_bytes: 64 * 1_024 * 1_024,
             buffer_bytes: 16 * 1_024 * 1_024,
+            retention: Retention::default(),
             stall: Duration::from_secs(2),
         }
     }
@@ -107,6 +112,9 @@ pub struct Shared {
     volume: Arc<dyn Volume>,
     /// Whether records are answered when they are written, before they are on disk.
     answers_before_sync: AtomicBool,
+    retention: Retention,
+    /// Held while segments are removed, so that only one does.
+    removing: Mutex<()>,
 }
 
 /// What opening the log found.
@@ -179,8 +187,19 @@ impl AuditLog {
         let Parts { volume, log_id, options, lanes, space, clock } = parts;
         let recovered = recovery::recover(volume.as_ref(), log_id)?;
         let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), options.segment_bytes)?;
-        let Recovered { sealed, open, unsealed, last, last_time, accounts, damage, ends_with_stop } =
-            recovered;
+        let Recovered {
+            sealed,
+            open,
+            unsealed,
+            removed,
+            last,
+            last_time,
+            accounts,
+            damage,
+            ends_with_stop,
+        } = recovered;
+        // It ended between saying that they are gone and removing them.
+        removed.iter().try_for_each(|name| volume.remove(name))?;
         let mut segments = sealed;
         for full in unsealed {
             if let Some(footer) = writer::footer_of(&full, &accounts) {
@@ -210,6 +229,8 @@ impl AuditLog {
             stall: options.stall,
             volume,
             answers_before_sync: AtomicBool::new(false),
+            retention: options.retention,
+            removing: Mutex::default(),
         });
         let segment_bytes = options.segment_bytes;
         let start = Start { open, last_time, accounts, log_id, segment_bytes };
@@ -234,8 +255,17 @@ impl AuditLog {
         lane: usize,
         drafts: impl IntoIterator<Item = Draft<'a>>,
     ) -> Result<Wait, RecordError> {
+        self.shared.space.admit_check()?;
+        self.append_in_reserve(lane, drafts)
+    }
+
+    /// The same for records of what makes room: they come out of the disk's reserve.
+    pub fn append_in_reserve<'a>(
+        &self,
+        lane: usize,
+        drafts: impl IntoIterator<Item = Draft<'a>>,
+    ) -> Result<Wait, RecordError> {
         let shared = &*self.shared;
-        shared.space.admit_check()?;
         if *shared.condition.borrow() != AuditCondition::Working {
             return Err(RecordError::Unavailable);
         }
@@ -278,7 +308,7 @@ impl AuditLog {
 
     /// The first and the last record on disk; the last is one less than the first if there is none.
     pub fn bounds(&self) -> (u64, u64) {
-        (self.shared.first_sequence(), *self.shared.synced.borrow())
+        self.shared.bounds()
     }
 
     /// The first record that was given its place at a time or later; one past the last if there is
@@ -290,6 +320,41 @@ impl AuditLog {
             directory::segment_of(&segments, time)
         };
         segment.map_or(Ok(last + 1), |segment| directory::find(&segment, time))
+    }
+
+    /// What a retention lets go of, now: the first and the last record; `None` if it keeps all.
+    pub fn find_expired(&self, retention: &Retention) -> Option<(u64, u64)> {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        retention.expired(&segments, self.shared.clock.now())
+    }
+
+    /// Whether records of strangers are still kept one by one, or only counted. Records that are on
+    /// their way don't count yet.
+    pub fn has_room_for_strangers(&self) -> bool {
+        let Some(most) = self.shared.retention.max_stranger_bytes else { return true };
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.iter().map(|segment| segment.stranger_bytes()).sum::<u64>() < most
+    }
+
+    /// Removes all segments up to a record, which is the last one of its segment. Blocks on the
+    /// disk. Who reads one of them reads on to its end.
+    pub fn remove_through(&self, through: u64) -> Result<(), RecoveryError> {
+        let shared = &*self.shared;
+        let _removing = shared.removing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_expired = |segment: &Arc<Segment>| segment.last() <= through && segment.is_sealed();
+        let segments = &shared.segments;
+        let expired: Vec<_> = {
+            let segments = segments.read().unwrap_or_else(PoisonError::into_inner);
+            segments.iter().take_while(|segment| is_expired(segment)).cloned().collect()
+        };
+        let Some(newest) = expired.last() else { return Ok(()) };
+        Trimmed::of(shared.volume.as_ref(), &expired, newest.last() + 1)?
+            .write(shared.volume.as_ref())?;
+        segments.write().unwrap_or_else(PoisonError::into_inner).drain(..expired.len());
+        for segment in &expired {
+            shared.volume.remove(segment.name())?;
+        }
+        Ok(shared.volume.sync()?)
     }
 
     /// Tells the last record on disk, now and each time that there are more.
@@ -410,6 +475,13 @@ impl Shared {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         let after = segments.partition_point(|segment| segment.first_sequence() <= sequence);
         segments.get(after.checked_sub(1)?).map(Arc::clone)
+    }
+
+    /// The first and the last record on disk.
+    pub fn bounds(&self) -> (u64, u64) {
+        // In this order: what is removed meanwhile was on disk.
+        let first = self.first_sequence();
+        (first, *self.synced.borrow())
     }
 
     fn first_sequence(&self) -> u64 {

@@ -110,6 +110,8 @@ pub enum EventDraft<'a> {
 pub enum GapDraft {
     /// A log ended, and this one follows it.
     PreviousLog(Head),
+    /// Records from the first to the last of these are no longer kept.
+    Removed(u64, u64),
 }
 
 /// What came of reading the configuration again.
@@ -284,6 +286,10 @@ fn encode_gap(out: &mut Vec<u8>, gap: GapDraft) {
                 wire::bytes(out, 3, leaf_hash.as_ref().map_or(&[], |hash| &hash[..]));
             });
         }
+        GapDraft::Removed(from, through) => wire::message(out, 2, |out| {
+            wire::integer(out, 1, from);
+            wire::integer(out, 2, through);
+        }),
     }
 }
 
@@ -372,6 +378,20 @@ pub fn account(record: &[u8]) -> &str {
         }
     }
     ""
+}
+
+/// Whether a record is of a call that nobody who is known made.
+pub fn is_of_stranger(record: &[u8]) -> bool {
+    let mut rest = record.get(STAMPED_BYTES..).unwrap_or_default();
+    while let Some((field, _)) = wire::next_field(&mut rest) {
+        match field {
+            // The account, and the caller.
+            6 | 8 => return false,
+            17 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// When a record got its place.

@@ -15,6 +15,7 @@ use super::{
     frame::{self, Kind, MARK_BYTES, Read, Salt},
     record,
     segment::{Content, Cursor, End, INDEX_STRIDE, Segment},
+    trimmed::{Trimmed, TrimmedError},
     volume::{Volume, VolumeFile},
 };
 
@@ -27,6 +28,8 @@ pub struct Recovered {
     pub open: Option<OpenSegment>,
     /// Segments that were full but not sealed yet.
     pub unsealed: Vec<OpenSegment>,
+    /// Files of records that are no longer kept.
+    pub removed: Vec<String>,
     /// The last record's sequence number; 0 if there is none.
     pub last: u64,
     /// When the last record got its place.
@@ -125,6 +128,9 @@ pub enum RecoveryError {
         /// What is wrong with it.
         detail: String,
     },
+    /// What was removed isn't known any more.
+    #[error(transparent)]
+    Trimmed(#[from] TrimmedError),
     /// The file system refused.
     #[error("can't read the audit log")]
     Io(#[from] io::Error),
@@ -143,16 +149,25 @@ pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryE
 pub fn recover_ended(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
     // A killed process may have left names that are seen and not on disk.
     volume.sync()?;
-    let mut names: Vec<_> =
-        volume.list()?.into_iter().filter(|name| Segment::is_file_name(name)).collect();
+    let (kept, removed, trimmed) = list(volume)?;
+    let (mut names, first) = (kept, trimmed.first_kept);
     names.sort();
+    if names.is_empty() && first > 1 {
+        return Err(RecoveryError::EndMissing { from: first });
+    }
     let mut files = Vec::with_capacity(names.len());
     for name in names {
         let file = volume.open(&name)?;
         let header = read_header(&name, file.as_ref(), log_id)?;
         files.push(FoundFile { name, file, header });
     }
-    let mut recovered = Recovered { ends_with_stop: true, ..Recovered::default() };
+    let mut recovered = Recovered {
+        removed,
+        last: first - 1,
+        accounts: trimmed.accounts.into_iter().collect(),
+        ends_with_stop: true,
+        ..Recovered::default()
+    };
     let mut files = files.into_iter().peekable();
     while let Some(found) = files.next() {
         recovered.refuse_if_out_of_place(&found)?;
@@ -160,6 +175,17 @@ pub fn recover_ended(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, Rec
         recovered.take(found, files.peek().map(|next| next.header.first_sequence))?;
     }
     Ok(recovered)
+}
+
+/// The segment files that belong to the log, those that don't any more, and where it begins.
+fn list(volume: &dyn Volume) -> Result<(Vec<String>, Vec<String>, Trimmed), RecoveryError> {
+    let trimmed = Trimmed::read(volume)?;
+    let segments = volume.list()?.into_iter().filter(|name| Segment::is_file_name(name));
+    let is_kept = |name: &String| {
+        Segment::first_of_name(name).is_none_or(|first| first >= trimmed.first_kept)
+    };
+    let (kept, removed) = segments.partition(is_kept);
+    Ok((kept, removed, trimmed))
 }
 
 fn read_header(name: &str, file: &dyn VolumeFile, log_id: Uuid) -> Result<Header, RecoveryError> {
@@ -179,8 +205,7 @@ fn read_header(name: &str, file: &dyn VolumeFile, log_id: Uuid) -> Result<Header
 impl Recovered {
     fn refuse_if_out_of_place(&self, found: &FoundFile) -> Result<(), RecoveryError> {
         let first = found.header.first_sequence;
-        let is_oldest = self.sealed.is_empty() && self.unsealed.is_empty();
-        if is_oldest || first == self.last + 1 {
+        if first == self.last + 1 {
             return Ok(());
         }
         if first > self.last {
@@ -219,6 +244,7 @@ impl Recovered {
     fn take_sealed(&mut self, found: FoundFile, footer: Footer) -> Result<(), RecoveryError> {
         let FoundFile { name, file, header } = found;
         let last = footer.last_sequence();
+        let (last_time, stranger_bytes) = (footer.record_times.1, footer.stranger_bytes);
         self.last = last;
         self.last_time = footer.record_times.1;
         for (account, last_sequence) in footer.accounts {
@@ -228,9 +254,10 @@ impl Recovered {
             name,
             file,
             (header.first_sequence, header.salt),
-            End { last, last_time: footer.record_times.1, data_end: footer.data_end },
+            End { last, last_time, data_end: footer.data_end, stranger_bytes },
             footer.index,
         ));
+        segment.set_sealed();
         for sequence in footer.damaged {
             if let Some(Content::Damaged { offset, .. }) = read_one(&segment, sequence)? {
                 let (file, records) = (segment.name().to_owned(), Some((sequence, sequence)));
@@ -255,6 +282,7 @@ impl Recovered {
         let FoundFile { name, file, header } = found;
         let cut = scan.cut();
         let (mut leaves, mut index, mut times) = (Leaves::default(), Vec::new(), None);
+        let mut stranger_bytes = 0;
         let mut last = header.first_sequence - 1;
         for found in scan.records.iter().filter(|found| found.sequence < cut.next_sequence) {
             let payload = bytes.get(found.begin..found.end).unwrap_or_default();
@@ -264,6 +292,9 @@ impl Recovered {
             if (found.sequence - header.first_sequence).is_multiple_of(INDEX_STRIDE) {
                 let offset = (found.begin - frame::HEADER_BYTES) as u64;
                 index.push(IndexEntry { sequence: found.sequence, offset });
+            }
+            if record::is_of_stranger(payload) {
+                stranger_bytes += (frame::HEADER_BYTES + payload.len()) as u64;
             }
             self.accounts.insert(record::account(payload).into(), found.sequence);
             self.last_time = self.last_time.max(time);
@@ -283,10 +314,18 @@ impl Recovered {
         }
         settle(file.as_ref(), bytes, &frame::mark(header.salt, last + 1), cut.offset)?;
         self.last = last;
-        let end = End { last, last_time: self.last_time, data_end: cut.offset as u64 };
+        let (last_time, data_end) = (self.last_time, cut.offset as u64);
+        let end = End { last, last_time, data_end, stranger_bytes };
         let segment = Segment::new(name, file, (header.first_sequence, header.salt), end, index);
         Ok(OpenSegment { segment: Arc::new(segment), times, leaves, damaged })
     }
+}
+
+/// The footer of a sealed segment, unless it is damaged.
+pub fn footer_of(segment: &Segment) -> io::Result<Option<Footer>> {
+    let (first_sequence, salt) = (segment.first_sequence(), segment.salt());
+    let header = Header { log_id: Uuid::nil(), first_sequence, salt };
+    read_footer(segment.file().as_ref(), header)
 }
 
 fn read_footer(file: &dyn VolumeFile, header: Header) -> io::Result<Option<Footer>> {

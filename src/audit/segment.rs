@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -35,6 +35,10 @@ pub struct Segment {
     index: Mutex<Vec<IndexEntry>>,
     /// Where its synced frames end. Written before `last`.
     data_end: AtomicU64,
+    /// How many bytes of them are of strangers.
+    stranger_bytes: AtomicU64,
+    /// Whether it ends with a footer on disk.
+    is_sealed: AtomicBool,
     /// When its last synced record got its place, in nanoseconds. Written before `last`.
     last_time: AtomicI64,
     /// Its last synced record; one less than `first_sequence` if it has none. What a reader sees
@@ -51,22 +55,36 @@ impl Segment {
         end: End,
         index: Vec<IndexEntry>,
     ) -> Self {
-        let End { last, last_time, data_end } = end;
-        let (data_end, last_time) = (AtomicU64::new(data_end), AtomicI64::new(last_time.0));
-        let (index, last) = (Mutex::new(index), AtomicU64::new(last));
-        Self { name, first_sequence, salt, file, index, data_end, last_time, last }
+        let End { last, last_time, data_end, stranger_bytes } = end;
+        Self {
+            name,
+            first_sequence,
+            salt,
+            file,
+            index: Mutex::new(index),
+            data_end: AtomicU64::new(data_end),
+            stranger_bytes: AtomicU64::new(stranger_bytes),
+            is_sealed: AtomicBool::new(false),
+            last_time: AtomicI64::new(last_time.0),
+            last: AtomicU64::new(last),
+        }
     }
 
     /// A segment without a record.
     pub fn empty(name: String, file: Arc<dyn VolumeFile>, first_sequence: u64, salt: Salt) -> Self {
         let (last, last_time) = (first_sequence - 1, UnixNanos::default());
-        let end = End { last, last_time, data_end: HEADER_BYTES as u64 };
+        let end = End { last, last_time, data_end: HEADER_BYTES as u64, stranger_bytes: 0 };
         Self::new(name, file, (first_sequence, salt), end, Vec::new())
     }
 
     /// The name of a segment's file: its first sequence number, so that names sort.
     pub fn file_name(first_sequence: u64) -> String {
         format!("{first_sequence:020}{SUFFIX}")
+    }
+
+    /// The first sequence number of a segment, by its file's name.
+    pub fn first_of_name(name: &str) -> Option<u64> {
+        name.strip_suffix(SUFFIX)?.parse().ok()
     }
 
     /// Whether a file is a segment, by its name.
@@ -104,6 +122,21 @@ impl Segment {
         self.data_end.load(Ordering::Acquire)
     }
 
+    /// How many bytes of its frames on disk are of strangers.
+    pub fn stranger_bytes(&self) -> u64 {
+        self.stranger_bytes.load(Ordering::Acquire)
+    }
+
+    /// Whether it is sealed: nothing is written to it any more.
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed.load(Ordering::Acquire)
+    }
+
+    /// Notes that it is sealed.
+    pub fn set_sealed(&self) {
+        self.is_sealed.store(true, Ordering::Release);
+    }
+
     /// The index so far.
     pub fn index(&self) -> Vec<IndexEntry> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -116,7 +149,8 @@ impl Segment {
 
     /// Takes in records that are on disk now.
     pub fn grow(&self, end: End, index: &[IndexEntry]) {
-        let End { last, last_time, data_end } = end;
+        let End { last, last_time, data_end, stranger_bytes } = end;
+        self.stranger_bytes.store(stranger_bytes, Ordering::Release);
         if !index.is_empty() {
             self.index.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(index);
         }
@@ -143,6 +177,8 @@ pub struct End {
     pub last_time: UnixNanos,
     /// Where the frames end.
     pub data_end: u64,
+    /// How many bytes of them are of strangers.
+    pub stranger_bytes: u64,
 }
 
 /// A record as it was read, or what stands in its place.

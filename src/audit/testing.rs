@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     buffer::{Receipts, Wait},
-    log::{AuditLog, Mode, OpenError, Opened, Options, Parts, RecordError, Recorded},
+    log::{AuditLog, OpenError, Opened, Options, Parts, RecordError, Recorded},
     record::{Call, Draft, EventDraft, PreviousStop},
     recovery::Damage,
     segment::{Content, Entry},
@@ -106,7 +106,7 @@ pub(crate) struct Running {
 /// Options with segments that are full after a few dozen records.
 pub(crate) fn small(segment_bytes: u64) -> Options {
     let stall = Duration::from_secs(2);
-    Options { mode: Mode::Durable, segment_bytes, buffer_bytes: 1 << 20, stall }
+    Options { segment_bytes, buffer_bytes: 1 << 20, stall, ..Options::default() }
 }
 
 /// A clock that stands at some day.

@@ -9,5 +9,6 @@ mod filters;
 mod forgeries;
 mod layout;
 mod records;
+mod retention;
 mod tails;
 mod times;

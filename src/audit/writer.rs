@@ -67,6 +67,8 @@ pub struct Writer {
     segment_bytes: u64,
     open: OpenSegment,
     offset: u64,
+    /// How many bytes of the open segment are of strangers.
+    stranger_bytes: u64,
     next_sequence: u64,
     last_time: UnixNanos,
     /// The last record of each account.
@@ -112,6 +114,7 @@ impl Writer {
             log_id,
             segment_bytes,
             offset: open.segment.data_end(),
+            stranger_bytes: open.segment.stranger_bytes(),
             next_sequence: open.segment.last() + 1,
             open,
             last_time,
@@ -228,7 +231,8 @@ impl Writer {
         let Unsynced { since: _, index } = mem::take(&mut self.unsynced);
         let last = self.next_sequence - 1;
         if last > self.open.segment.last() {
-            let end = End { last, last_time: self.last_time, data_end: self.offset };
+            let (last_time, stranger_bytes) = (self.last_time, self.stranger_bytes);
+            let end = End { last, last_time, data_end: self.offset, stranger_bytes };
             self.open.segment.grow(end, &index);
             self.shared.tail().publish(&mut self.pending);
             self.shared.set_synced(last);
@@ -285,7 +289,11 @@ impl Writer {
         nonce: &[u8; NONCE_BYTES],
     ) -> [u8; 32] {
         let sequence = self.next_sequence;
-        let account_previous = self.put_account_head(record::account(payload), sequence);
+        let account = record::account(payload);
+        if account.is_empty() && record::is_of_stranger(payload) {
+            self.stranger_bytes += (HEADER_BYTES + payload.len()) as u64;
+        }
+        let account_previous = self.put_account_head(account, sequence);
         let time = self.last_time;
         record::stamp(payload, &Stamp { sequence, time, nonce: *nonce, account_previous });
         frame::seal(salt, header, payload);
@@ -318,6 +326,7 @@ impl Writer {
         let full =
             mem::replace(&mut self.open, OpenSegment { segment, times: None, leaves, damaged });
         self.offset = self.open.segment.data_end();
+        self.stranger_bytes = 0;
         if let Some(footer) = footer_of(&full, &self.accounts) {
             self.keeper.seal(full.segment, footer);
         }
@@ -349,6 +358,7 @@ pub fn footer_of<'a>(
         first_sequence: first,
         record_count: (last + 1).checked_sub(first).filter(|count| *count > 0)?,
         data_end: segment.data_end(),
+        stranger_bytes: segment.stranger_bytes(),
         record_times: (*times)?,
         leaves_digest: leaves.digest(),
         index: segment.index(),

@@ -84,6 +84,21 @@ pub(super) struct AuditTable {
     pub(super) segment_mebibytes: Option<u64>,
     /// How much may wait for the disk.
     pub(super) buffer_mebibytes: Option<usize>,
+    #[serde(default)]
+    pub(super) retention: RetentionTable,
+}
+
+/// How long audit records are kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "they are keys, and each says that it is a bound")]
+pub(super) struct RetentionTable {
+    /// How old they get.
+    pub(super) max_days: Option<u32>,
+    /// How much of them there is, without those of strangers.
+    pub(super) max_mebibytes: Option<u64>,
+    /// How much there is of strangers.
+    pub(super) max_stranger_mebibytes: Option<u64>,
 }
 
 /// How the journal is kept.

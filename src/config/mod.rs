@@ -20,7 +20,10 @@ use std::{
 };
 
 use crate::{
-    audit::log::{Mode, Options as AuditOptions},
+    audit::{
+        log::{Mode, Options as AuditOptions},
+        retention::Retention,
+    },
     domain::{limits::Limits, network::NetworkKind, time::UnixNanos},
     identity::{caller::Callers, certificate::Authorities},
     service::watches::WatchLimits,
@@ -29,7 +32,8 @@ use crate::{
 
 use callers::Vouching;
 use file::{
-    AuditTable, ConnectionsTable, DiskTable, File, JournalTable, LimitsTable, WatchesTable,
+    AuditTable, ConnectionsTable, DiskTable, File, JournalTable, LimitsTable, RetentionTable,
+    WatchesTable,
 };
 use listeners::{ListenerConfig, Listeners, PlainText, Security, Sources};
 use pem::Files;
@@ -274,6 +278,8 @@ const BUFFERED: &str = "buffered-may-lose-decisions";
 
 /// More watches than this have never been tried.
 const MAX_WATCHES: usize = 10_000;
+const DAY: Duration = Duration::from_hours(24);
+
 /// More connections than this have never been tried.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
@@ -399,7 +405,7 @@ impl Problems {
     }
 
     fn check_audit(&mut self, table: &AuditTable) -> AuditOptions {
-        let AuditTable { origin: _, mode, segment_mebibytes, buffer_mebibytes } = table;
+        let AuditTable { origin: _, mode, segment_mebibytes, buffer_mebibytes, retention } = table;
         let defaults = AuditOptions::default();
         let mode = match mode.as_deref() {
             None | Some(DURABLE) => Mode::Durable,
@@ -421,7 +427,25 @@ impl Problems {
             }
             mebibytes.saturating_mul(1_024 * 1_024)
         });
-        AuditOptions { mode, segment_bytes, buffer_bytes, ..defaults }
+        let retention = self.check_retention(retention);
+        AuditOptions { mode, segment_bytes, buffer_bytes, retention, ..defaults }
+    }
+
+    fn check_retention(&mut self, table: &RetentionTable) -> Retention {
+        let RetentionTable { max_days, max_mebibytes, max_stranger_mebibytes } = *table;
+        if max_days == Some(0) {
+            self.add("audit.retention.max_days", "must be at least 1");
+        }
+        let mut check = |key: &str, mebibytes: Option<u64>| {
+            if mebibytes == Some(0) {
+                self.add(format!("audit.retention.{key}"), "must be at least 1");
+            }
+            mebibytes.map(|mebibytes| mebibytes.saturating_mul(1_024 * 1_024))
+        };
+        let max_bytes = check("max_mebibytes", max_mebibytes);
+        let max_stranger_bytes = check("max_stranger_mebibytes", max_stranger_mebibytes);
+        let max_age = max_days.map(|days| DAY.saturating_mul(days));
+        Retention { max_age, max_bytes, max_stranger_bytes }
     }
 
     fn check_journal(&mut self, journal: &JournalTable) -> NonZeroU64 {

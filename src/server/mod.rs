@@ -12,6 +12,7 @@ mod bounds;
 mod grpc;
 mod health;
 mod proxy;
+mod retention;
 mod snapshots;
 mod tls;
 mod transport;
@@ -346,6 +347,9 @@ impl Parts {
             stopped.clone(),
         ));
         let snapshots = background.spawn(self.snapshots.clone().run(stopped.clone()));
+        let (log, lane) = (self.log.clone(), self.background_lane);
+        let kept = self.settings.audit.retention;
+        let retention = background.spawn(retention::keep(log, kept, lane, stopped.clone()));
         let background_handle = background.handle().clone();
         let doors = grpc::Doors::new(&self, usher, health, background_handle, stopped);
         let mut servers = Vec::new();
@@ -365,6 +369,7 @@ impl Parts {
         let served = join(servers);
         // The stop's record is the last one.
         let _ = background.block_on(keeper);
+        let _ = background.block_on(retention);
         // Ends when no snapshot is being written any more.
         if let Ok(snapshots) = background.block_on(snapshots) {
             self.snapshots = snapshots;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     audit::{
         filter::Facts,
-        follow::Follower,
+        follow::{Follower, Removed},
         log::AuditLog,
         segment::{Content, Entry},
     },
@@ -48,7 +48,17 @@ pub enum ReadingError {
     },
     /// The disk failed.
     #[error("can't read the audit log")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for ReadingError {
+    /// What a slow reader was to read may have been removed.
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<Removed>() {
+            Ok(Removed { sequence, first, last }) => Self::OutOfRange { sequence, first, last },
+            Err(error) => Self::Io(error),
+        }
+    }
 }
 
 /// Where a watch begins.
@@ -77,7 +87,10 @@ pub struct Progress {
 pub fn read_one(log: &AuditLog, caller: &Caller, sequence: u64) -> Result<Entry, ReadingError> {
     let not_found = || ReadingError::NotFound { sequence };
     let (first, last) = log.bounds();
-    if !(first..=last).contains(&sequence) {
+    if sequence < first {
+        return Err(ReadingError::OutOfRange { sequence, first, last });
+    }
+    if sequence > last {
         return Err(not_found());
     }
     let entry = log.follow(sequence).read(1)?.into_iter().next().ok_or_else(not_found)?;
@@ -204,6 +217,10 @@ pub fn list(
 ) -> Result<Listed, ReadingError> {
     let (mut first, mut last) = log.bounds();
     let Bounds { from, through, start, end } = bounds;
+    // What is no longer kept is never passed over without a word.
+    if let Some(sequence) = page.begin.or(from).filter(|sequence| *sequence < first) {
+        return Err(ReadingError::OutOfRange { sequence, first, last });
+    }
     first = first.max(from.unwrap_or(first));
     last = last.min(through.unwrap_or(last));
     if let Some(start) = start {

@@ -78,8 +78,13 @@ impl Refusals {
         let Refusal { call, account, method, code, reason } = *refusal;
         if let Some(budget) = budget {
             let source = call.forwarded.or(call.peer).map(|address| Source::of(address.ip()));
-            if !lock(budget).spend(self.clock.elapsed(), source, reason) {
+            let is_stranger = call.caller.is_empty();
+            let mut budget = lock(budget);
+            if !budget.spend(self.clock.elapsed(), source, reason) {
                 return;
+            }
+            if is_stranger && !self.log.has_room_for_strangers() {
+                return budget.count(reason);
             }
         }
         let event = EventDraft::RefusedCall { method, code, reason, suppressed: 0 };
@@ -148,11 +153,16 @@ impl Budget {
             self.recorded.push(source);
             return true;
         }
+        self.count(reason);
+        false
+    }
+
+    /// Counts a call as one that has no record.
+    fn count(&mut self, reason: &str) {
         self.unrecorded = self.unrecorded.saturating_add(1);
         if *self.reason != *reason {
             self.reason = reason.into();
         }
-        false
     }
 
     /// How many calls had no record, and the reason of their refusal; `None` if there were none.

@@ -1,8 +1,9 @@
 //! What an operator is told about a configuration that can't be used, on one page.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use aap::{
+    audit::{log::Mode, retention::Retention},
     config::{self, Overrides, follow::Follower},
     domain::time::{Date, UnixNanos},
 };
@@ -53,6 +54,7 @@ fn bad_texts() -> Vec<Case> {
             "numbers out of bounds",
             base(
                 "[audit]\nmode = \"fast\"\nsegment_mebibytes = 0\nbuffer_mebibytes = 4\n\
+                 [audit.retention]\nmax_days = 0\nmax_mebibytes = 0\nmax_stranger_mebibytes = 0\n\
                  [disk]\nmanagement_reserve_percent = 100\n",
             ),
         ),
@@ -293,7 +295,8 @@ fn a_configuration_without_a_mistake_is_taken() {
     let text = format!(
         "listen = [\"0.0.0.0:7300\", \"[::1]:0\"]\nallow_plaintext_from_network = true\n\
          data_dir = \"data\"\n[audit]\norigin = \"example/audit\"\nsegment_mebibytes = 1\n\
-         buffer_mebibytes = 5\n[disk]\nmanagement_reserve_percent = 3\ncheck_reserve_percent = 3\n\
+         buffer_mebibytes = 5\nmode = \"buffered-may-lose-decisions\"\n\
+         [audit.retention]\nmax_days = 30\nmax_mebibytes = 7\n[disk]\nmanagement_reserve_percent = 3\ncheck_reserve_percent = 3\n\
          {}{}",
         admin(),
         caller(
@@ -306,6 +309,9 @@ fn a_configuration_without_a_mistake_is_taken() {
     let taken = config::parse("aap.toml", &text, Overrides::default()).unwrap();
     assert_eq!((taken.listeners.len(), taken.origin.as_str()), (2, "example/audit"));
     assert_eq!((taken.audit.segment_bytes, taken.audit.buffer_bytes), (1 << 20, 5 << 20));
+    let max_age = Some(Duration::from_hours(30 * 24));
+    let kept = Retention { max_age, max_bytes: Some(7 << 20), max_stranger_bytes: None };
+    assert_eq!((taken.audit.mode, taken.audit.retention), (Mode::Buffered, kept));
     assert_eq!(taken.callers.by_name().len(), 2);
 }
 

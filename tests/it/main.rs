@@ -38,6 +38,7 @@ mod refusing;
 mod reloading;
 mod repeating;
 mod replay;
+mod retention;
 mod roles;
 mod snapshots;
 mod strangers;

@@ -139,7 +139,10 @@ fn a_record_that_comes_to_disk_behind_a_damaged_one_is_read_whole() {
     // A reader that has seen the end of the frames and not yet that of the records.
     let file = disk.open(name).unwrap();
     let index = Vec::new();
-    let until = |last| End { last, last_time: UnixNanos(0), data_end: end };
+    let until = |last| {
+        let (last_time, data_end) = (UnixNanos(0), end);
+        End { last, last_time, data_end, stranger_bytes: 0 }
+    };
     let segment = Segment::new(name.clone(), file, (1, header.salt), until(2), index);
     let segment = Arc::new(segment);
     let mut cursor = Cursor::new(Arc::clone(&segment), 1);

@@ -136,6 +136,7 @@ fn footer(page: &mut String) {
         first_sequence: 1,
         record_count: 1,
         data_end: 257,
+        stranger_bytes: 0,
         record_times: (UnixNanos(1), UnixNanos(2)),
         leaves_digest: [9; 32],
         index: vec![IndexEntry { sequence: 1, offset: 144 }],

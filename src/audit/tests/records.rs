@@ -151,6 +151,7 @@ fn golden_records_are_read_and_written_as_ever() {
             "gap_after_another_log_with_a_damaged_end",
             nobody(after(Head { leaf_hash: None, ..head })),
         ),
+        ("gap_of_removed_records", nobody(EventDraft::Gap(GapDraft::Removed(1, 65_000)))),
         ("server_stop", nobody(EventDraft::ServerStop { revision: 9 })),
         ("configuration_load", nobody(applied(&[]))),
         ("configuration_load_awaiting_restart", nobody(applied(&["listen", "audit"]))),
