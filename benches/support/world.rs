@@ -28,6 +28,20 @@ pub const LOCATION: &str = "accounts/acme/regions/eu-1";
 pub const POLICIES: usize = 3;
 pub const PATTERNS: usize = 30;
 pub const RULES: usize = 40;
+/// Where all questions come from, and what all rules are about.
+pub const VPC: &str = "vpc-1";
+
+pub fn access_point(number: usize) -> String {
+    format!("{LOCATION}/accessPoints/app-{number}")
+}
+
+pub fn pattern(number: usize, policy: usize, pattern: usize) -> String {
+    format!("secret/app-{number}/{policy}/data-{pattern}/*")
+}
+
+pub fn prefix(policy: usize, rule: usize) -> String {
+    format!("10.{policy}.{rule}.64/26")
+}
 
 /// The kinds of questions: one for each outcome, and an allow by the first and by the last policy.
 pub const KINDS: &[Kind] = &[
@@ -136,7 +150,7 @@ impl Question {
             resource: ResourceText::parse(&self.resource).unwrap(),
             instance: InstanceText::parse(self.instance).unwrap(),
             origin: Origin {
-                network: Some(OriginNetwork::Vpc("vpc-1")),
+                network: Some(OriginNetwork::Vpc(VPC)),
                 address: Some(self.address.parse().unwrap()),
             },
         }
@@ -171,7 +185,7 @@ pub fn rulebook(access_points: usize) -> Rulebook {
         rulebook: Rulebook::new(RulesVersion::CURRENT),
         catalog: Catalog::default(),
         location: Location::parse(LOCATION).unwrap(),
-        vpc: VpcId::parse("vpc-1").unwrap(),
+        vpc: VpcId::parse(VPC).unwrap(),
         sequence: 0,
     };
     for number in 0..access_points {
@@ -209,10 +223,8 @@ impl Builder {
 
     fn add_policy(&mut self, number: usize, policy: usize) -> Id {
         let rules: Vec<_> = (0..RULES).map(|rule| self.add_rule(number, policy, rule)).collect();
-        let pattern = |pattern: usize| {
-            let text = format!("secret/app-{number}/{policy}/data-{pattern}/*");
-            ResourcePattern::parse(&text).unwrap()
-        };
+        let pattern =
+            |place: usize| ResourcePattern::parse(&pattern(number, policy, place)).unwrap();
         let terms = Terms::new(
             Instance::parse("shared").unwrap(),
             vec![Template::SecretUser],
@@ -228,7 +240,7 @@ impl Builder {
 
     fn add_rule(&mut self, number: usize, policy: usize, rule: usize) -> Id {
         let id = Id::parse(&format!("rule-{number}-{policy}-{rule}")).unwrap();
-        let prefix = Prefix::parse(&format!("10.{policy}.{rule}.64/26")).unwrap();
+        let prefix = Prefix::parse(&prefix(policy, rule)).unwrap();
         let rule = NetworkRule {
             name: NetworkRuleName { location: self.location.clone(), id: id.clone() },
             header: self.header(),
