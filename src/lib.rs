@@ -40,3 +40,8 @@ pub mod telemetry;
 
 pub mod clock;
 pub mod entropy;
+
+/// A call costs dozens of small allocations, most of them HTTP/2's. See `benches/README.md` for what
+/// this allocator brings.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
