@@ -25,6 +25,8 @@ fn main() -> Result<(), Error> {
     let public = compiler(PUBLIC)?;
     fs::write(out.join("aap.v1.descriptor.bin"), public.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
+        // What is secret in them is never printed: `api::convert::client_key`.
+        .skip_debug(["aap.v1.IssueClientKeyRequest", "aap.v1.IssueClientKeyResponse"])
         .codec_path("crate::api::codec::StrictCodec")
         // Its content is the stored bytes, spliced in: see `api::audit_entry`.
         .extern_path(".aap.v1.AuditEntry", "crate::api::audit_entry::AuditEntry")

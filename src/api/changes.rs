@@ -105,7 +105,8 @@ fn rejected(error: ManageError, about: &[About]) -> ApiError {
             if !matches!(rejection, Rejection::RequestIdReused(_)) =>
         {
             let kind = about.get(place).map_or("", |about| about.kind);
-            ApiError::RejectedChange { path: format!("changes[{place}].{kind}"), place, rejection }
+            let path = format!("changes[{place}].{kind}");
+            ApiError::RejectedChange { path, place, rejection: Box::new(rejection) }
         }
         error => error.into(),
     }

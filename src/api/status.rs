@@ -15,8 +15,8 @@ use crate::{
     audit::log::RecordError,
     domain::{decide::Rejection, name::ResourceName},
     service::{
-        checks::CheckError, gate::GateError, history::HistoryError, management::ManageError,
-        reading::ReadingError, watches::TooManyWatches,
+        checks::CheckError, client_keys::IssueError, gate::GateError, history::HistoryError,
+        management::ManageError, reading::ReadingError, watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -46,6 +46,8 @@ pub enum ApiError {
     Invalid(Violations),
     /// A manager's request isn't met.
     Manage(ManageError),
+    /// No client key is given away.
+    Issue(IssueError),
     /// One of many changes is rejected.
     RejectedChange {
         /// The path of the change.
@@ -53,7 +55,7 @@ pub enum ApiError {
         /// Its place among them, from 0.
         place: usize,
         /// Why.
-        rejection: Rejection,
+        rejection: Box<Rejection>,
     },
     /// A check isn't answered.
     Check(CheckError),
@@ -82,6 +84,12 @@ pub enum ApiError {
 impl From<ManageError> for ApiError {
     fn from(error: ManageError) -> Self {
         Self::Manage(error)
+    }
+}
+
+impl From<IssueError> for ApiError {
+    fn from(error: IssueError) -> Self {
+        Self::Issue(error)
     }
 }
 
@@ -127,8 +135,9 @@ impl From<ApiError> for Status {
             ApiError::Gate(error) => gate(error),
             ApiError::Invalid(violations) => invalid(violations),
             ApiError::Manage(error) => management::manage(error),
+            ApiError::Issue(error) => management::issue(error),
             ApiError::RejectedChange { path, place, rejection } => {
-                management::rejected_change(&path, place, rejection)
+                management::rejected_change(&path, place, *rejection)
             }
             ApiError::Check(error) => check(error),
             ApiError::History(error) => history(&error),

@@ -18,8 +18,8 @@ use crate::{
     api::{
         self,
         convert::{
-            self, SentHeader, Violations, access_point, mutation::Mutation, network_rule, policy,
-            ram_role,
+            self, SentHeader, Violations, access_point, client_key, mutation::Mutation,
+            network_rule, policy, ram_role,
         },
         pb,
     },
@@ -103,6 +103,10 @@ pub(super) fn of(catalog: &Catalog, fields: ServerFields) -> anyhow::Result<Vec<
             Item::AccessPoint(access_point) => {
                 let sent = access_point::send(&access_point, header(&access_point.header));
                 (ResourceName::AccessPoint(access_point.name.clone()), sent.encode_to_vec())
+            }
+            Item::ClientKey(key) => {
+                let sent = client_key::send(&key, header(&key.header));
+                (ResourceName::ClientKey(key.name.clone()), sent.encode_to_vec())
             }
             Item::Request(_) => continue,
         };
@@ -252,6 +256,9 @@ fn commands(
             let access_point = message.transcode_to()?;
             (2, access_point_commands(violations, name, access_point))
         }
+        ResourceName::ClientKey(name) => {
+            (3, client_key::parse_document(violations, name, message.transcode_to()?))
+        }
     })
 }
 
@@ -286,7 +293,9 @@ fn explain<'a>(
                 let field = match name {
                     ResourceName::NetworkRule(_) => "networkRules.names",
                     ResourceName::RamRole(_) => "ramRole.role",
-                    ResourceName::Policy(_) | ResourceName::AccessPoint(_) => "policies",
+                    ResourceName::Policy(_)
+                    | ResourceName::AccessPoint(_)
+                    | ResourceName::ClientKey(_) => "policies",
                 };
                 if !named.contains(name) {
                     let detail = format!("names `{name}`, which is in no document");

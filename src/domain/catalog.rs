@@ -10,9 +10,10 @@ use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync}
 
 use super::{
     access_point::AccessPoint,
+    client_key::ClientKey,
     event::{Change, Event},
     limits::{Counts, Kind},
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName},
+    name::{AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName},
     network_rule::NetworkRule,
     policy::Policy,
     ram_role::RamRole,
@@ -28,6 +29,7 @@ pub struct Catalog {
     policies: RedBlackTreeMapSync<PolicyName, Arc<Policy>>,
     network_rules: RedBlackTreeMapSync<NetworkRuleName, Arc<NetworkRule>>,
     ram_roles: RedBlackTreeMapSync<RamRoleName, Arc<RamRole>>,
+    client_keys: RedBlackTreeMapSync<ClientKeyName, Arc<ClientKey>>,
     /// How much of each kind an account has. An account without anything has no entry.
     counts: RedBlackTreeMapSync<Id, Counts>,
     /// Which access points hold a policy. A policy that none holds has no entry.
@@ -94,6 +96,33 @@ impl Catalog {
     /// The RAM role of that name.
     pub fn ram_role(&self, name: &RamRoleName) -> Option<&Arc<RamRole>> {
         self.ram_roles.get(name)
+    }
+
+    /// The client key of that name.
+    pub fn client_key(&self, name: &ClientKeyName) -> Option<&Arc<ClientKey>> {
+        self.client_keys.get(name)
+    }
+
+    /// The client keys of an access point, by id.
+    pub fn client_keys_of(
+        &self,
+        access_point: &AccessPointName,
+    ) -> impl Iterator<Item = &Arc<ClientKey>> {
+        let before = ClientKeyName { access_point: access_point.clone(), id: Id::before_all() };
+        let range = (Bound::Excluded(before), Bound::Unbounded);
+        self.client_keys
+            .range(range)
+            .map(|(_, key)| key)
+            .take_while(move |key| key.name.access_point == *access_point)
+    }
+
+    /// The client keys after a name, in order.
+    pub(super) fn client_keys_after(
+        &self,
+        after: &ClientKeyName,
+    ) -> impl Iterator<Item = &Arc<ClientKey>> {
+        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
+        self.client_keys.range(range).map(|(_, key)| key)
     }
 
     /// The access points after a name, in order.
@@ -171,7 +200,10 @@ impl Catalog {
             | Change::AccessPointUpdated(access_point)
             | Change::AccessPointSuspended(access_point)
             | Change::AccessPointResumed(access_point) => self.put_access_point(access_point),
-            Change::AccessPointDeleted(gone) => self.remove_access_point(&gone.name),
+            Change::AccessPointDeleted(gone) => {
+                self.remove_access_point(&gone.name);
+                self.remove_client_keys_of(&gone.name);
+            }
             Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => {
                 self.put_policy(policy);
             }
@@ -190,6 +222,24 @@ impl Catalog {
                     self.count_less(&gone.name.account, Kind::RamRole);
                 }
             }
+            Change::ClientKeyIssued(key)
+            | Change::ClientKeyImported(key)
+            | Change::ClientKeyEnabled(key)
+            | Change::ClientKeyDisabled(key) => self.put_client_key(key),
+            Change::ClientKeyDeleted(gone) => {
+                self.client_keys.remove_mut(&gone.name);
+            }
+        }
+    }
+
+    fn put_client_key(&mut self, key: &Arc<ClientKey>) {
+        self.client_keys.insert_mut(key.name.clone(), Arc::clone(key));
+    }
+
+    fn remove_client_keys_of(&mut self, access_point: &AccessPointName) {
+        let names: Vec<_> = self.client_keys_of(access_point).map(|key| key.name.clone()).collect();
+        for name in names {
+            self.client_keys.remove_mut(&name);
         }
     }
 

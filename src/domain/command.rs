@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     access_point::{Authentication, PolicyIds},
-    name::{AccessPointName, NetworkRuleName, PolicyName, RamRoleName},
+    client_key::{ClientKeyOrigin, PublicKey, Validity},
+    name::{AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName},
     network::NetworkKind,
     network_rule::Addresses,
     pattern::ResourcePattern,
@@ -102,6 +103,41 @@ pub enum Command {
     UpdateRamRole(Target<RamRoleName>, RamRolePatch),
     /// Delete a RAM role.
     DeleteRamRole(Target<RamRoleName>),
+    /// Bind a client key to an access point.
+    AddClientKey(NewClientKey),
+    /// Let a disabled client key prove something again.
+    EnableClientKey(Target<ClientKeyName>),
+    /// Let a client key prove nothing, and end its sessions.
+    DisableClientKey(Target<ClientKeyName>),
+    /// Delete a client key, and end its sessions.
+    DeleteClientKey(Target<ClientKeyName>),
+}
+
+impl Command {
+    /// The account that it changes something in.
+    pub fn account(&self) -> &Id {
+        match self {
+            Self::CreateAccessPoint(new) => &new.name.location.account,
+            Self::UpdateAccessPoint(target, _)
+            | Self::SuspendAccessPoint(target)
+            | Self::ResumeAccessPoint(target)
+            | Self::DeleteAccessPoint(target) => &target.name.location.account,
+            Self::CreatePolicy(new) => &new.name.location.account,
+            Self::UpdatePolicy(target, _) | Self::DeletePolicy(target) => {
+                &target.name.location.account
+            }
+            Self::CreateNetworkRule(new) => &new.name.location.account,
+            Self::UpdateNetworkRule(target, _) | Self::DeleteNetworkRule(target) => {
+                &target.name.location.account
+            }
+            Self::CreateRamRole(new) => &new.name.account,
+            Self::UpdateRamRole(target, _) | Self::DeleteRamRole(target) => &target.name.account,
+            Self::AddClientKey(new) => &new.name.access_point.location.account,
+            Self::EnableClientKey(target)
+            | Self::DisableClientKey(target)
+            | Self::DeleteClientKey(target) => &target.name.access_point.location.account,
+        }
+    }
 }
 
 /// An access point to create.
@@ -150,6 +186,19 @@ pub struct NewRamRole {
     pub description: Description,
     /// Who may assume it.
     pub trust_policy: TrustPolicy,
+}
+
+/// A client key to bind.
+#[derive(Clone, Debug)]
+pub struct NewClientKey {
+    /// Its name. Who asks made the id up, and gives it away with the key.
+    pub name: ClientKeyName,
+    /// Where it comes from.
+    pub origin: ClientKeyOrigin,
+    /// What the application verifies by.
+    pub public_key: PublicKey,
+    /// When it proves something.
+    pub validity: Validity,
 }
 
 /// What exists and is to be changed.

@@ -3,14 +3,18 @@
 //! Synchronous and total. It runs in the journal's one writer, on state that includes the requests
 //! decided before in the same batch; looking references up anywhere else would be a race.
 
+mod client_keys;
+mod ram_roles;
+
 use std::{iter, sync::Arc};
 
 use super::{
     access_point::{AccessPoint, AccessPointState, PolicyIds, TrustedRole},
     catalog::{Answered, Catalog, Holders},
+    client_key::MAX_CLIENT_KEYS,
     command::{
         AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule,
-        NewPolicy, NewRamRole, PolicyPatch, RamRolePatch, Request, Target,
+        NewPolicy, PolicyPatch, Request, Target,
     },
     event::{Change, Event, Gone},
     limits::{Kind, Limits},
@@ -18,7 +22,6 @@ use super::{
     network::NetworkKind,
     network_rule::NetworkRule,
     policy::{InvalidTerms, Policy, Terms},
-    ram_role::RamRole,
     request::RequestId,
     resource::{Description, Etag, Header},
     trust_policy::{Obstacle, Trust},
@@ -103,6 +106,12 @@ pub enum Rejection {
         /// How many it may have.
         limit: u32,
     },
+    /// The access point authenticates by a RAM role.
+    #[error("`{0}` authenticates by a RAM role, so it has no client keys")]
+    NotByClientKey(AccessPointName),
+    /// The access point has as many client keys as it may have.
+    #[error("`{0}` has {MAX_CLIENT_KEYS} client keys, which is as many as it may have")]
+    ClientKeysFull(AccessPointName),
     /// What the batch leaves is larger than an answer may be.
     #[error("the changes leave more than {} bytes together", Batch::MAX_BYTES)]
     BatchTooLarge,
@@ -198,9 +207,13 @@ fn judge(catalog: &Catalog, request: &Request) -> Result<Event, Rejection> {
             update_network_rule(catalog, request, target, patch)
         }
         Command::DeleteNetworkRule(target) => delete_network_rule(catalog, target),
-        Command::CreateRamRole(new) => create_ram_role(catalog, request, new),
-        Command::UpdateRamRole(target, patch) => update_ram_role(catalog, request, target, patch),
-        Command::DeleteRamRole(target) => delete_ram_role(catalog, target),
+        Command::CreateRamRole(new) => ram_roles::create(catalog, request, new),
+        Command::UpdateRamRole(target, patch) => ram_roles::update(catalog, request, target, patch),
+        Command::DeleteRamRole(target) => ram_roles::delete(catalog, target),
+        Command::AddClientKey(new) => client_keys::add(catalog, request, new),
+        Command::EnableClientKey(target) => client_keys::enable(catalog, request, target),
+        Command::DisableClientKey(target) => client_keys::disable(catalog, request, target),
+        Command::DeleteClientKey(target) => client_keys::delete(catalog, target),
     }?;
     Ok(Event {
         sequence: catalog.revision() + 1,
@@ -209,29 +222,6 @@ fn judge(catalog: &Catalog, request: &Request) -> Result<Event, Rejection> {
         request: request.mark.clone(),
         change,
     })
-}
-
-impl Command {
-    /// The account that it changes something in.
-    pub fn account(&self) -> &Id {
-        match self {
-            Self::CreateAccessPoint(new) => &new.name.location.account,
-            Self::UpdateAccessPoint(target, _)
-            | Self::SuspendAccessPoint(target)
-            | Self::ResumeAccessPoint(target)
-            | Self::DeleteAccessPoint(target) => &target.name.location.account,
-            Self::CreatePolicy(new) => &new.name.location.account,
-            Self::UpdatePolicy(target, _) | Self::DeletePolicy(target) => {
-                &target.name.location.account
-            }
-            Self::CreateNetworkRule(new) => &new.name.location.account,
-            Self::UpdateNetworkRule(target, _) | Self::DeleteNetworkRule(target) => {
-                &target.name.location.account
-            }
-            Self::CreateRamRole(new) => &new.name.account,
-            Self::UpdateRamRole(target, _) | Self::DeleteRamRole(target) => &target.name.account,
-        }
-    }
 }
 
 fn new_header(catalog: &Catalog, request: &Request, description: &Description) -> Header {
@@ -486,55 +476,6 @@ fn delete_network_rule(
     Ok(Change::NetworkRuleDeleted(Gone { name: target.name.clone(), uid: found.header.uid }))
 }
 
-fn create_ram_role(
-    catalog: &Catalog,
-    request: &Request,
-    new: &NewRamRole,
-) -> Result<Change, Rejection> {
-    if catalog.ram_role(&new.name).is_some() {
-        return Err(Rejection::AlreadyExists(ResourceName::RamRole(new.name.clone())));
-    }
-    Ok(Change::RamRoleCreated(Arc::new(RamRole {
-        name: new.name.clone(),
-        header: new_header(catalog, request, &new.description),
-        trust_policy: new.trust_policy.clone(),
-    })))
-}
-
-/// Changes a role; access points that it doesn't trust any more stay, and are denied.
-fn update_ram_role(
-    catalog: &Catalog,
-    request: &Request,
-    target: &Target<RamRoleName>,
-    patch: &RamRolePatch,
-) -> Result<Change, Rejection> {
-    let found = find_ram_role(catalog, target)?;
-    let RamRolePatch { description, trust_policy } = patch;
-    Ok(Change::RamRoleUpdated(Arc::new(RamRole {
-        name: found.name.clone(),
-        header: changed_header(catalog, request, &found.header, description.as_ref()),
-        trust_policy: trust_policy.as_ref().unwrap_or(&found.trust_policy).clone(),
-    })))
-}
-
-fn delete_ram_role(catalog: &Catalog, target: &Target<RamRoleName>) -> Result<Change, Rejection> {
-    let found = find_ram_role(catalog, target)?;
-    let holders = catalog.holders_of_role(&target.name);
-    let resource = || ResourceName::RamRole(target.name.clone());
-    check_unused(holders, ResourceName::AccessPoint, resource)?;
-    Ok(Change::RamRoleDeleted(Gone { name: target.name.clone(), uid: found.header.uid }))
-}
-
-fn find_ram_role<'a>(
-    catalog: &'a Catalog,
-    target: &Target<RamRoleName>,
-) -> Result<&'a RamRole, Rejection> {
-    let resource = || ResourceName::RamRole(target.name.clone());
-    let found = catalog.ram_role(&target.name).ok_or_else(|| Rejection::NotFound(resource()))?;
-    check_etag(target.etag.as_deref(), &found.header, resource)?;
-    Ok(found)
-}
-
 fn check_etag(
     given: Option<&str>,
     header: &Header,
@@ -576,3 +517,6 @@ mod batches;
 
 #[cfg(test)]
 mod properties;
+
+#[cfg(test)]
+mod keys;

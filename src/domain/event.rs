@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::{
     access_point::AccessPoint,
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName},
+    client_key::ClientKey,
+    name::{
+        AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName,
+    },
     network_rule::NetworkRule,
     policy::Policy,
     ram_role::RamRole,
@@ -59,6 +62,16 @@ pub enum Change {
     RamRoleUpdated(Arc<RamRole>),
     /// A RAM role was deleted.
     RamRoleDeleted(Gone<RamRoleName>),
+    /// A client key was made here and given away.
+    ClientKeyIssued(Arc<ClientKey>),
+    /// A client key that was made elsewhere was taken in.
+    ClientKeyImported(Arc<ClientKey>),
+    /// A disabled client key was enabled.
+    ClientKeyEnabled(Arc<ClientKey>),
+    /// A client key was disabled.
+    ClientKeyDisabled(Arc<ClientKey>),
+    /// A client key was deleted.
+    ClientKeyDeleted(Gone<ClientKeyName>),
 }
 
 /// What is gone.
@@ -89,6 +102,11 @@ impl Change {
             Self::NetworkRuleDeleted(gone) => &gone.name.location.account,
             Self::RamRoleCreated(role) | Self::RamRoleUpdated(role) => &role.name.account,
             Self::RamRoleDeleted(gone) => &gone.name.account,
+            Self::ClientKeyIssued(key)
+            | Self::ClientKeyImported(key)
+            | Self::ClientKeyEnabled(key)
+            | Self::ClientKeyDisabled(key) => &key.name.access_point.location.account,
+            Self::ClientKeyDeleted(gone) => &gone.name.access_point.location.account,
         }
     }
 
@@ -114,6 +132,11 @@ impl Change {
                 ResourceName::RamRole(role.name.clone())
             }
             Self::RamRoleDeleted(gone) => ResourceName::RamRole(gone.name.clone()),
+            Self::ClientKeyIssued(key)
+            | Self::ClientKeyImported(key)
+            | Self::ClientKeyEnabled(key)
+            | Self::ClientKeyDisabled(key) => ResourceName::ClientKey(key.name.clone()),
+            Self::ClientKeyDeleted(gone) => ResourceName::ClientKey(gone.name.clone()),
         }
     }
 }

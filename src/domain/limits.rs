@@ -84,7 +84,12 @@ impl Kind {
             | Change::NetworkRuleUpdated(_)
             | Change::NetworkRuleDeleted(_)
             | Change::RamRoleUpdated(_)
-            | Change::RamRoleDeleted(_) => None,
+            | Change::RamRoleDeleted(_)
+            | Change::ClientKeyIssued(_)
+            | Change::ClientKeyImported(_)
+            | Change::ClientKeyEnabled(_)
+            | Change::ClientKeyDisabled(_)
+            | Change::ClientKeyDeleted(_) => None,
         }
     }
 }

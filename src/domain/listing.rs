@@ -8,9 +8,10 @@ use std::{ops::Bound, sync::Arc};
 use super::{
     access_point::{AccessPoint, AccessPointState, Authentication, TrustedRole},
     catalog::{Catalog, Holders},
+    client_key::ClientKey,
     name::{
-        AccessPointName, AccountName, Id, Instance, Location, NetworkRuleName, PolicyName,
-        RamRoleName,
+        AccessPointName, AccountName, ClientKeyName, Id, Instance, Location, NetworkRuleName,
+        PolicyName, RamRoleName,
     },
     network_rule::NetworkRule,
     policy::Policy,
@@ -146,6 +147,21 @@ impl Catalog {
             filter.trusted_role.is_none_or(|trusted_role| item.trust(trusted_role).is_trusted())
         };
         page.cut(here.filter(is_wanted), |item| item.name.id.clone())
+    }
+}
+
+impl Catalog {
+    /// Lists the client keys of an access point.
+    pub fn list_client_keys(
+        &self,
+        access_point: &AccessPointName,
+        page: &Page,
+    ) -> Listed<Arc<ClientKey>> {
+        let after = ClientKeyName { access_point: access_point.clone(), id: page.begin() };
+        let here = self
+            .client_keys_after(&after)
+            .take_while(|key| key.name.access_point == after.access_point);
+        page.cut(here, |item| item.name.id.clone())
     }
 }
 

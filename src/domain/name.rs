@@ -261,6 +261,7 @@ pub struct ClientKeyName {
 }
 
 impl ClientKeyName {
+    const COLLECTION: &'static str = "clientKeys";
     const FORM: &'static str = "accounts/{account}/regions/{region}/accessPoints/{access_point}\
                                 /clientKeys/{client_key}";
 
@@ -270,7 +271,7 @@ impl ClientKeyName {
         let location = LocationRef::take(&mut parts, Self::FORM)?.to_owned();
         let access_point =
             Id(take_id(&mut parts, "accessPoints", "access_point", Self::FORM)?.into());
-        let id = Id(take_id(&mut parts, "clientKeys", "client_key", Self::FORM)?.into());
+        let id = Id(take_id(&mut parts, Self::COLLECTION, "client_key", Self::FORM)?.into());
         let access_point = AccessPointName { location, id: access_point };
         end(&mut parts, Self { access_point, id }, Self::FORM)
     }
@@ -326,6 +327,8 @@ pub enum ResourceName {
     NetworkRule(NetworkRuleName),
     /// A RAM role.
     RamRole(RamRoleName),
+    /// A client key.
+    ClientKey(ClientKeyName),
 }
 
 impl ResourceName {
@@ -341,6 +344,7 @@ impl ResourceName {
                 NetworkRuleName::parse(text).map(Self::NetworkRule)
             }
             Some(RamRoleName::COLLECTION) => RamRoleName::parse(text).map(Self::RamRole),
+            Some(ClientKeyName::COLLECTION) => ClientKeyName::parse(text).map(Self::ClientKey),
             _ => Err(wrong),
         }
     }
@@ -352,6 +356,7 @@ impl ResourceName {
             Self::Policy(_) => "aap.v1.Policy",
             Self::NetworkRule(_) => "aap.v1.NetworkRule",
             Self::RamRole(_) => "aap.v1.RamRole",
+            Self::ClientKey(_) => "aap.v1.ClientKey",
         }
     }
 
@@ -362,6 +367,7 @@ impl ResourceName {
             Self::Policy(name) => &name.location.account,
             Self::NetworkRule(name) => &name.location.account,
             Self::RamRole(name) => &name.account,
+            Self::ClientKey(name) => &name.access_point.location.account,
         }
     }
 }
@@ -373,6 +379,7 @@ impl fmt::Display for ResourceName {
             Self::Policy(name) => name.fmt(f),
             Self::NetworkRule(name) => name.fmt(f),
             Self::RamRole(name) => name.fmt(f),
+            Self::ClientKey(name) => name.fmt(f),
         }
     }
 }

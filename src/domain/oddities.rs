@@ -86,7 +86,12 @@ pub fn oddities(after: &Catalog, change: &Change) -> Vec<Oddity> {
         | Change::AccessPointDeleted(_)
         | Change::PolicyDeleted(_)
         | Change::NetworkRuleDeleted(_)
-        | Change::RamRoleDeleted(_) => Vec::new(),
+        | Change::RamRoleDeleted(_)
+        | Change::ClientKeyIssued(_)
+        | Change::ClientKeyImported(_)
+        | Change::ClientKeyEnabled(_)
+        | Change::ClientKeyDisabled(_)
+        | Change::ClientKeyDeleted(_) => Vec::new(),
     }
 }
 

@@ -3,8 +3,9 @@
 
 use super::{
     access_point::{AccessPoint, Authentication, TrustedRole},
+    client_key::{ClientKey, ClientKeyOrigin},
     event::Change,
-    name::{Id, Location, RamRoleName},
+    name::{ClientKeyName, Id, Location, RamRoleName},
     network::Prefix,
     network_rule::NetworkRule,
     pattern::ResourcePattern,
@@ -45,6 +46,11 @@ impl Change {
             Self::NetworkRuleDeleted(gone) => of_name(&gone.name.location, &gone.name.id),
             Self::RamRoleCreated(role) | Self::RamRoleUpdated(role) => role.approximate_bytes(),
             Self::RamRoleDeleted(gone) => of_role_name(&gone.name),
+            Self::ClientKeyIssued(key)
+            | Self::ClientKeyImported(key)
+            | Self::ClientKeyEnabled(key)
+            | Self::ClientKeyDisabled(key) => key.approximate_bytes(),
+            Self::ClientKeyDeleted(gone) => of_key_name(&gone.name),
         }
     }
 }
@@ -97,6 +103,23 @@ impl Room for RamRole {
         let texts = header.description.as_str().len() + trust_policy.as_str().len();
         FIXED + of_role_name(name) + texts + obstacles
     }
+}
+
+impl Room for ClientKey {
+    fn approximate_bytes(&self) -> usize {
+        let Self { name, header: _, state: _, origin, public_key, validity: _, .. } = self;
+        let certificate = match origin {
+            ClientKeyOrigin::Issued(certificate) => certificate.len(),
+            ClientKeyOrigin::Imported => 0,
+        };
+        // They are sent as PEM.
+        FIXED + of_key_name(name) + (public_key.info.len() + certificate) * 3 / 2
+    }
+}
+
+fn of_key_name(name: &ClientKeyName) -> usize {
+    let ClientKeyName { access_point, id } = name;
+    of_name(&access_point.location, &access_point.id) + id.as_str().len() + AROUND_IDS
 }
 
 fn of_role_name(name: &RamRoleName) -> usize {

@@ -308,7 +308,7 @@ impl Rulebook {
             Item::Policy(policy) => self.put_policy(policy),
             Item::AccessPoint(access_point) => self.put_access_point(access_point, catalog),
             // Access points come after the roles that they name, and nobody decides by a request.
-            Item::RamRole(_) | Item::Request(_) => {}
+            Item::RamRole(_) | Item::ClientKey(_) | Item::Request(_) => {}
         }
     }
 
@@ -347,6 +347,12 @@ impl Rulebook {
                 self.put_holders_of_role(&role.name, catalog);
             }
             Change::RamRoleDeleted(gone) => self.put_holders_of_role(&gone.name, catalog),
+            // Nobody shows a key in a check.
+            Change::ClientKeyIssued(_)
+            | Change::ClientKeyImported(_)
+            | Change::ClientKeyEnabled(_)
+            | Change::ClientKeyDisabled(_)
+            | Change::ClientKeyDeleted(_) => {}
         }
     }
 

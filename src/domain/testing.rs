@@ -15,17 +15,18 @@ use super::{
     access_point::{Authentication, PolicyIds, TrustedRole},
     catalog::Catalog,
     check::{ActionName, Check, InstanceText, ResourceText, Subject},
+    client_key::{ClientKeyOrigin, KeyAlgorithm, PublicKey, Validity},
     command::{
-        AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewNetworkRule,
-        NewPolicy, NewRamRole, PolicyPatch, RamRolePatch, Request, Target,
+        AccessPointPatch, Batch, Command, NetworkRulePatch, NewAccessPoint, NewClientKey,
+        NewNetworkRule, NewPolicy, NewRamRole, PolicyPatch, RamRolePatch, Request, Target,
     },
     decide::{Rejected, Rejection, Verdict, decide},
     decision::{Decision, DenyReason},
     event::Event,
     limits::Limits,
     name::{
-        AccessPointName, AccessPointRef, Id, Instance, LocationRef, NetworkRuleName, PolicyName,
-        RamRoleName,
+        AccessPointName, AccessPointRef, ClientKeyName, Id, Instance, LocationRef, NetworkRuleName,
+        PolicyName, RamRoleName,
     },
     network::{NetworkKind, Origin, OriginNetwork, Prefix, VpcId},
     network_rule::Addresses,
@@ -282,6 +283,57 @@ pub(crate) fn suspend_access_point(name: &str) -> Command {
 
 pub(crate) fn resume_access_point(name: &str) -> Command {
     Command::ResumeAccessPoint(Target { name: access_point_name(name), etag: None })
+}
+
+pub(crate) fn client_key_name(access_point: &str, id: &str) -> ClientKeyName {
+    let access_point = access_point_name(access_point);
+    ClientKeyName { access_point, id: Id::parse(id).unwrap() }
+}
+
+/// The points of P-256 that keys of tests are: the first three multiples of its generator.
+const POINTS: [&str; 3] = [
+    "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+     4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+    "7cf27b188d034f7e8a52380304b51ac3c08969e277f21b35a60b48fc47669978\
+     07775510db8ed040293d9ac69f7430dbba7dade63ce982299e04b79d227873d1",
+    "5ecbe4d1a6330a44c8f7ef951d4bf165e6c6b721efada985fb41661bc6e7fd6c\
+     8734640c4998ff7e374b06ce1a64a2ecd82ab036384fb83d9a79b127a27d5032",
+];
+
+/// The public key with a number from 0 to 2.
+pub(crate) fn public_key(number: usize) -> PublicKey {
+    const ALGORITHM: &str = "3059301306072a8648ce3d020106082a8648ce3d03010703420004";
+    let digits = format!("{ALGORITHM}{}", POINTS[number]);
+    let digit = |digit: &u8| char::from(*digit).to_digit(16).unwrap();
+    let byte = |two: &[u8]| u8::try_from(16 * digit(&two[0]) + digit(&two[1])).unwrap();
+    let info = digits.as_bytes().chunks(2).map(byte).collect();
+    PublicKey { algorithm: KeyAlgorithm::EcP256, info }
+}
+
+/// A command to bind a key: the one with the number 0 was made here, the others elsewhere.
+pub(crate) fn add_client_key(access_point: &str, id: &str, number: usize) -> Command {
+    let origin = match number {
+        0 => ClientKeyOrigin::Issued([0x30, 0].into()),
+        _ => ClientKeyOrigin::Imported,
+    };
+    Command::AddClientKey(NewClientKey {
+        name: client_key_name(access_point, id),
+        origin,
+        public_key: public_key(number),
+        validity: Validity::from_now(UnixNanos::from_parts(1_795_458_000, 0)),
+    })
+}
+
+pub(crate) fn disable_client_key(access_point: &str, id: &str) -> Command {
+    Command::DisableClientKey(Target { name: client_key_name(access_point, id), etag: None })
+}
+
+pub(crate) fn enable_client_key(access_point: &str, id: &str) -> Command {
+    Command::EnableClientKey(Target { name: client_key_name(access_point, id), etag: None })
+}
+
+pub(crate) fn delete_client_key(access_point: &str, id: &str) -> Command {
+    Command::DeleteClientKey(Target { name: client_key_name(access_point, id), etag: None })
 }
 
 /// The command that makes what is there like what this one would create, as far as that can be

@@ -18,8 +18,8 @@ use crate::{
     clock::Clock,
     projection::Published,
     service::{
-        checks::Checker, gate::Gate, history::History, management::Manager, refusals::Refusals,
-        watches::Watches,
+        checks::Checker, client_keys::Issuer, gate::Gate, history::History, management::Manager,
+        refusals::Refusals, watches::Watches,
     },
 };
 
@@ -45,6 +45,7 @@ pub(super) struct Doors {
     gate: Gate,
     refusals: Refusals,
     manager: Manager,
+    issuer: Issuer,
     published: Arc<Published>,
     log: AuditLog,
     changes: Changes,
@@ -75,6 +76,7 @@ impl Doors {
         Self {
             refusals: parts.refusals.clone(),
             changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),
+            issuer: Issuer::new(manager.clone(), background.clone()),
             manager,
             published,
             audit: Audit::new((log.clone(), watches), background, gate.clone(), stopping.clone()),
@@ -145,7 +147,7 @@ impl Doors {
         let (published, log) = (Arc::clone(&self.published), self.log.clone());
         let checker = Checker::new(published, log.clone(), lane, self.clock.clone());
         let services = Services {
-            access_points: AccessPoints::new(self.manager.clone()),
+            access_points: AccessPoints::new(self.manager.clone(), self.issuer.clone()),
             policies: Policies::new(self.manager.clone()),
             ram_roles: RamRoles::new(self.manager.clone()),
             changes: self.changes.clone(),

@@ -1,4 +1,4 @@
-//! Reading and changing access points, policies, network rules and RAM roles.
+//! Reading and changing access points, client keys, policies, network rules and RAM roles.
 
 use std::sync::Arc;
 
@@ -6,17 +6,19 @@ use crate::{
     clock::Clock,
     domain::{
         access_point::AccessPoint,
+        client_key::ClientKey,
         command::{Batch, Command},
         event::Event,
         name::{
-            AccessPointName, AccountName, Location, NetworkRuleName, PolicyName, RamRoleName,
-            ResourceName,
+            AccessPointName, AccountName, ClientKeyName, Location, NetworkRuleName, PolicyName,
+            RamRoleName, ResourceName,
         },
         network_rule::NetworkRule,
         policy::Policy,
         ram_role::RamRole,
         request::RequestMark,
         resource::Uid,
+        time::UnixNanos,
     },
     entropy,
     identity::caller::Caller,
@@ -101,6 +103,21 @@ impl Manager {
     ) -> Result<Arc<RamRole>, ManageError> {
         let found = self.published.load().catalog.ram_role(name).cloned();
         visible(caller, found, || ResourceName::RamRole(name.clone()))
+    }
+
+    /// Reads a client key.
+    pub fn client_key(
+        &self,
+        caller: &Caller,
+        name: &ClientKeyName,
+    ) -> Result<Arc<ClientKey>, ManageError> {
+        let found = self.published.load().catalog.client_key(name).cloned();
+        visible(caller, found, || ResourceName::ClientKey(name.clone()))
+    }
+
+    /// The time by which changes are judged.
+    pub fn now(&self) -> UnixNanos {
+        self.clock.now()
     }
 
     /// The state as of now, for lists.

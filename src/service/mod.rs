@@ -4,6 +4,7 @@
 //! authorizes before it says whether something exists.
 
 pub mod checks;
+pub mod client_keys;
 pub mod gate;
 pub mod history;
 pub mod management;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::domain::{
     access_point::{AccessPoint, Authentication},
+    client_key::ClientKey,
     event::{Change, Event},
     network_rule::NetworkRule,
     policy::Policy,
@@ -75,6 +76,12 @@ fn with_details(event: &Event, details: &Details) -> Event {
     let role = |changed: &Arc<RamRole>| {
         Arc::new(RamRole { header: header(&changed.header), ..RamRole::clone(changed) })
     };
+    // A client key has no description.
+    let key = |changed: &Arc<ClientKey>| {
+        let description = Description::default();
+        let header = Header { description, ..header(&changed.header) };
+        Arc::new(ClientKey { header, ..ClientKey::clone(changed) })
+    };
     let change = match &event.change {
         Change::AccessPointCreated(it) => Change::AccessPointCreated(access_point(it)),
         Change::AccessPointUpdated(it) => Change::AccessPointUpdated(access_point(it)),
@@ -86,10 +93,15 @@ fn with_details(event: &Event, details: &Details) -> Event {
         Change::NetworkRuleUpdated(it) => Change::NetworkRuleUpdated(rule(it)),
         Change::RamRoleCreated(it) => Change::RamRoleCreated(role(it)),
         Change::RamRoleUpdated(it) => Change::RamRoleUpdated(role(it)),
+        Change::ClientKeyIssued(it) => Change::ClientKeyIssued(key(it)),
+        Change::ClientKeyImported(it) => Change::ClientKeyImported(key(it)),
+        Change::ClientKeyEnabled(it) => Change::ClientKeyEnabled(key(it)),
+        Change::ClientKeyDisabled(it) => Change::ClientKeyDisabled(key(it)),
         gone @ (Change::AccessPointDeleted(_)
         | Change::PolicyDeleted(_)
         | Change::NetworkRuleDeleted(_)
-        | Change::RamRoleDeleted(_)) => gone.clone(),
+        | Change::RamRoleDeleted(_)
+        | Change::ClientKeyDeleted(_)) => gone.clone(),
     };
     Event { time: *time, change, ..event.clone() }
 }

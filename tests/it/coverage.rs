@@ -13,7 +13,7 @@ use tonic_health::ServingStatus;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, VIEWER, clients,
-    methods::METHODS,
+    methods::{METHODS, with_key},
     server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, CHANGES, POLICIES, RAM_ROLES, WHOLE},
     watching::{self, Watch},
     world,
@@ -46,8 +46,10 @@ fn the_list_of_methods_is_the_descriptors() {
 async fn every_method_takes_its_example() {
     let server = TestServer::start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
+    let key = world::enter_client_key(&server.client(ADMIN)).await;
     for method in METHODS {
-        let answered = server.client(method.caller).raw(method.path, method.message()).await;
+        let message = with_key(method.message(), &key);
+        let answered = server.client(method.caller).raw(method.path, message).await;
         answered.unwrap_or_else(|status| panic!("{}: {status:?}", method.path));
     }
     server.stop().await;

@@ -65,7 +65,7 @@ async fn every_error_stands_on_the_page() {
     what_the_audit_log_can_not(&mut page, setup).await;
     expect_file!["../snapshots/errors.txt"].assert_eq(&page.text);
 
-    let all = (1..).map_while(|number| ErrorReason::try_from(number).ok());
+    let all = (1..1_000).filter_map(|number| ErrorReason::try_from(number).ok());
     let all: BTreeSet<_> = all.map(|reason| reason.as_str_name().to_owned()).collect();
     let missing: Vec<_> = all.difference(&page.reasons).collect();
     assert_eq!(missing, NOT_PROVOKED, "reasons that aren't on the page");
@@ -205,6 +205,7 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
     page.add("CheckAccess at a revision that is not there in time", &refusal);
 
     what_many_changes_can_not(page, &admin).await;
+    what_client_keys_can_not(page, &admin).await;
     let limits = Limits { policies: 0, ..Limits::default() };
     let narrow = Setup { limits, ..Setup::new() }.start().await;
     let policy = world::new_policy("p", &["secret/a"], &[]);
@@ -295,6 +296,45 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     let one_more = Watch::begin(&auditor, Start::FromSequence(1)).await.unwrap_err();
     page.add("WatchAuditRecords when its caller has 100 open", &Refusal::of(&one_more));
     drop(open);
+}
+
+async fn what_client_keys_can_not(page: &mut Page, admin: &Client) {
+    let issue = async |request| admin.access_points().issue_client_key(request).await;
+    let refusal = refused(issue(world::issue_client_key("app")).await);
+    page.add("IssueClientKey for an access point with a RAM role", &refusal);
+    let keyed = world::new_access_point("keyed", &["RAMPolicy"]);
+    admin.access_points().create_access_point(keyed).await.unwrap();
+
+    let mut issuing = JoinSet::new();
+    for _ in 0..40 {
+        let mut access_points = admin.access_points();
+        let request = pb::IssueClientKeyRequest {
+            algorithm: pb::ClientKeyAlgorithm::Rsa2048.into(),
+            ..world::issue_client_key("keyed")
+        };
+        issuing.spawn(async move { access_points.issue_client_key(request).await });
+    }
+    let answers = issuing.join_all().await;
+    let mut refusals = answers.into_iter().filter_map(|answer| Some(Refusal::of(&answer.err()?)));
+    let busy = refusals.find(|refusal| refusal.reason == "ERROR_REASON_KEY_GENERATION_BUSY");
+    page.add("IssueClientKey when many are being made", &busy.unwrap());
+    let refusal = refused(issue(world::issue_client_key("keyed")).await);
+    page.add("IssueClientKey for an access point that has three", &refusal);
+
+    let other = world::new_access_point("keyed-too", &["RAMPolicy"]);
+    admin.access_points().create_access_point(other).await.unwrap();
+    let request = pb::IssueClientKeyRequest {
+        request_id: "key-1".into(),
+        password: "correct-horse-7".into(),
+        ..world::issue_client_key("keyed-too")
+    };
+    issue(request.clone()).await.unwrap();
+    let mut refusal = refused(issue(request).await);
+    let name = refusal.metadata["client_key"].clone();
+    let shown = format!("{}/clientKeys/<id>", world::access_point_name("keyed-too"));
+    refusal.message = refusal.message.replace(&name, &shown);
+    refusal.metadata.insert("client_key".into(), shown);
+    page.add("IssueClientKey with a request id that was used", &refusal);
 }
 
 async fn what_the_journal_can_not(page: &mut Page, setup: Setup) {

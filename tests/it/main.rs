@@ -21,6 +21,7 @@ mod buffered;
 mod callers;
 mod changing;
 mod checks;
+mod client_keys;
 mod configuration;
 mod coverage;
 mod errors;

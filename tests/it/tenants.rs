@@ -20,7 +20,7 @@ use crate::{
         ADMIN, AUDITOR, Client, ENFORCER, Refusal, Setup, TestServer,
         configuration::Text,
         following::Changes,
-        methods::{METHODS, Method},
+        methods::{METHODS, Method, with_key},
         watching::{self, Watch},
         world,
     },
@@ -34,12 +34,14 @@ const ACCOUNTS: (&str, &str) = (THEIRS, NOBODYS);
 const OWN_ACCOUNT: &str = "accounts/evil";
 
 /// Ids of theirs that are there, and likes of them that aren't.
-const IDS: [(&str, &str); 5] = [
+const IDS: [(&str, &str); 7] = [
     ("/app", "/apq"),
     ("/RAMPolicy", "/RAMPolicz"),
     ("/Network", "/Networl"),
     ("/ECSRole", "/ECSRolf"),
     ("new", "nev"),
+    ("/keyed", "/keyee"),
+    ("/KAAP.", "/KAAQ."),
 ];
 
 /// The curious tenant, in every role.
@@ -50,8 +52,8 @@ const EVIL: [(&str, &str); 4] = [
     ("evil-auditor", "role = \"auditor\""),
 ];
 
-/// A server on which acme has one of everything.
-async fn start() -> TestServer {
+/// A server on which acme has one of everything, and the id of its client key.
+async fn start() -> (TestServer, String) {
     let setup = Setup::new();
     let mut text = Text::new(&setup.data_dir())
         .with(ADMIN, "role = \"admin\"\naccounts = [\"acme\"]")
@@ -62,11 +64,12 @@ async fn start() -> TestServer {
     }
     let server = Setup { configuration: Some(text), ..setup }.start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
+    let key = world::enter_client_key(&server.client(ADMIN)).await;
     for Method { path, caller, example } in METHODS {
         // What deletes names an etag that nothing has.
         let _ = server.client(caller).raw(path, example()).await;
     }
-    server
+    (server, key)
 }
 
 /// A message in which each of the places has another text of the same length.
@@ -163,9 +166,9 @@ async fn assert_alike(
 
 #[tokio::test]
 async fn anothers_account_looks_like_one_that_nobody_has() {
-    let server = start().await;
+    let (server, key) = start().await;
     for Method { path, example, .. } in METHODS {
-        let theirs = example();
+        let theirs = with_key(example(), &key);
         let nobodys = replaced(&theirs, THEIRS, NOBODYS);
         for (name, _) in EVIL {
             let messages = (theirs.clone(), nobodys.clone());
@@ -177,9 +180,9 @@ async fn anothers_account_looks_like_one_that_nobody_has() {
 
 #[tokio::test]
 async fn what_another_has_looks_like_what_it_has_not() {
-    let server = start().await;
+    let (server, key) = start().await;
     for Method { path, example, .. } in METHODS {
-        let theirs = example();
+        let theirs = with_key(example(), &key);
         for (there, absent) in IDS {
             let messages = (theirs.clone(), replaced(&theirs, there, absent));
             if messages.0 == messages.1 {
@@ -196,11 +199,11 @@ async fn what_another_has_looks_like_what_it_has_not() {
 
 #[tokio::test]
 async fn whatever_else_is_in_a_request_anothers_account_looks_like_one_that_nobody_has() {
-    let server = start().await;
+    let (server, key) = start().await;
     for Method { path, caller, example } in METHODS {
         let client = server.client(if caller == ENFORCER { "evil-enforcer" } else { "evil-admin" });
         for text in odd_texts().iter().filter(|text| text.len() < 100).step_by(4) {
-            for odd in with_each_text_replaced(&example(), text.as_bytes()) {
+            for odd in with_each_text_replaced(&with_key(example(), &key), text.as_bytes()) {
                 // What names no account any more is not about another's.
                 let nobodys = replaced(&odd, THEIRS, NOBODYS);
                 if odd == nobodys {
@@ -215,10 +218,10 @@ async fn whatever_else_is_in_a_request_anothers_account_looks_like_one_that_nobo
 
 #[tokio::test]
 async fn a_reference_to_anothers_looks_like_one_to_nobodys() {
-    let server = start().await;
+    let (server, key) = start().await;
     let mut compared = 0;
     for Method { path, example, .. } in METHODS {
-        let own = replaced(&example(), THEIRS, OWN);
+        let own = replaced(&with_key(example(), &key), THEIRS, OWN);
         for place in places(&own, OWN) {
             let with = |account: &str| {
                 let mut message = own.clone();
@@ -238,14 +241,14 @@ async fn a_reference_to_anothers_looks_like_one_to_nobodys() {
 
 #[tokio::test]
 async fn nothing_that_a_tenant_reads_has_anything_of_anothers() {
-    let server = start().await;
+    let (server, key) = start().await;
     let auditor = server.client(AUDITOR);
     let uids = uids_of_theirs(&server).await;
     enter_own(&server.client("evil-admin")).await;
     let mut answered = 0;
     for Method { path, example, .. } in METHODS {
         for (name, _) in EVIL {
-            let own = replaced(&example(), THEIRS, OWN);
+            let own = replaced(&with_key(example(), &key), THEIRS, OWN);
             let Ok(answer) = server.client(name).raw(path, own).await else { continue };
             answered += 1;
             for secret in uids.iter().map(String::as_str).chain([THEIRS]) {
@@ -297,7 +300,7 @@ async fn uids_of_theirs(server: &TestServer) -> Vec<String> {
 
 #[tokio::test]
 async fn a_page_token_or_a_request_id_of_anothers_is_worth_nothing() {
-    let server = start().await;
+    let (server, _) = start().await;
     let (admin, evil) = (server.client(ADMIN), server.client("evil-admin"));
     let list = |parent: &str, page_token: &str| pb::ListPoliciesRequest {
         parent: parent.to_owned(),
@@ -331,7 +334,7 @@ async fn a_page_token_or_a_request_id_of_anothers_is_worth_nothing() {
 
 #[tokio::test]
 async fn a_record_of_anothers_looks_like_one_that_is_not_there() {
-    let server = start().await;
+    let (server, _) = start().await;
     let theirs = world::allow(&server.client(ENFORCER)).await.sequence;
     let last = Watch::from_end(&server.client(AUDITOR)).await.through;
     let evil = server.client("evil-auditor");
@@ -353,7 +356,7 @@ async fn a_record_of_anothers_looks_like_one_that_is_not_there() {
 
 #[tokio::test]
 async fn a_record_of_a_check_has_nothing_of_anothers_access_point() {
-    let server = start().await;
+    let (server, _) = start().await;
     let (enforcer, auditor) = (server.client("evil-enforcer"), server.client("evil-auditor"));
     let mut records = Vec::new();
     for account in [THEIRS, NOBODYS] {
@@ -380,7 +383,7 @@ async fn a_record_of_a_check_has_nothing_of_anothers_access_point() {
 
 #[tokio::test]
 async fn a_demand_for_a_revision_is_heard_only_where_one_may_ask() {
-    let server = start().await;
+    let (server, _) = start().await;
     let evil = server.client("evil-enforcer");
     let path = "/aap.v1.AuthorizationService/CheckAccess";
     let ask = |at_least_revision| {

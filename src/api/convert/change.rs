@@ -4,6 +4,7 @@ use crate::{
     api::{pb, status::ApiError},
     domain::{
         access_point::AccessPoint,
+        client_key::ClientKey,
         command::{Batch, Command},
         event::{Change, Event, Gone},
         name::{AccountName, ResourceName},
@@ -21,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    Repetition, SentHeader, Violations, access_point,
+    Repetition, SentHeader, Violations, access_point, client_key,
     mutation::{Mutation, read_one_of_many},
     network_rule, policy, ram_role, timestamp,
 };
@@ -261,6 +262,7 @@ fn send_change(mode: Mode, change: &Change) -> SentChange {
     let policy = |after: &Policy| policy::send(after, SentHeader::made_in(mode, &after.header));
     let rule =
         |after: &NetworkRule| network_rule::send(after, SentHeader::made_in(mode, &after.header));
+    let key = |after: &ClientKey| client_key::send(after, SentHeader::made_in(mode, &after.header));
     let role = |after: &RamRole| ram_role::send(after, SentHeader::made_in(mode, &after.header));
     match change {
         Change::AccessPointCreated(after) => SentChange::AccessPointCreated(access_point(after)),
@@ -279,6 +281,11 @@ fn send_change(mode: Mode, change: &Change) -> SentChange {
         Change::RamRoleCreated(after) => SentChange::RamRoleCreated(role(after)),
         Change::RamRoleUpdated(after) => SentChange::RamRoleUpdated(role(after)),
         Change::RamRoleDeleted(gone) => SentChange::RamRoleDeleted(send_gone(gone)),
+        Change::ClientKeyIssued(after) => SentChange::ClientKeyIssued(key(after)),
+        Change::ClientKeyImported(after) => SentChange::ClientKeyImported(key(after)),
+        Change::ClientKeyEnabled(after) => SentChange::ClientKeyEnabled(key(after)),
+        Change::ClientKeyDisabled(after) => SentChange::ClientKeyDisabled(key(after)),
+        Change::ClientKeyDeleted(gone) => SentChange::ClientKeyDeleted(send_gone(gone)),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod audit_filter;
 pub mod change;
 pub mod check;
+pub mod client_key;
 pub mod decision;
 pub mod mask;
 pub mod mutation;

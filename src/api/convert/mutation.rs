@@ -9,8 +9,8 @@ use crate::{
     domain::{
         command::{Command, Target},
         name::{
-            AccessPointName, InvalidName, Location, NetworkRuleName, PolicyName, RamRoleName,
-            ResourceName,
+            AccessPointName, ClientKeyName, InvalidName, Location, NetworkRuleName, PolicyName,
+            RamRoleName, ResourceName,
         },
     },
     identity::caller::Caller,
@@ -63,6 +63,11 @@ repeatable!(
     UpdateRamRoleRequest: "UpdateRamRole";
     DeleteRamRoleRequest: "DeleteRamRole";
     ApplyChangesRequest: "ApplyChanges";
+    IssueClientKeyRequest: "IssueClientKey";
+    ImportClientKeyRequest: "ImportClientKey";
+    EnableClientKeyRequest: "EnableClientKey";
+    DisableClientKeyRequest: "DisableClientKey";
+    DeleteClientKeyRequest: "DeleteClientKey";
 );
 
 /// A request for one change.
@@ -143,4 +148,7 @@ targeted!(
     DeletePolicyRequest: PolicyName, Policy, DeletePolicy;
     DeleteNetworkRuleRequest: NetworkRuleName, NetworkRule, DeleteNetworkRule;
     DeleteRamRoleRequest: RamRoleName, RamRole, DeleteRamRole;
+    EnableClientKeyRequest: ClientKeyName, ClientKey, EnableClientKey;
+    DisableClientKeyRequest: ClientKeyName, ClientKey, DisableClientKey;
+    DeleteClientKeyRequest: ClientKeyName, ClientKey, DeleteClientKey;
 );

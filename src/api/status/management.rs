@@ -1,21 +1,30 @@
 //! What changes of resources are refused with.
 
+use std::time::Duration;
+
 use tonic::Code;
 use tonic_types::PreconditionViolation;
 
 use crate::{
     api::convert::{self, Violations},
     domain::{
+        client_key::MAX_CLIENT_KEYS,
         command::Batch,
         decide::{Rejected, Rejection},
-        name::{RamRoleName, ResourceName},
+        name::{AccessPointName, RamRoleName, ResourceName},
         trust_policy::Obstacle,
     },
-    service::management::ManageError,
+    service::{
+        client_keys::{IssueError, MAX_PENDING},
+        management::ManageError,
+    },
     store::writer::SubmitError,
 };
 
 use super::{Problem, RETRY_DELAY, Reason, as_many_as_fit, invalid, reserve};
+
+/// When to ask again for a client key: making one of RSA takes a part of a second.
+const KEY_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) fn manage(error: ManageError) -> Problem {
     let message = error.to_string();
@@ -35,6 +44,29 @@ pub(super) fn manage(error: ManageError) -> Problem {
         ManageError::Entropy(error) => {
             tracing::error!(%error, "no uid can be made");
             Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
+        }
+    }
+}
+
+pub(super) fn issue(error: IssueError) -> Problem {
+    let message = error.to_string();
+    match error {
+        IssueError::Manage(error) => manage(error),
+        IssueError::IssuedBefore(name) => {
+            Problem::new(Code::FailedPrecondition, Reason::ClientKeyIssuedBefore, message)
+                .with("client_key", name)
+        }
+        IssueError::Busy => {
+            Problem::new(Code::ResourceExhausted, Reason::KeyGenerationBusy, message)
+                .with("limit", MAX_PENDING)
+                .retry_after(KEY_DELAY)
+        }
+        IssueError::Make(error) => {
+            tracing::error!(%error, "no client key can be made");
+            Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
+        }
+        IssueError::Gone => {
+            Problem::new(Code::Unavailable, Reason::ShuttingDown, "the server is stopping")
         }
     }
 }
@@ -95,6 +127,13 @@ fn rejected(rejection: Rejection) -> Problem {
                 .with("kind", kind)
                 .with("limit", limit)
         }
+        Rejection::NotByClientKey(name) => {
+            about_client_keys(&name, Reason::ClientKeysNotUsed, message)
+        }
+        Rejection::ClientKeysFull(name) => {
+            about_client_keys(&name, Reason::TooManyClientKeys, message)
+                .with("limit", MAX_CLIENT_KEYS)
+        }
         Rejection::BatchTooLarge => {
             Problem::new(Code::ResourceExhausted, Reason::BatchTooLarge, message)
                 .with("limit_bytes", Batch::MAX_BYTES)
@@ -108,17 +147,27 @@ fn rejected(rejection: Rejection) -> Problem {
             convert::policy::add_problems(&mut violations, &problems);
             invalid(violations)
         }
-        Rejection::PrivateRulesNeedInstance { places } => {
-            let mut violations = Violations::default();
-            for place in places {
-                violations.add(
-                    format!("policy.network_rules.names[{place}]"),
-                    "is private, which needs the scope of a dedicated instance",
-                );
-            }
-            invalid(violations)
-        }
+        Rejection::PrivateRulesNeedInstance { places } => private_rules(&places),
     }
+}
+
+fn private_rules(places: &[usize]) -> Problem {
+    let mut violations = Violations::default();
+    for place in places {
+        violations.add(
+            format!("policy.network_rules.names[{place}]"),
+            "is private, which needs the scope of a dedicated instance",
+        );
+    }
+    invalid(violations)
+}
+
+fn about_client_keys(name: &AccessPointName, reason: Reason, message: String) -> Problem {
+    let code = match reason {
+        Reason::TooManyClientKeys => Code::ResourceExhausted,
+        _ => Code::FailedPrecondition,
+    };
+    Problem::new(code, reason, message).with("access_point", name)
 }
 
 fn role_not_trusted(problem: Problem, role: &RamRoleName, obstacle: &Obstacle) -> Problem {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{
     super::{
         access_point::AccessPoint,
+        client_key::ClientKey,
         name::Id,
         network_rule::NetworkRule,
         policy::Policy,
@@ -26,6 +27,8 @@ pub enum Item {
     RamRole(Arc<RamRole>),
     /// An access point.
     AccessPoint(Arc<AccessPoint>),
+    /// A client key.
+    ClientKey(Arc<ClientKey>),
     /// A request that may be repeated.
     Request(Remembered),
 }
@@ -68,6 +71,7 @@ impl Catalog {
             policies,
             network_rules,
             ram_roles,
+            client_keys,
             counts: _,
             policy_holders: _,
             rule_holders: _,
@@ -79,12 +83,14 @@ impl Catalog {
         let policies = policies.values().map(|policy| Item::Policy(Arc::clone(policy)));
         let roles = ram_roles.values().map(|role| Item::RamRole(Arc::clone(role)));
         let access_points = access_points.values().map(Arc::clone).map(Item::AccessPoint);
+        let client_keys = client_keys.values().map(Arc::clone).map(Item::ClientKey);
         let requests = request_ages.iter().filter_map(|(time, key)| {
             let answered = requests.get(key)?;
             // Another request may have taken the id over; what is left of the first one is its age.
             (answered.time == *time).then(|| Item::Request(key.remembered(*answered)))
         });
-        rules.chain(policies).chain(roles).chain(access_points).chain(requests)
+        let resources = rules.chain(policies).chain(roles).chain(access_points).chain(client_keys);
+        resources.chain(requests)
     }
 
     /// Takes in the next item.
@@ -94,6 +100,7 @@ impl Catalog {
             Item::Policy(policy) => self.put_policy(policy),
             Item::RamRole(role) => self.put_ram_role(role),
             Item::AccessPoint(access_point) => self.put_access_point(access_point),
+            Item::ClientKey(key) => self.put_client_key(key),
             Item::Request(remembered) => {
                 let Remembered { actor, account, method, id, answered } = remembered.clone();
                 let key = RequestKey { actor, account, method, id };

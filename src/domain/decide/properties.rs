@@ -139,6 +139,10 @@ proptest! {
                 Change::PolicyCreated(policy) => prop_assert_eq!(policy.header.revision, sequence),
                 Change::NetworkRuleCreated(rule) => prop_assert_eq!(rule.header.revision, sequence),
                 Change::RamRoleCreated(role) => prop_assert_eq!(role.header.revision, sequence),
+                Change::ClientKeyIssued(key) | Change::ClientKeyDisabled(key) => {
+                    let found = (key.header.revision, key.sessions_valid_from);
+                    prop_assert_eq!(found, (sequence, sequence));
+                }
                 _ => {}
             }
         }

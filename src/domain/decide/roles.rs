@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::{
     access_point::TrustedRole::{AckWorker, EcsInstance, FunctionCompute},
+    command::RamRolePatch,
     testing::{
         ABROAD, World, access_point_name, as_update, by_role, create_access_point, create_policy,
         create_ram_role, create_ram_role_with, delete_access_point, delete_ram_role, full_name,

@@ -422,6 +422,7 @@ fn etag_of(world: &World, resource: &ResourceName) -> Etag {
         ResourceName::Policy(name) => catalog.policy(name).unwrap().header.etag(),
         ResourceName::NetworkRule(name) => catalog.network_rule(name).unwrap().header.etag(),
         ResourceName::RamRole(name) => catalog.ram_role(name).unwrap().header.etag(),
+        ResourceName::ClientKey(name) => catalog.client_key(name).unwrap().header.etag(),
     }
 }
 

@@ -4,10 +4,11 @@
 use proptest::{prelude::*, sample::select};
 
 use super::{
-    ABROAD, ANY_NETWORK, HOME, Question, World, as_update, by_role, create_access_point,
-    create_network_rule, create_ram_role, create_ram_role_with, delete_access_point,
-    delete_network_rule, delete_policy, delete_ram_role, full_name, policy_name,
-    resume_access_point, suspend_access_point, terms,
+    ABROAD, ANY_NETWORK, HOME, Question, World, add_client_key, as_update, by_role,
+    create_access_point, create_network_rule, create_ram_role, create_ram_role_with,
+    delete_access_point, delete_client_key, delete_network_rule, delete_policy, delete_ram_role,
+    disable_client_key, enable_client_key, full_name, policy_name, resume_access_point,
+    suspend_access_point, terms,
 };
 use crate::domain::{
     access_point::TrustedRole,
@@ -19,6 +20,9 @@ pub(crate) const LOCATIONS: [&str; 2] = [HOME, ABROAD];
 pub(crate) const ACCESS_POINTS: [&str; 3] = ["a0", "a1", "a2"];
 pub(crate) const POLICIES: [&str; 4] = ["p0", "p1", "p2", "p3"];
 pub(crate) const NETWORK_RULES: [&str; 4] = ["n0", "n1", "n2", "n3"];
+
+/// Of each access point.
+pub(crate) const CLIENT_KEYS: [&str; 2] = ["k0", "k1"];
 
 /// Of each account.
 pub(crate) const RAM_ROLES: [&str; 2] = ["r0", "r1"];
@@ -59,6 +63,7 @@ fn any_step() -> impl Strategy<Value = Command> {
         (location(), select(ids)).prop_map(move |(place, id)| full_name(place, collection, id))
     };
     let access_point = || name("accessPoints", &ACCESS_POINTS);
+    let client_key = || (access_point(), select(&CLIENT_KEYS));
     let policy = || name("policies", &POLICIES);
     let network_rule = || name("networkRules", &NETWORK_RULES);
     let account = || prop_oneof![4 => Just("acme"), 1 => Just("other")];
@@ -81,6 +86,11 @@ fn any_step() -> impl Strategy<Value = Command> {
         2 => network_rule().prop_map(|name| delete_network_rule(&name)),
         1 => access_point().prop_map(|name| suspend_access_point(&name)),
         1 => access_point().prop_map(|name| resume_access_point(&name)),
+        4 => (access_point(), select(&CLIENT_KEYS), 0..3_usize)
+            .prop_map(|(name, id, number)| add_client_key(&name, id, number)),
+        1 => client_key().prop_map(|(name, id)| disable_client_key(&name, id)),
+        1 => client_key().prop_map(|(name, id)| enable_client_key(&name, id)),
+        1 => client_key().prop_map(|(name, id)| delete_client_key(&name, id)),
     ]
 }
 

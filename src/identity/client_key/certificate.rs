@@ -5,7 +5,12 @@ use rand_core::TryCryptoRng;
 use x509_cert::{
     builder::{self, Builder as _, CertificateBuilder, profile::BuilderProfile},
     certificate::TbsCertificate,
-    der::{DateTime, Encode as _, asn1::GeneralizedTime, asn1::UtcTime, flagset::FlagSet},
+    der::{
+        DateTime, Encode as _,
+        asn1::{GeneralizedTime, UtcTime},
+        flagset::FlagSet,
+        pem::{self, LineEnding},
+    },
     ext::{Extension, ToExtension as _, pkix::KeyUsage, pkix::KeyUsages},
     name::Name,
     serial_number::SerialNumber,
@@ -46,6 +51,26 @@ where
         PrivateKey::EcP256(key) => builder.build::<_, p256::ecdsa::DerSignature>(key)?,
     };
     Ok(certificate.to_der()?)
+}
+
+const LABEL: &str = "CERTIFICATE";
+
+/// Why a text is no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be PEM with the label `{LABEL}`")]
+pub struct InvalidCertificate;
+
+/// A certificate as PEM.
+pub fn to_pem(certificate: &[u8]) -> String {
+    pem::encode_string(LABEL, LineEnding::LF, certificate).unwrap_or_default()
+}
+
+/// Reads a certificate from PEM. DER, of which nothing is believed.
+pub fn from_pem(text: &str) -> Result<Vec<u8>, InvalidCertificate> {
+    match pem::decode_vec(text.trim().as_bytes()) {
+        Ok((LABEL, certificate)) => Ok(certificate),
+        _ => Err(InvalidCertificate),
+    }
 }
 
 /// As RFC 5280 wants it: in two digits of a year up to 2049, and in four from then on.

@@ -7,6 +7,7 @@ use x509_cert::{
         Decode as _, Reader as _, SliceReader, Tag, Tagged as _,
         asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
         oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1},
+        pem::{self, LineEnding},
     },
     spki::SubjectPublicKeyInfo,
 };
@@ -79,6 +80,32 @@ fn read_rsa(bytes: &[u8]) -> Result<(&[u8], &[u8]), x509_cert::der::Error> {
     let (modulus, exponent) = (UintRef::decode(&mut reader)?, UintRef::decode(&mut reader)?);
     reader.finish()?;
     Ok((modulus.as_bytes(), exponent.as_bytes()))
+}
+
+const LABEL: &str = "PUBLIC KEY";
+
+/// The key as PEM.
+pub fn to_pem(key: &PublicKey) -> String {
+    pem::encode_string(LABEL, LineEnding::LF, &key.info).unwrap_or_default()
+}
+
+/// Parses a key as PEM.
+pub fn from_pem(text: &str) -> Result<PublicKey, InvalidPublicKey> {
+    let decoded = pem::decode_vec(text.trim().as_bytes());
+    let (label, info) = decoded.map_err(|_| InvalidPublicKey::Unreadable)?;
+    if label == LABEL { parse(&info) } else { Err(InvalidPublicKey::Unreadable) }
+}
+
+/// SHA-256 of the key as DER, in hexadecimal digits.
+pub fn fingerprint(key: &PublicKey) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, &key.info);
+    let mut digits = String::with_capacity(2 * digest.as_ref().len());
+    for byte in digest.as_ref() {
+        for half in [byte >> 4, byte & 15] {
+            digits.extend(char::from_digit(half.into(), 16));
+        }
+    }
+    digits
 }
 
 /// The form that a signature has.

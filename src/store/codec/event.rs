@@ -6,14 +6,14 @@ use prost::Message;
 
 use crate::domain::{
     event::{Change, Event, Gone},
-    name::{AccessPointName, InvalidName, NetworkRuleName, PolicyName, RamRoleName},
+    name::{AccessPointName, ClientKeyName, InvalidName, NetworkRuleName, PolicyName, RamRoleName},
     request::{Fingerprint, RequestId, RequestMark},
     resource::Uid,
 };
 
 use super::{
-    At, DecodeError, access_point, decode_time, decode_uid, encode_time, meaningless, missing,
-    network_rule, pb, policy, ram_role,
+    At, DecodeError, access_point, client_key, decode_time, decode_uid, encode_time, meaningless,
+    missing, network_rule, pb, policy, ram_role,
 };
 use pb::event::Change as StoredChange;
 
@@ -74,6 +74,13 @@ fn encode_change(change: &Change) -> StoredChange {
         Change::RamRoleUpdated(changed) => StoredChange::RamRoleUpdated(ram_role::encode(changed)),
         Change::RamRoleDeleted(gone) => {
             StoredChange::RamRoleDeleted(encode_gone(&gone.name.to_string(), gone.uid))
+        }
+        Change::ClientKeyIssued(key) => StoredChange::ClientKeyIssued(client_key::encode(key)),
+        Change::ClientKeyImported(key) => StoredChange::ClientKeyImported(client_key::encode(key)),
+        Change::ClientKeyEnabled(key) => StoredChange::ClientKeyEnabled(client_key::encode(key)),
+        Change::ClientKeyDisabled(key) => StoredChange::ClientKeyDisabled(client_key::encode(key)),
+        Change::ClientKeyDeleted(gone) => {
+            StoredChange::ClientKeyDeleted(encode_gone(&gone.name.to_string(), gone.uid))
         }
     }
 }
@@ -150,6 +157,21 @@ fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
         }
         StoredChange::RamRoleDeleted(gone) => {
             Change::RamRoleDeleted(decode_gone(&gone, RamRoleName::parse)?)
+        }
+        StoredChange::ClientKeyIssued(stored) => {
+            Change::ClientKeyIssued(Arc::new(client_key::decode(at, stored)?))
+        }
+        StoredChange::ClientKeyImported(stored) => {
+            Change::ClientKeyImported(Arc::new(client_key::decode(at, stored)?))
+        }
+        StoredChange::ClientKeyEnabled(stored) => {
+            Change::ClientKeyEnabled(Arc::new(client_key::decode(at, stored)?))
+        }
+        StoredChange::ClientKeyDisabled(stored) => {
+            Change::ClientKeyDisabled(Arc::new(client_key::decode(at, stored)?))
+        }
+        StoredChange::ClientKeyDeleted(gone) => {
+            Change::ClientKeyDeleted(decode_gone(&gone, ClientKeyName::parse)?)
         }
     })
 }

@@ -2,6 +2,7 @@
 //! wrote is lifted to today's event here, and the rest of the program sees only that.
 
 mod access_point;
+mod client_key;
 mod event;
 mod network_rule;
 mod policy;

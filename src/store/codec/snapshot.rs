@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 use super::{
-    At, DecodeError, access_point, decode_time, encode_time,
+    At, DecodeError, access_point, client_key, decode_time, encode_time,
     event::{decode_mark, encode_mark},
     meaningless, missing, network_rule, pb, policy, ram_role,
 };
@@ -41,6 +41,9 @@ pub fn encode_item(item: &Item) -> pb::SnapshotItem {
         Item::AccessPoint(access_point) => {
             let stored = StoredResource::AccessPoint(access_point::encode(access_point));
             resource(&access_point.header, stored)
+        }
+        Item::ClientKey(key) => {
+            resource(&key.header, StoredResource::ClientKey(client_key::encode(key)))
         }
         Item::Request(remembered) => StoredItem::Request(encode_request(remembered)),
     };
@@ -80,6 +83,9 @@ fn decode_resource(stored: pb::SnapshotResource) -> Result<Item, DecodeError> {
         StoredResource::RamRole(stored) => Item::RamRole(Arc::new(ram_role::decode(at, stored)?)),
         StoredResource::AccessPoint(stored) => {
             Item::AccessPoint(Arc::new(access_point::decode(at, stored)?))
+        }
+        StoredResource::ClientKey(stored) => {
+            Item::ClientKey(Arc::new(client_key::decode(at, stored)?))
         }
     })
 }

@@ -10,10 +10,11 @@ use crate::{
         name::Id,
         request::{Fingerprint, RequestId, RequestMark},
         testing::{
-            ANY_NETWORK, World, as_update, create_access_point, create_network_rule, create_policy,
-            create_ram_role, create_ram_role_with, delete_access_point, delete_network_rule,
-            delete_policy, delete_ram_role, histories::any_history, resume_access_point,
-            suspend_access_point,
+            ANY_NETWORK, World, add_client_key, as_update, create_access_point,
+            create_network_rule, create_policy, create_ram_role, create_ram_role_with,
+            delete_access_point, delete_client_key, delete_network_rule, delete_policy,
+            delete_ram_role, disable_client_key, enable_client_key, histories::any_history,
+            resume_access_point, suspend_access_point,
         },
         time::UnixNanos,
     },
@@ -63,6 +64,11 @@ fn every_kind() -> Vec<(&'static str, Event)> {
     world.carry_out(create_ram_role("workers", "ecs"));
     world.carry_out(as_update(create_ram_role_with("workers", "{\"Statement\": [\"\u{e4}\"]}\n")));
     world.carry_out(delete_ram_role("workers"));
+    world.carry_out(add_client_key("job", "KAAP.1", 0));
+    world.carry_out(add_client_key("job", "KAAP.2", 1));
+    world.carry_out(disable_client_key("job", "KAAP.1"));
+    world.carry_out(enable_client_key("job", "KAAP.1"));
+    world.carry_out(delete_client_key("job", "KAAP.1"));
     let details = Details {
         time: UnixNanos(1_795_458_000_123_456_789),
         create_time: UnixNanos(1_795_458_000_000_000_000),
@@ -93,6 +99,11 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         "ram_role_created",
         "ram_role_updated",
         "ram_role_deleted",
+        "client_key_issued",
+        "client_key_imported",
+        "client_key_disabled",
+        "client_key_enabled",
+        "client_key_deleted",
     ];
     let events = names.into_iter().zip(&world.events).map(|(name, event)| match name {
         "access_point_created_with_client_key" | "network_rule_created_private" => {

@@ -15,6 +15,18 @@ POLICY = f"{HERE}/policies/Reports"
 APP = f"{HERE}/accessPoints/reports"
 ON_ECS = f"{HERE}/accessPoints/on-ecs"
 ROLE = "accounts/acme/ramRoles/ReportsRole"
+MISSING_APP = f"{APP}s"
+MISSING_KEY = f"{APP}/clientKeys/none"
+# By a key that nobody has any more.
+CSR = """\
+-----BEGIN CERTIFICATE REQUEST-----
+MIHMMHQCAQAwEjEQMA4GA1UEAwwHZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49
+AwEHA0IABF9ZcOFaGSmituFDCIn3htxnUFJQI4ct1nyzrKlOkhpLU91THTcA4Xu6
+9X4OZ4wK/vAZvWMcak/J/L3UNufqeYmgADAKBggqhkjOPQQDAgNIADBFAiAoi9sc
+DvnWYqaYB5CitHsJyySim5hkjmJTwFRGF3WGgQIhALNP8KgL2HTiY5gsngsazj+8
+ARFJ6CTZ8ppAK4ZW/Lzy
+-----END CERTIFICATE REQUEST-----
+"""
 
 
 @dataclasses.dataclass
@@ -431,6 +443,79 @@ def holding():
     ]
 
 
+def client_keys():
+    """Keys are made or bound, read, changed and deleted; their ids are the server's."""
+    issue, bind, get, list_, enable, disable, delete = (
+        f"AccessPointService/{name}ClientKey{plural}"
+        for name, plural in [
+            ("Issue", ""), ("Import", ""), ("Get", ""), ("List", "s"), ("Enable", ""),
+            ("Disable", ""), ("Delete", ""),
+        ]
+    )
+    ec, app = "CLIENT_KEY_ALGORITHM_EC_P256", {"parent": APP}
+    issuing = {**app, "algorithm": ec, "password": "correct-horse-7", "requestId": "issue-key"}
+    binding = {**app, "signingRequestPem": CSR, "requestId": "bind-key"}
+    issued = lambda seen: seen["issued"]["clientKey"]["name"]
+    bound = lambda seen: seen["bound"]["name"]
+    changed = lambda name, state: {"name": name, "state": f"CLIENT_KEY_STATE_{state}"}
+
+    def states(method, request_id, state):
+        """A method that names a key and says no more about it."""
+        first = lambda seen: {"name": bound(seen), "requestId": request_id}
+        answer = (lambda seen: changed(bound(seen), state)) if state else {}
+        other = lambda seen: {**first(seen), "etag": "0-0"}
+        metadata = lambda seen: {"resource": bound(seen), "etag": seen["bound"]["etag"]}
+        wrong = [
+            refused(
+                method, "etag", lambda seen: {"name": bound(seen), "etag": "0-0"}, "ABORTED",
+                "ETAG_MISMATCH", metadata, RESOURCE,
+            ),
+            missing(method, "admin", {"name": MISSING_KEY}, MISSING_KEY, details=RESOURCE),
+            foreign(method, {"name": MISSING_KEY}, MISSING_KEY, details=RESOURCE),
+        ]
+        return [
+            *wrong,
+            happy(method, "admin", first, answer, name="bound" if state else ""),
+            happy(method, "admin", first, answer),
+            reused(method, other, request_id),
+        ]
+
+    return [
+        happy(issue, "admin", issuing, {"clientKey": {"name": ...}, "pkcs12": ...}, name="issued"),
+        refused(
+            issue, "issued", issuing, "FAILED_PRECONDITION", "CLIENT_KEY_ISSUED_BEFORE",
+            lambda seen: {"client_key": issued(seen)},
+        ),
+        reused(issue, {**issuing, "encoding": "CLIENT_KEY_ENCODING_COMPATIBLE"}, "issue-key"),
+        missing(issue, "admin", {"parent": MISSING_APP}, MISSING_APP, details=RESOURCE),
+        foreign(issue, app, APP, details=RESOURCE),
+        happy(bind, "admin", binding, {"name": ...}, name="bound"),
+        happy(bind, "admin", binding, lambda seen: seen["bound"]),
+        refused(
+            bind, "invalid", {**app, "signingRequestPem": "none"}, "INVALID_ARGUMENT",
+            "INVALID_FIELDS", {"violations": "1"}, ("BadRequest",),
+        ),
+        reused(
+            bind, {**binding, "notBeforeTime": "2026-01-01T00:00:00Z",
+                   "notAfterTime": "2100-01-01T00:00:00Z"}, "bind-key",
+        ),
+        missing(
+            bind, "admin", {"parent": MISSING_APP, "signingRequestPem": CSR}, MISSING_APP,
+            details=RESOURCE,
+        ),
+        foreign(bind, {**app, "signingRequestPem": CSR}, APP, details=RESOURCE),
+        happy(get, "viewer", lambda seen: {"name": bound(seen)}, lambda seen: seen["bound"]),
+        missing(get, "viewer", {"name": MISSING_KEY}, MISSING_KEY, details=RESOURCE),
+        foreign(get, {"name": MISSING_KEY}, MISSING_KEY, details=RESOURCE),
+        happy(list_, "viewer", app, {"clientKeys": ...}),
+        missing(list_, "viewer", {"parent": MISSING_APP}, MISSING_APP, details=RESOURCE),
+        foreign(list_, app, APP, details=RESOURCE),
+        *states(disable, "disable-key", "DISABLED"),
+        *states(enable, "enable-key", "ENABLED"),
+        *states(delete, "delete-key", ""),
+    ]
+
+
 CASES = [
     *creating("PolicyService", "NetworkRule", RULE, rule),
     *creating("PolicyService", "Policy", POLICY, policy),
@@ -445,6 +530,7 @@ CASES = [
     *changing("RamRoleService", "RamRole", ROLE),
     *changing("AccessPointService", "AccessPoint", APP),
     *suspending(),
+    *client_keys(),
     *asking(
         "AuthorizationService/CheckAccess",
         "check",

@@ -17,7 +17,7 @@ ROLES = {name: role for name, role, _, _ in CALLERS}
 # One of each role, and an enforcer that may not assert identities.
 SOMEBODY = ["admin", "viewer", "enforcer", "gateway", "auditor"]
 # Nothing can hold what this deletes.
-NEVER_IN_USE = ["AccessPointService/DeleteAccessPoint"]
+NEVER_IN_USE = ["AccessPointService/DeleteAccessPoint", "AccessPointService/DeleteClientKey"]
 
 
 def demanded(path, method):

@@ -18,7 +18,25 @@ pub struct Method {
     pub example: fn() -> Vec<u8>,
 }
 
-pub const METHODS: [Method; 31] = [
+/// Stands for the id of a client key, which the server makes up, in the examples.
+pub const SOME_KEY: &str = "KAAP.00000000-0000-4000-8000-000000000000";
+
+/// The name of the client key that the examples are about.
+pub fn some_key_name() -> String {
+    format!("{}/clientKeys/{SOME_KEY}", world::access_point_name("keyed"))
+}
+
+/// A message that is about the client key with this id, if it was about any.
+pub fn with_key(mut message: Vec<u8>, id: &str) -> Vec<u8> {
+    let place = message.windows(id.len()).position(|part| part == SOME_KEY.as_bytes());
+    if let Some(place) = place {
+        message[place..place + id.len()].copy_from_slice(id.as_bytes());
+    }
+    message
+}
+
+/// Every method. Those of client keys need [`world::enter_client_key`].
+pub const METHODS: [Method; 38] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -104,6 +122,66 @@ pub const METHODS: [Method; 31] = [
             request.etag = "0-0".into();
             request.request_id = "old-access-point".into();
             request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/IssueClientKey",
+        caller: ADMIN,
+        example: || {
+            let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+            let request = pb::IssueClientKeyRequest {
+                parent: world::access_point_name("keyed"),
+                algorithm: pb::ClientKeyAlgorithm::EcP256.into(),
+                encoding: pb::ClientKeyEncoding::Compatible.into(),
+                password: "correct-horse-7".into(),
+                not_before_time: time(1),
+                not_after_time: time(9_000_000_000),
+                request_id: "issue-client-key".into(),
+                validate_only: false,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/ImportClientKey",
+        caller: ADMIN,
+        example: || world::import_client_key("keyed").encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/GetClientKey",
+        caller: ADMIN,
+        example: || pb::GetClientKeyRequest { name: some_key_name() }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/ListClientKeys",
+        caller: ADMIN,
+        example: || {
+            let parent = world::access_point_name("keyed");
+            pb::ListClientKeysRequest { parent, page_size: 2, ..Default::default() }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/EnableClientKey",
+        caller: ADMIN,
+        example: || {
+            let (name, request_id) = (some_key_name(), "enable-client-key".into());
+            pb::EnableClientKeyRequest { name, request_id, ..Default::default() }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/DisableClientKey",
+        caller: ADMIN,
+        example: || {
+            let (name, request_id) = (some_key_name(), "disable-client-key".into());
+            pb::DisableClientKeyRequest { name, request_id, ..Default::default() }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/DeleteClientKey",
+        caller: ADMIN,
+        example: || {
+            let (name, request_id) = (some_key_name(), "delete-client-key".into());
+            pb::DeleteClientKeyRequest { name, request_id, ..Default::default() }.encode_to_vec()
         },
     },
     Method {

@@ -157,6 +157,46 @@ pub async fn enter_page_example(admin: &Client) {
     admin.access_points().create_access_point(access_point).await.unwrap();
 }
 
+/// A request for a certificate by a key that nobody has any more.
+pub const SIGNING_REQUEST: &str = "\
+-----BEGIN CERTIFICATE REQUEST-----
+MIHMMHQCAQAwEjEQMA4GA1UEAwwHZXhhbXBsZTBZMBMGByqGSM49AgEGCCqGSM49
+AwEHA0IABNB2WxJYsHFAHKOSVIGsOcwgSzAuc+DpkEt/sdcGmHnc8FIms665JuMm
+rqLWPmi1bXF9FESY4rrlu97MdNmBK4SgADAKBggqhkjOPQQDAgNIADBFAiA2hlnB
+VkJjaA8s4vG3idzEA+/1IkzTfqvCu/jMn5RdtQIhAJsw8kSQ8FNG+mtx9LfwL03J
+019uTet+SNR33Pkbyqw+
+-----END CERTIFICATE REQUEST-----
+";
+
+/// A request to bind that key to an access point.
+pub fn import_client_key(access_point: &str) -> pb::ImportClientKeyRequest {
+    pb::ImportClientKeyRequest {
+        parent: access_point_name(access_point),
+        signing_request_pem: SIGNING_REQUEST.to_owned(),
+        request_id: "import-client-key".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// A request for a key on P-256, which is made at once.
+pub fn issue_client_key(access_point: &str) -> pb::IssueClientKeyRequest {
+    pb::IssueClientKeyRequest {
+        parent: access_point_name(access_point),
+        algorithm: pb::ClientKeyAlgorithm::EcP256.into(),
+        ..Default::default()
+    }
+}
+
+/// Enters an access point with a client key, after the page's example; returns the key's id.
+pub async fn enter_client_key(admin: &Client) -> String {
+    let mut access_points = admin.access_points();
+    let keyed = new_access_point("keyed", &["RAMPolicy"]);
+    access_points.create_access_point(keyed).await.unwrap();
+    let issued = access_points.issue_client_key(issue_client_key("keyed")).await.unwrap();
+    let name = issued.into_inner().client_key.unwrap().name;
+    name.rsplit('/').next().unwrap().to_owned()
+}
+
 pub fn from_vpc(vpc_id: &str, address: &str) -> pb::Origin {
     let network = Network::VpcNetwork(pb::VpcNetwork { vpc_id: vpc_id.to_owned() });
     pb::Origin { network: Some(network), address: address.to_owned() }
