@@ -38,7 +38,7 @@ use aap::api::pb;
 use prost::Message;
 
 use load::{Call, Load, Report};
-use servers::{LOCATION, Server};
+use servers::Server;
 
 const IN_FLIGHT: usize = 200;
 const WARMUP: Duration = Duration::from_millis(300);
@@ -47,7 +47,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("serve-empty") => servers::serve_empty(),
-        Some("serve-aap") => servers::serve_aap(&arguments[1]),
+        Some("serve-aap") => servers::serve_aap(&arguments[1], servers::Tells::Nothing),
         _ => {
             let is_short = arguments.iter().any(|argument| argument == "--short");
             compare(is_short);
@@ -138,23 +138,9 @@ fn empty_call(headers: &[(String, String)]) -> Call {
 }
 
 fn check_call(server: &Server) -> Call {
-    let network = pb::origin::Network::VpcNetwork(pb::VpcNetwork { vpc_id: "vpc-1".to_owned() });
-    let access_point = format!("{LOCATION}/accessPoints/app-500");
-    let request = pb::CheckAccessRequest {
-        parent: LOCATION.to_owned(),
-        check: Some(pb::Check {
-            subject: Some(pb::check::Subject::AccessPoint(access_point)),
-            action: "GetSecretValue".to_owned(),
-            resource: "secret/dataKey-500".to_owned(),
-            instance: "shared".to_owned(),
-            origin: Some(pb::Origin { network: Some(network), address: "192.168.1.20".to_owned() }),
-        }),
-        request_id: String::new(),
-        at_least_revision: 0,
-    };
     Call {
         path: "/aap.v1.AuthorizationService/CheckAccess".to_owned(),
         headers: headers(server),
-        message: request.encode_to_vec(),
+        message: servers::check_message(),
     }
 }

@@ -17,7 +17,8 @@
 //! | [`service`] | the use cases |
 //! | [`api`] | the gRPC door |
 //! | [`server`] | runtimes, start and stop |
-//! | [`config`], [`telemetry`], [`cli`] | what the process is told and tells |
+//! | [`config`], [`cli`] | what the process is told |
+//! | [`telemetry`] | what it tells: its log and its metrics |
 //! | [`clock`], [`entropy`] | the only sources of time and randomness |
 //!
 //! `ARCHITECTURE.md` tells the life of two requests, and the invariants with the tests that hold
@@ -36,10 +37,10 @@ pub mod server;
 
 pub mod cli;
 pub mod config;
-pub mod telemetry;
 
 pub mod clock;
 pub mod entropy;
+pub mod telemetry;
 
 /// A call costs dozens of small allocations, most of them HTTP/2's. See `benches/README.md` for what
 /// this allocator brings.

@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use aap::{
+    api::pb,
     audit::log::Options,
     clock::Clock,
     config::{ConnectionLimits, listeners::ListenerConfig},
@@ -34,6 +35,8 @@ use aap::{
     store::{snapshot, space::Reserve, start::Verification},
 };
 
+use prost::Message;
+
 use super::empty::Empty;
 
 /// Where the world of the bench is.
@@ -47,6 +50,15 @@ pub(crate) struct Server {
     stdin: Option<ChildStdin>,
     pub(crate) address: SocketAddr,
     pub(crate) token: String,
+    /// Where its metrics can be fetched.
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+/// What a server tells about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tells {
+    Nothing,
+    Metrics,
 }
 
 impl Server {
@@ -60,9 +72,11 @@ impl Server {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let (address, token) = line.trim().split_once(' ').expect("a server says where it listens");
-        let (address, token) = (address.parse().unwrap(), token.to_owned());
-        Self { stdin: child.stdin.take(), child, address, token }
+        let mut words = line.split_whitespace();
+        let mut word = || words.next().expect("a server says where it listens").to_owned();
+        let (address, token) = (word().parse().unwrap(), word());
+        let metrics = words.next().map(|address| address.parse().unwrap());
+        Self { stdin: child.stdin.take(), child, address, token, metrics }
     }
 
     /// Its process.
@@ -95,12 +109,14 @@ pub(crate) fn serve_empty() {
 }
 
 /// Serves this service, and an empty method beside it.
-pub(crate) fn serve_aap(directory: &str) {
+pub(crate) fn serve_aap(directory: &str, tells: Tells) {
     let token = NewToken::make().unwrap();
     let mut callers = Callers::default();
     let role = CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE);
     let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All, expires: None };
     assert!(callers.add(token.digest(), enforcer));
+    let metrics = (tells == Tells::Metrics).then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let metrics_address = metrics.as_ref().map(|listener| listener.local_addr().unwrap());
     let stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
     let settings = Settings {
         connections: ConnectionLimits::default(),
@@ -118,14 +134,35 @@ pub(crate) fn serve_aap(directory: &str) {
         more_services: Some(Arc::new(|routes| {
             routes.add_service(Empty);
         })),
+        telemetry: server::Telemetry { metrics },
     };
     let sockets = server::listen::sockets_per_address();
     let config = ListenerConfig::plain("127.0.0.1:0".parse().unwrap());
     let sockets = server::listen::listen(config.address, sockets).unwrap();
-    println!("{} {}", sockets[0].local_addr().unwrap(), token.reveal());
+    let metrics = metrics_address.map(|address| address.to_string()).unwrap_or_default();
+    println!("{} {} {metrics}", sockets[0].local_addr().unwrap(), token.reveal());
     let door = Arc::new(Door::new(config).unwrap());
     let listeners = vec![Listener { sockets, door }];
     server::run(stores, settings, listeners, end_of_input()).unwrap();
+}
+
+/// A check that is allowed, encoded.
+pub(crate) fn check_message() -> Vec<u8> {
+    let network = pb::origin::Network::VpcNetwork(pb::VpcNetwork { vpc_id: "vpc-1".to_owned() });
+    let access_point = format!("{LOCATION}/accessPoints/app-500");
+    let request = pb::CheckAccessRequest {
+        parent: LOCATION.to_owned(),
+        check: Some(pb::Check {
+            subject: Some(pb::check::Subject::AccessPoint(access_point)),
+            action: "GetSecretValue".to_owned(),
+            resource: "secret/dataKey-500".to_owned(),
+            instance: "shared".to_owned(),
+            origin: Some(pb::Origin { network: Some(network), address: "192.168.1.20".to_owned() }),
+        }),
+        request_id: String::new(),
+        at_least_revision: 0,
+    };
+    request.encode_to_vec()
 }
 
 async fn end_of_input() {

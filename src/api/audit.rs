@@ -24,6 +24,7 @@ use crate::{
         reading::{self, Bounds, Order, Page, Progress, ReadingError, Watch},
         watches::{Permit, Watches},
     },
+    telemetry::watchers::{Position, Watchers},
 };
 
 use super::{
@@ -53,6 +54,7 @@ pub struct Audit {
     log: AuditLog,
     background: Handle,
     watches: Watches,
+    watchers: Watchers,
     gate: Gate,
     stopping: watch::Receiver<bool>,
 }
@@ -66,7 +68,12 @@ impl Audit {
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { log, background, watches, gate, stopping }
+        Self { log, background, watches, watchers: Watchers::default(), gate, stopping }
+    }
+
+    /// Who watches now.
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 }
 
@@ -135,8 +142,9 @@ impl AuditService for Audit {
         let standing = self.gate.standing(authenticated, WATCH, Scope::Bound);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let synced = self.log.synced();
-        let serving =
-            Serving { watch, form, log_id: self.log.id().into(), synced, _permit: permit };
+        let position = self.watchers.enter(watch.next().saturating_sub(1));
+        let log_id = self.log.id().into();
+        let serving = Serving { watch, form, log_id, synced, position, _permit: permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
     }
@@ -188,6 +196,8 @@ struct Serving {
     log_id: Box<str>,
     /// Rings when more is on disk.
     synced: watch::Receiver<u64>,
+    /// How far it has come.
+    position: Position,
     /// Counts it among the open watches while it lasts.
     _permit: Permit,
 }
@@ -203,7 +213,7 @@ impl Serving {
         self,
         outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
     ) -> Result<Infallible, Over> {
-        let Self { mut watch, form, log_id, mut synced, _permit } = self;
+        let Self { mut watch, form, log_id, mut synced, position, _permit } = self;
         let mut pace = Pace::begin();
         // The first record that no message accounts for yet.
         let mut unreported = watch.next();
@@ -229,6 +239,7 @@ impl Serving {
                 unreported = through + 1;
                 pace.note_sent();
             }
+            position.reach(through);
             if watch.is_at_end() {
                 let is_waiting = through >= unreported;
                 outgoing.wait(pace.next(&mut synced, is_waiting)).await?;

@@ -22,6 +22,7 @@ use crate::{
         watches::{Permit, Watches},
     },
     store::writer::{Mode, SubmitError},
+    telemetry::watchers::{Position, Watchers},
 };
 
 use super::{
@@ -55,6 +56,7 @@ pub struct Changes {
     background: Handle,
     batches: Arc<Semaphore>,
     watches: Watches,
+    watchers: Watchers,
     gate: Gate,
     stopping: watch::Receiver<bool>,
 }
@@ -69,7 +71,13 @@ impl Changes {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let batches = Arc::new(Semaphore::new(MAX_BATCH_BYTES));
-        Self { manager, history, background, batches, watches, gate, stopping }
+        let watchers = Watchers::default();
+        Self { manager, history, background, batches, watches, watchers, gate, stopping }
+    }
+
+    /// Who watches now.
+    pub fn watchers(&self) -> &Watchers {
+        &self.watchers
     }
 
     async fn in_background<T: Send + 'static>(
@@ -175,7 +183,8 @@ impl ChangeService for Changes {
         let standing = self.gate.standing(authenticated, WATCH, scope);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let revisions = self.history.revisions();
-        let serving = Serving { watch, revisions, _permit: permit };
+        let position = self.watchers.enter(watch.next().saturating_sub(1));
+        let serving = Serving { watch, revisions, position, _permit: permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
     }
@@ -186,6 +195,8 @@ struct Serving {
     watch: ChangeWatch,
     /// Rings when more is published.
     revisions: watch::Receiver<u64>,
+    /// How far it has come.
+    position: Position,
     /// Counts it among the open watches while it lasts.
     _permit: Permit,
 }
@@ -201,7 +212,7 @@ impl Serving {
         self,
         outgoing: &mut Outgoing<pb::WatchChangesResponse>,
     ) -> Result<Infallible, Over> {
-        let Self { mut watch, mut revisions, _permit } = self;
+        let Self { mut watch, mut revisions, position, _permit } = self;
         // The first message says where the watch begins, also if there is nothing to read yet.
         let next = watch.next();
         let began = Progress { events: Vec::new(), from: next, through: next - 1 };
@@ -221,6 +232,7 @@ impl Serving {
                 outgoing.wait(revisions.changed()).await?;
             } else {
                 outgoing.send(change::send_progress(&progress)).await?;
+                position.reach(progress.through);
             }
         }
     }

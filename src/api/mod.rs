@@ -9,6 +9,7 @@ pub mod audit_entry;
 pub mod call;
 pub mod codec;
 pub mod convert;
+pub mod observed;
 pub mod pb;
 pub mod status;
 pub mod stream;

@@ -19,6 +19,7 @@ use crate::{
     domain::time::UnixNanos,
     entropy::EntropyError,
     store::space::{ReserveReached, Space},
+    telemetry::meters::WriterMeters,
 };
 
 use super::{
@@ -115,6 +116,7 @@ pub struct Shared {
     retention: Retention,
     /// Held while segments are removed, so that only one does.
     removing: Mutex<()>,
+    meters: WriterMeters,
 }
 
 /// What opening the log found.
@@ -231,6 +233,7 @@ impl AuditLog {
             answers_before_sync: AtomicBool::new(false),
             retention: options.retention,
             removing: Mutex::default(),
+            meters: WriterMeters::default(),
         });
         let segment_bytes = options.segment_bytes;
         let start = Start { open, last_time, accounts, log_id, segment_bytes };
@@ -367,6 +370,16 @@ impl AuditLog {
         self.shared.condition.subscribe()
     }
 
+    /// What its writer counts.
+    pub fn meters(&self) -> &WriterMeters {
+        &self.shared.meters
+    }
+
+    /// How long the oldest record has waited that isn't on disk yet.
+    pub fn lag(&self) -> Duration {
+        self.shared.lag()
+    }
+
     /// Looks whether the disk has answered lately; tells those who wait if not. To be called a few
     /// times a second.
     pub fn check_for_stall(&self) {
@@ -437,6 +450,17 @@ impl Shared {
     /// The last record that readers see.
     pub fn last(&self) -> u64 {
         *self.synced.borrow()
+    }
+
+    /// What the writer counts.
+    pub fn meters(&self) -> &WriterMeters {
+        &self.meters
+    }
+
+    fn lag(&self) -> Duration {
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let oldest = in_flight.or_else(|| self.buffer.waiting());
+        oldest.map_or(Duration::ZERO, |oldest| self.clock.elapsed().saturating_sub(oldest.opened()))
     }
 
     /// Lets readers see records that are on disk.

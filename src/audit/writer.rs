@@ -145,6 +145,7 @@ impl Writer {
                 Ok(written) => {
                     taken.batch.finish(Ok(written));
                     self.shared.lanes().ring(&taken.batch);
+                    self.count(&taken);
                     self.shared.note_progress();
                 }
                 Err(error) => return self.fail(&taken, &error),
@@ -168,6 +169,12 @@ impl Writer {
         self.sync()?;
         let ended = self.shared.note_all_synced();
         ended.map_err(|cause| WriteError::Io { doing: "end the audit log", cause })
+    }
+
+    fn count(&self, taken: &Taken) {
+        let meters = self.shared.meters();
+        meters.batches.record(taken.records.into());
+        meters.waits.record_time(self.clock.elapsed().saturating_sub(taken.batch.opened()));
     }
 
     fn fail(&self, taken: &Taken, error: &WriteError) {
@@ -226,7 +233,9 @@ impl Writer {
 
     /// Puts on disk what was written, and lets readers see it.
     fn sync(&mut self) -> Result<(), WriteError> {
+        let began = self.clock.elapsed();
         let synced = self.open.segment.file().sync();
+        self.shared.meters().syncs.record_time(self.clock.elapsed().saturating_sub(began));
         synced.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })?;
         let Unsynced { since: _, index } = mem::take(&mut self.unsynced);
         let last = self.next_sequence - 1;

@@ -14,7 +14,9 @@ use anyhow::{Context, bail};
 
 use crate::{
     audit::log::Options,
-    config::{Config, ConnectionLimits, Overrides, listeners::ListenerConfig},
+    config::{
+        Config, ConnectionLimits, Overrides, listeners::ListenerConfig, telemetry::TelemetryConfig,
+    },
     domain::{
         access_point::{Authentication, PolicyIds, TrustedRole},
         command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, NewRamRole},
@@ -82,6 +84,7 @@ impl World {
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),
             watches: WatchLimits::default(),
+            telemetry: TelemetryConfig::default(),
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })

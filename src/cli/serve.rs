@@ -19,15 +19,16 @@ use crate::{
         Config, Overrides,
         follow::Follower,
         listeners::{ListenerConfig, Security},
+        telemetry::TelemetryConfig,
     },
     server::{
-        self, Settings, Stores,
+        self, Settings, Stores, Telemetry,
         accept::Door,
         listen::{self, Listener},
         reload::Reload,
     },
     store::start::Verification,
-    telemetry,
+    telemetry::log,
 };
 
 use super::{dev, say};
@@ -100,9 +101,9 @@ fn start(
     config: &Config,
     reload: Option<Reload>,
     seed: Vec<crate::domain::command::Command>,
-    (verification, log): (Verification, &str),
+    (verification, filter): (Verification, &str),
 ) -> anyhow::Result<()> {
-    telemetry::start(log)?;
+    log::start(filter)?;
     let clock = Clock::system();
     for warning in config.warnings(clock.now()) {
         tracing::warn!(%warning, "a certificate is not valid");
@@ -128,6 +129,7 @@ fn start(
         reload,
         seed,
         more_services: None,
+        telemetry: open_telemetry(&config.telemetry)?,
     };
     server::run(stores, settings, listeners, stop)?;
     tracing::info!("stopped");
@@ -147,6 +149,17 @@ fn open(config: &ListenerConfig) -> anyhow::Result<Listener> {
         }
     }
     Ok(Listener { sockets, door })
+}
+
+fn open_telemetry(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
+    let TelemetryConfig { prometheus } = config;
+    let Some(address) = prometheus else { return Ok(Telemetry::default()) };
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("can't listen on {address} for metrics"))?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "listening for who asks for metrics and health");
+    }
+    Ok(Telemetry { metrics: Some(listener) })
 }
 
 /// Ends at SIGTERM and at ctrl-c. SIGHUP asks for the configuration to be read again; without one it

@@ -35,6 +35,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) watches: WatchesTable,
     #[serde(default)]
+    pub(super) telemetry: TelemetryTable,
+    #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
 }
 
@@ -141,6 +143,14 @@ pub(super) struct WatchesTable {
     pub(super) total: Option<usize>,
     /// Of one caller.
     pub(super) per_caller: Option<usize>,
+}
+
+/// What is told about the server while it runs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TelemetryTable {
+    /// Where metrics can be fetched.
+    pub(super) prometheus: Option<SocketAddr>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

@@ -128,6 +128,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         reserve,
         limits,
         watches,
+        telemetry,
     } = config;
     let are_same = listeners.len() == started.listeners.len()
         && listeners.iter().zip(&started.listeners).all(|(a, b)| ListenerConfig::is_same(a, b));
@@ -142,6 +143,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         ("disk", *reserve != started.reserve),
         ("limits", *limits != started.limits),
         ("watches", *watches != started.watches),
+        ("telemetry", *telemetry != started.telemetry),
     ] {
         if differs {
             keys.push(key);

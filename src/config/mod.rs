@@ -5,6 +5,7 @@
 
 pub mod follow;
 pub mod listeners;
+pub mod telemetry;
 
 mod callers;
 mod file;
@@ -37,6 +38,7 @@ use file::{
 };
 use listeners::{ListenerConfig, Listeners, PlainText, Security, Sources};
 use pem::Files;
+use telemetry::TelemetryConfig;
 
 pub use pem::ServerCertificate;
 
@@ -63,6 +65,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many watches may be open.
     pub watches: WatchLimits,
+    /// What is told about the server while it runs.
+    pub telemetry: TelemetryConfig,
 }
 
 impl Config {
@@ -80,6 +84,7 @@ impl Config {
             reserve,
             limits,
             watches,
+            telemetry,
         } = self;
         let listeners: Vec<_> = listeners.iter().map(ListenerFacts::of).collect();
         let (sans, authorities) = (callers.sans(), callers.authorities().digest());
@@ -87,7 +92,7 @@ impl Config {
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
              {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
-             {watches:?}\n"
+             {watches:?}\n{telemetry:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -304,6 +309,7 @@ impl Problems {
             disk,
             limits,
             watches,
+            telemetry,
             callers,
         } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
@@ -326,6 +332,7 @@ impl Problems {
         let reserve = self.check_disk(&disk);
         let limits = limits_of(&limits);
         let watches = self.check_watches(&watches);
+        let telemetry = telemetry::check(telemetry);
         if caller_ca.is_some() && !can_show_certificates {
             self.add("caller_ca", "needs a listener with a `certificate`: others see none");
         }
@@ -343,6 +350,7 @@ impl Problems {
             reserve,
             limits,
             watches,
+            telemetry,
         })
     }
 

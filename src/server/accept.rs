@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     ServeError,
-    bounds::{Full, Losses, Place, Room, Source, TurnedAway},
+    bounds::{Full, Losses, Place, REASON_NAMES, Room, Source, TurnedAway},
     proxy::{self, HeaderError},
     tls::Tls,
     transport::{Conversation, Transport},
@@ -100,6 +100,16 @@ impl Usher {
             roster,
             clock,
         }
+    }
+
+    /// How many connections there are, and may be.
+    pub(super) fn connections(&self) -> (usize, usize) {
+        self.connections.taken()
+    }
+
+    /// How many were turned away so far, and why.
+    pub(super) fn turned_away(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REASON_NAMES.into_iter().zip(self.losses.totals())
     }
 
     /// Logs who was turned away since the last time.

@@ -62,6 +62,12 @@ impl Room {
         Self(Arc::new(Inner { places, places_per_source, taken: Mutex::default() }))
     }
 
+    /// How many places are taken, and how many there are.
+    pub(super) fn taken(&self) -> (usize, usize) {
+        let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        (taken.all, self.0.places)
+    }
+
     /// Takes a place; without a source, one that counts for none.
     pub(super) fn enter(&self, source: Option<Source>) -> Result<Place, Full> {
         let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,10 +145,24 @@ pub(super) enum TurnedAway {
 
 const REASONS: usize = 8;
 
+/// What metrics call each reason, in the order of [`TurnedAway`].
+pub(super) const REASON_NAMES: [&str; REASONS] = [
+    "too_many",
+    "too_many_of_source",
+    "too_many_handshakes",
+    "no_proxy",
+    "bad_proxy_header",
+    "bad_handshake",
+    "too_slow",
+    "not_accepted",
+];
+
 /// Counts who was turned away. A flood is one line a second in the log.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     counts: [AtomicU64; REASONS],
+    /// How many of them were reported.
+    reported: [AtomicU64; REASONS],
     /// One of those that were turned away since the last report.
     example: Mutex<Option<SocketAddr>>,
 }
@@ -158,7 +178,18 @@ impl Losses {
     /// How many were turned away since the last time this was asked, and one of them.
     fn take(&self) -> Option<([u64; REASONS], SocketAddr)> {
         let example = self.example.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some((self.counts.each_ref().map(|count| count.swap(0, Ordering::Relaxed)), example))
+        let mut since = [0; REASONS];
+        let counters = self.counts.iter().zip(&self.reported);
+        for (since, (count, reported)) in since.iter_mut().zip(counters) {
+            let count = count.load(Ordering::Relaxed);
+            *since = count.saturating_sub(reported.swap(count, Ordering::Relaxed));
+        }
+        Some((since, example))
+    }
+
+    /// How many were turned away so far, by reason.
+    pub(super) fn totals(&self) -> [u64; REASONS] {
+        self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Logs who was turned away since the last time.
@@ -247,5 +278,6 @@ mod tests {
         losses.count(peer, TurnedAway::TooSlow);
         assert_eq!(losses.take(), Some(([1, 0, 0, 0, 0, 0, 2, 0], peer)));
         assert_eq!(losses.take(), None);
+        assert_eq!(losses.totals(), [1, 0, 0, 0, 0, 0, 2, 0]);
     }
 }

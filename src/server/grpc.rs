@@ -12,7 +12,7 @@ use tonic::{service::RoutesBuilder, transport::Server};
 use crate::{
     api::{
         self, AccessPoints, Audit, Authorization, Changes, Policies, RamRoles, Services,
-        admission::Admission,
+        admission::Admission, observed::Observer,
     },
     audit::log::AuditLog,
     clock::Clock,
@@ -20,6 +20,10 @@ use crate::{
     service::{
         checks::Checker, client_keys::Issuer, gate::Gate, history::History, management::Manager,
         refusals::Refusals, watches::Watches,
+    },
+    telemetry::{
+        meters::{LaneMeters, Meters},
+        watchers::Watchers,
     },
 };
 
@@ -55,6 +59,7 @@ pub(super) struct Doors {
     more_services: Option<MoreServices>,
     usher: Usher,
     stopping: watch::Receiver<bool>,
+    meters: Option<Meters>,
 }
 
 impl Doors {
@@ -87,7 +92,22 @@ impl Doors {
             more_services: settings.more_services.clone(),
             usher,
             stopping,
+            meters: parts.meters.clone(),
         }
+    }
+
+    /// Who watches the audit log and the journal.
+    pub(super) fn watchers(&self) -> (Watchers, Watchers) {
+        (self.audit.watchers().clone(), self.changes.watchers().clone())
+    }
+
+    /// Who counts connections.
+    pub(super) fn usher(&self) -> &Usher {
+        &self.usher
+    }
+
+    fn meters_of(&self, lane: usize) -> Option<Arc<LaneMeters>> {
+        self.meters.as_ref()?.lanes.get(lane).map(Arc::clone)
     }
 
     /// Serves sockets until the server stops and its calls have ended.
@@ -118,6 +138,7 @@ impl Doors {
         }
         drop(ready);
         let routes = self.routes(lane)?.routes();
+        let observer = Observer::new(self.meters_of(lane), self.clock.clone());
         let admission = Admission::new(self.gate, self.refusals.on_lane(lane));
         let (mut stop, mut stop_hard) = (self.stopping.clone(), self.stopping);
         let server = Server::builder()
@@ -125,6 +146,7 @@ impl Doors {
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(observer)
             .layer(admission)
             .add_routes(routes)
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
@@ -145,7 +167,8 @@ impl Doors {
 
     fn routes(&self, lane: usize) -> Result<RoutesBuilder, ServeError> {
         let (published, log) = (Arc::clone(&self.published), self.log.clone());
-        let checker = Checker::new(published, log.clone(), lane, self.clock.clone());
+        let checker = Checker::new(published, log.clone(), lane, self.clock.clone())
+            .counting(self.meters_of(lane));
         let services = Services {
             access_points: AccessPoints::new(self.manager.clone(), self.issuer.clone()),
             policies: Policies::new(self.manager.clone()),

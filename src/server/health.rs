@@ -1,4 +1,9 @@
-//! What `grpc.health.v1.Health` says: whether each service can do its work.
+//! Whether the server lives and is ready: `grpc.health.v1.Health`, and what others go by.
+//!
+//! *Ready* is who can do all its work now. *Alive* is also who can't but may yet: a restart would
+//! help only where a log has failed for good.
+
+use std::fmt;
 
 use tokio::sync::watch;
 use tonic_health::{
@@ -20,8 +25,85 @@ const CHANGING: &[&str] = &[
 ];
 /// Services that only read.
 const READING: &[&str] = &["aap.v1.AuditService"];
-/// The server as a whole.
-const WHOLE: &str = "";
+/// The server as a whole: whether it is ready, under its usual name and one that says so.
+const READY: &[&str] = &["", "readyz"];
+/// Whether the server lives.
+const ALIVE: &[&str] = &["livez"];
+
+/// What the server's health follows from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Conditions {
+    pub(super) audit: watch::Receiver<AuditCondition>,
+    pub(super) journal: watch::Receiver<JournalCondition>,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// An answer to what is asked about the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+}
+
+impl Answer {
+    fn of(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+impl Conditions {
+    /// Whether decisions can be recorded.
+    pub(super) fn can_record(&self) -> bool {
+        *self.audit.borrow() == AuditCondition::Working
+    }
+
+    /// Whether changes can be written.
+    pub(super) fn can_change(&self) -> bool {
+        *self.journal.borrow() == JournalCondition::Working
+    }
+
+    fn stops(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Whether it can do all its work now.
+    pub(super) fn is_ready(&self) -> Answer {
+        Answer::of(self.can_record() && self.can_change() && !self.stops())
+    }
+
+    /// Whether it can do its work, now or later, without a restart.
+    pub(super) fn lives(&self) -> Answer {
+        let has_failed = matches!(*self.audit.borrow(), AuditCondition::Failed { .. })
+            || matches!(*self.journal.borrow(), JournalCondition::Failed { .. });
+        Answer::of(!has_failed)
+    }
+
+    /// Waits until something has changed; an error if nothing will any more.
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            changed = self.audit.changed() => changed,
+            changed = self.journal.changed() => changed,
+            changed = self.stopping.changed() => changed,
+        }
+    }
+}
+
+impl fmt::Display for Conditions {
+    /// For people: without what the disk said, which is in the log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let audit = match *self.audit.borrow() {
+            AuditCondition::Working => "working",
+            AuditCondition::Stalled => "stalled: the disk doesn't answer",
+            AuditCondition::Failed { .. } => "failed: checks are refused until a restart",
+        };
+        let journal = match *self.journal.borrow() {
+            JournalCondition::Working => "working",
+            JournalCondition::Failed { .. } => "failed: changes are refused until a restart",
+        };
+        let process = if self.stops() { "stopping" } else { "serving" };
+        writeln!(f, "audit log: {audit}\njournal: {journal}\nprocess: {process}")
+    }
+}
 
 /// The health of the server.
 #[derive(Clone, Debug)]
@@ -41,39 +123,66 @@ impl Health {
         ))
     }
 
-    /// Follows the logs' conditions until the server stops.
-    pub(super) async fn follow(
-        self,
-        mut audit: watch::Receiver<AuditCondition>,
-        mut journal: watch::Receiver<JournalCondition>,
-        mut stopping: watch::Receiver<bool>,
-    ) {
+    /// Follows the conditions until the server stops.
+    pub(super) async fn follow(self, mut conditions: Conditions) {
         loop {
-            let stops = *stopping.borrow_and_update();
-            let records = *audit.borrow_and_update() == AuditCondition::Working && !stops;
-            let changes = *journal.borrow_and_update() == JournalCondition::Working && !stops;
-            self.set(RECORDING, records).await;
-            self.set(CHANGING, changes).await;
-            self.set(READING, !stops).await;
-            self.set(&[WHOLE], records && changes).await;
-            if stops {
-                return;
-            }
-            let changed = tokio::select! {
-                changed = audit.changed() => changed,
-                changed = journal.changed() => changed,
-                changed = stopping.changed() => changed,
-            };
-            if changed.is_err() {
+            let stops = *conditions.stopping.borrow_and_update();
+            conditions.audit.mark_unchanged();
+            conditions.journal.mark_unchanged();
+            self.set(RECORDING, Answer::of(conditions.can_record() && !stops)).await;
+            self.set(CHANGING, Answer::of(conditions.can_change() && !stops)).await;
+            self.set(READING, Answer::of(!stops)).await;
+            self.set(ALIVE, conditions.lives()).await;
+            self.set(READY, conditions.is_ready()).await;
+            if stops || conditions.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    async fn set(&self, services: &[&str], works: bool) {
-        let status = if works { ServingStatus::Serving } else { ServingStatus::NotServing };
+    async fn set(&self, services: &[&str], answer: Answer) {
+        let status = match answer {
+            Answer::Yes => ServingStatus::Serving,
+            Answer::No => ServingStatus::NotServing,
+        };
         for service in services {
             self.reporter.set_service_status(*service, status).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(
+        audit: AuditCondition,
+        journal: JournalCondition,
+        stops: bool,
+    ) -> (Answer, Answer) {
+        let conditions = Conditions {
+            audit: watch::Sender::new(audit).subscribe(),
+            journal: watch::Sender::new(journal).subscribe(),
+            stopping: watch::Sender::new(stops).subscribe(),
+        };
+        (conditions.lives(), conditions.is_ready())
+    }
+
+    #[test]
+    fn what_only_a_restart_helps_is_not_alive_and_what_may_pass_is_not_ready() {
+        use Answer::{No, Yes};
+        let audit_failed = || AuditCondition::Failed { reason: "it".into() };
+        let journal_failed = || JournalCondition::Failed { reason: "it".into() };
+        let works = || (AuditCondition::Working, JournalCondition::Working);
+        for ((audit, journal), stops, lives, is_ready) in [
+            (works(), false, Yes, Yes),
+            (works(), true, Yes, No),
+            ((AuditCondition::Stalled, JournalCondition::Working), false, Yes, No),
+            ((audit_failed(), JournalCondition::Working), false, No, No),
+            ((AuditCondition::Working, journal_failed()), false, No, No),
+        ] {
+            let case = format!("{audit:?} {journal:?} {stops}");
+            assert_eq!(conditions(audit, journal, stops), (lives, is_ready), "{case}");
         }
     }
 }

@@ -11,6 +11,9 @@ pub mod reload;
 mod bounds;
 mod grpc;
 mod health;
+mod metrics;
+mod operators;
+mod process;
 mod proxy;
 mod retention;
 mod snapshots;
@@ -32,6 +35,7 @@ use tonic::service::RoutesBuilder;
 use uuid::Uuid;
 
 use crate::{
+    api::observed,
     audit::{
         log::{
             self as audit_log, AuditCondition, AuditLog, Mode as AuditMode, Options, RecordError,
@@ -56,16 +60,19 @@ use crate::{
     store::{
         data_dir::{DataDir, DataDirError, Identity},
         journal::{Journal, JournalReader, ReadError},
+        metered::Metered,
         sled_journal::{OpenError, SledJournal},
         snapshot::Snapshots,
         space::{Reserve, Space},
         start::{self, Loaded, Verification},
         writer::{self, ChangeWriter, Mode, SubmitError},
     },
+    telemetry::meters::{Meters, WriterMeters},
 };
 
 use accept::{Door, Usher};
 use listen::Listener;
+use metrics::Sources;
 use reload::{Keeper, Reload};
 use snapshots::SnapshotTaker;
 
@@ -149,6 +156,22 @@ pub struct Settings {
     pub seed: Vec<Command>,
     /// Adds further services behind the same layers.
     pub more_services: Option<MoreServices>,
+    /// What is told about the server while it runs.
+    pub telemetry: Telemetry,
+}
+
+/// What is told about the server while it runs.
+#[derive(Debug, Default)]
+pub struct Telemetry {
+    /// Where metrics can be fetched, and whether the server lives and is ready.
+    pub metrics: Option<TcpListener>,
+}
+
+impl Telemetry {
+    /// Counts for that many runtimes, if somebody wants to know.
+    fn meters(&self, lanes: usize) -> Option<Meters> {
+        self.metrics.is_some().then(|| Meters::new(lanes, observed::METHOD_COUNT))
+    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -244,7 +267,7 @@ impl Lanes {
 /// Everything that is open.
 struct Parts {
     /// Held for its lock.
-    _data_dir: DataDir,
+    data_dir: DataDir,
     settings: Settings,
     roster: Arc<Roster>,
     published: Arc<Published>,
@@ -257,6 +280,9 @@ struct Parts {
     previous_stop: PreviousStop,
     /// What the log follows, if it is new.
     previous_head: Option<Head>,
+    /// What is counted, if somebody wants to know.
+    meters: Option<Meters>,
+    journal_meters: Arc<WriterMeters>,
     /// The runtime that isn't one of gRPC's.
     background_lane: usize,
     threads: Vec<JoinHandle<()>>,
@@ -280,8 +306,9 @@ impl Parts {
         opened.damage.iter().for_each(name_damage);
         let published = Arc::new(Published::new(state.clone()));
         let reader = journal.reader();
+        let (journal, journal_meters) = Metered::new(journal, settings.clock.clone());
         let (changes, journal_thread) = writer::start(
-            journal,
+            Box::new(journal),
             state,
             Arc::clone(&published),
             (Arc::clone(&space), settings.limits),
@@ -307,8 +334,10 @@ impl Parts {
         };
         Ok(Self {
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
-            _data_dir: data_dir,
+            data_dir,
             roster: Arc::new(Roster::new(settings.callers.clone())),
+            meters: settings.telemetry.meters(lanes),
+            journal_meters,
             settings,
             published,
             journal: reader,
@@ -341,17 +370,19 @@ impl Parts {
         let Lanes { doors, sockets } = lanes;
         let keeper = self.keep_callers(background, doors, stopped.clone());
         let health = health::Health::new();
-        background.spawn(health.clone().follow(
-            self.log.condition(),
-            self.changes.condition(),
-            stopped.clone(),
-        ));
+        let conditions = health::Conditions {
+            audit: self.log.condition(),
+            journal: self.changes.condition(),
+            stopping: stopped.clone(),
+        };
+        background.spawn(health.clone().follow(conditions.clone()));
         let snapshots = background.spawn(self.snapshots.clone().run(stopped.clone()));
         let (log, lane) = (self.log.clone(), self.background_lane);
         let kept = self.settings.audit.retention;
         let retention = background.spawn(retention::keep(log, kept, lane, stopped.clone()));
         let background_handle = background.handle().clone();
         let doors = grpc::Doors::new(&self, usher, health, background_handle, stopped);
+        self.serve_operators(background, &doors, conditions);
         let mut servers = Vec::new();
         for (lane, sockets) in sockets.into_iter().enumerate() {
             let (doors, stopping) = (doors.clone(), stopping.clone());
@@ -375,6 +406,21 @@ impl Parts {
             self.snapshots = snapshots;
         }
         served.and(self.end(background))
+    }
+
+    /// Answers operators' tools, if they may ask.
+    fn serve_operators(
+        &mut self,
+        background: &Runtime,
+        doors: &grpc::Doors,
+        conditions: health::Conditions,
+    ) {
+        let stopping = conditions.stopping.clone();
+        if let Some(listener) = self.settings.telemetry.metrics.take()
+            && let Some(sources) = Sources::of(self, doors, conditions)
+        {
+            background.spawn(operators::serve(listener, Arc::new(sources), stopping));
+        }
     }
 
     fn keep_callers(

@@ -22,6 +22,7 @@ use crate::{
         caller::{Assertion, Caller, CallerRole},
     },
     projection::Published,
+    telemetry::meters::LaneMeters,
 };
 
 /// Decides checks for the callers of one runtime.
@@ -31,6 +32,8 @@ pub struct Checker {
     log: AuditLog,
     lane: usize,
     clock: Clock,
+    /// Counts decisions, if anybody wants to know.
+    meters: Option<Arc<LaneMeters>>,
 }
 
 /// Why a check isn't answered.
@@ -116,7 +119,13 @@ pub struct Decided<'r> {
 impl Checker {
     /// A checker whose callers wait on the runtime `lane`.
     pub fn new(published: Arc<Published>, log: AuditLog, lane: usize, clock: Clock) -> Self {
-        Self { published, log, lane, clock }
+        Self { published, log, lane, clock, meters: None }
+    }
+
+    /// The same, with its decisions counted.
+    #[must_use]
+    pub fn counting(self, meters: Option<Arc<LaneMeters>>) -> Self {
+        Self { meters, ..self }
     }
 
     /// Refuses an enforcer that may not ask about an account.
@@ -158,6 +167,7 @@ impl Checker {
         let draft = self.decide(&state.rulebook, check);
         let rendered = render(decided(&draft));
         let recorded = self.log.append(self.lane, [record(call, &draft)])?;
+        self.count(&draft);
         Ok(Deciding { rendered, revision: draft.revision, recorded })
     }
 
@@ -178,7 +188,16 @@ impl Checker {
         let rendered = drafts.iter().map(|draft| render(decided(draft))).collect();
         let records = drafts.iter().map(|draft| record(call, draft));
         let recorded = self.log.append(self.lane, records)?;
+        for draft in &drafts {
+            self.count(draft);
+        }
         Ok(Deciding { rendered, revision: state.rulebook.revision(), recorded })
+    }
+
+    fn count(&self, draft: &CheckDraft<'_>) {
+        if let Some(meters) = &self.meters {
+            meters.count(draft.decision);
+        }
     }
 
     fn decide<'a>(&self, rulebook: &'a Rulebook, check: Check<'a>) -> CheckDraft<'a> {

@@ -16,6 +16,7 @@ use crate::{
         record::{Call, Draft, EventDraft},
     },
     clock::Clock,
+    telemetry::{cells::Counter, meters::CODES},
 };
 
 /// How many refusals get a record of their own in a second, from each budget.
@@ -39,6 +40,8 @@ pub struct Refusals {
 struct Budgets {
     strangers: Mutex<Budget>,
     expired: Mutex<Budget>,
+    /// How many calls were refused, by code, recorded or not.
+    refused: [Counter; CODES],
 }
 
 /// A refused call.
@@ -70,6 +73,9 @@ impl Refusals {
 
     /// Records a refusal, without waiting for the disk: no decision depends on it.
     pub fn record(&self, refusal: &Refusal<'_>) {
+        if let Some(count) = self.budgets.refused.get(usize::from(refusal.code)) {
+            count.increment();
+        }
         let budget = match (refusal.code, refusal.call.caller) {
             (UNAUTHENTICATED, "") => Some(&self.budgets.strangers),
             (UNAUTHENTICATED, _) => Some(&self.budgets.expired),
@@ -90,6 +96,11 @@ impl Refusals {
         let event = EventDraft::RefusedCall { method, code, reason, suppressed: 0 };
         // A log that takes no record refuses checks too, and has said why.
         let _ = self.append(Draft { account, region: "", call, event });
+    }
+
+    /// How many calls were refused so far, by code, recorded or not.
+    pub fn counts(&self) -> [u64; CODES] {
+        self.budgets.refused.each_ref().map(Counter::read)
     }
 
     /// Records how many refusals were beyond a budget since this was last called. To be called once

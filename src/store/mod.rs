@@ -10,6 +10,7 @@ pub mod data_dir;
 pub mod head;
 pub mod inspection;
 pub mod journal;
+pub mod metered;
 pub mod parts;
 pub mod pb;
 pub mod session_keys;

@@ -5,7 +5,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 /// Percentages of the disk that must stay free.
@@ -29,6 +29,8 @@ pub struct Space {
     path: PathBuf,
     reserve: Reserve,
     free_percent: AtomicU8,
+    free_bytes: AtomicU64,
+    size_bytes: AtomicU64,
 }
 
 /// The disk is fuller than its reserve allows.
@@ -44,7 +46,13 @@ pub struct ReserveReached {
 impl Space {
     /// Looks at the disk that holds `path`.
     pub fn new(path: PathBuf, reserve: Reserve) -> io::Result<Self> {
-        let space = Self { path, reserve, free_percent: AtomicU8::new(100) };
+        let space = Self {
+            path,
+            reserve,
+            free_percent: AtomicU8::new(100),
+            free_bytes: AtomicU64::default(),
+            size_bytes: AtomicU64::default(),
+        };
         space.refresh()?;
         Ok(space)
     }
@@ -54,7 +62,15 @@ impl Space {
         let disk = rustix::fs::statvfs(&self.path)?;
         let percent = disk.f_bavail.saturating_mul(100).checked_div(disk.f_blocks).unwrap_or(100);
         self.set_free_percent(u8::try_from(percent).unwrap_or(100));
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        self.free_bytes.store(bytes(disk.f_bavail), Ordering::Relaxed);
+        self.size_bytes.store(bytes(disk.f_blocks), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// How many bytes of the disk are free, and how many it has, as last looked at.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.free_bytes.load(Ordering::Relaxed), self.size_bytes.load(Ordering::Relaxed))
     }
 
     /// Notes what is free.

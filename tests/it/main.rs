@@ -44,6 +44,7 @@ mod roles;
 mod snapshots;
 mod strangers;
 mod streaming;
+mod telemetry;
 mod tenants;
 mod tls;
 mod tools;

@@ -1,6 +1,13 @@
 //! A whole server in the process of the test: its own thread, a real socket, a real directory.
 
-use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    num::NonZeroU64,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use aap::{
     audit::log::Options,
@@ -10,7 +17,7 @@ use aap::{
     },
     domain::limits::Limits,
     server::{
-        self, ServeError, Settings, Stores,
+        self, ServeError, Settings, Stores, Telemetry,
         accept::Door,
         listen::{self, Listener},
         reload::Reload,
@@ -62,6 +69,8 @@ pub struct Setup {
     /// What stands in its configuration file at the start; without one everybody may call, and it
     /// listens in plain text.
     pub configuration: Option<Text>,
+    /// Whether metrics can be fetched.
+    pub tells_metrics: bool,
     /// What the directories are in; removed with the last of them that need it.
     pub dir: Arc<TempDir>,
 }
@@ -79,6 +88,7 @@ impl Setup {
             listeners: 1,
             clock: Clock::system(),
             configuration: None,
+            tells_metrics: false,
             dir: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
@@ -113,12 +123,16 @@ impl Setup {
         let listeners = self.listen();
         let address = |one: &Listener| one.sockets[0].local_addr().unwrap();
         let addresses: Vec<_> = listeners.iter().map(address).collect();
+        let metrics = self.tells_metrics.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let metrics_address = metrics.as_ref().map(|one| one.local_addr().unwrap());
+        let telemetry = Telemetry { metrics };
         let faults = Faults::default();
         let reload = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let requests = Arc::clone(&reload);
-        let serving = Serving { setup: self.clone(), faults: faults.clone(), requests, listeners };
+        let parts = (faults.clone(), telemetry);
+        let serving = Serving { setup: self.clone(), parts, requests, listeners };
         thread::spawn(move || {
             let served = serving.run(async {
                 // A test that is over without stopping its server stops it too.
@@ -127,7 +141,16 @@ impl Setup {
             let _ = end.send(served);
         });
         let channel = connect(addresses[0]);
-        let server = TestServer { setup: self, addresses, channel, faults, reload, stop, ended };
+        let server = TestServer {
+            setup: self,
+            addresses,
+            metrics_address,
+            channel,
+            faults,
+            reload,
+            stop,
+            ended,
+        };
         if let Err(status) = server.reach_health(WHOLE, ServingStatus::Serving).await {
             panic!("it doesn't start: {:?}, {status}", server.ended.await);
         }
@@ -137,8 +160,8 @@ impl Setup {
     /// Runs it on this thread until it fails to start.
     pub fn fail_to_start(self) -> ServeError {
         let listeners = self.listen();
-        let (faults, requests) = (Faults::default(), Arc::default());
-        let serving = Serving { setup: self, faults, requests, listeners };
+        let (parts, requests) = (Default::default(), Arc::default());
+        let serving = Serving { setup: self, parts, requests, listeners };
         serving.run(async {}).unwrap_err()
     }
 }
@@ -146,14 +169,14 @@ impl Setup {
 /// What the server's thread needs.
 struct Serving {
     setup: Setup,
-    faults: Faults,
+    parts: (Faults, Telemetry),
     requests: Arc<Notify>,
     listeners: Vec<Listener>,
 }
 
 impl Serving {
     fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-        let Self { setup, faults, requests, listeners } = self;
+        let Self { setup, parts: (faults, telemetry), requests, listeners } = self;
         let mut stores = {
             let _nobody_forks = processes::while_nobody_forks();
             Stores::open(&setup.data_dir(), "aap.test/audit")?
@@ -180,6 +203,7 @@ impl Serving {
             reload: file.map(|file| Reload { file, requests }),
             seed: Vec::new(),
             more_services: None,
+            telemetry,
         };
         server::run(stores, settings, listeners, stop)
     }
@@ -192,6 +216,7 @@ pub struct TestServer {
     pub faults: Faults,
     setup: Setup,
     addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
     channel: Channel,
     reload: Arc<Notify>,
     stop: oneshot::Sender<()>,
@@ -211,6 +236,11 @@ impl TestServer {
     /// Where a listener of its configuration listens, from 0.
     pub fn address_of(&self, listener: usize) -> SocketAddr {
         self.addresses[listener]
+    }
+
+    /// Where metrics can be fetched.
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.metrics_address.expect("it tells metrics")
     }
 
     /// The connection that clients share.
@@ -241,7 +271,7 @@ impl TestServer {
 
     /// Stops it; tells how it ended, and how it could be started again.
     pub async fn stop_with_outcome(self) -> (Setup, Result<(), ServeError>) {
-        let Self { faults, setup, channel, stop, ended, addresses: _, reload: _ } = self;
+        let Self { faults, setup, channel, stop, ended, .. } = self;
         faults.release();
         drop(channel);
         let _ = stop.send(());
