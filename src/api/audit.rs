@@ -21,6 +21,7 @@ use crate::{
     identity::caller::Caller,
     service::{
         gate::{Gate, Scope},
+        proofs::{self as proving, Wanted},
         reading::{self, Bounds, Order, Page, Progress, ReadingError, Watch},
         watches::{Permit, Watches},
     },
@@ -35,6 +36,7 @@ use super::{
         audit::{self, Form},
         audit_filter::{self, SentBounds},
         page::List,
+        proofs,
     },
     in_background,
     pb::{self, audit_service_server::AuditService},
@@ -74,6 +76,15 @@ impl Audit {
     /// Who watches now.
     pub fn watchers(&self) -> &Watchers {
         &self.watchers
+    }
+
+    /// Makes a proof, where waiting for the disk holds up nobody.
+    async fn prove<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&AuditLog) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let log = self.log.clone();
+        self.background.spawn_blocking(move || work(&log)).await.map_err(|_| ApiError::Internal)
     }
 }
 
@@ -119,6 +130,45 @@ impl AuditService for Audit {
         let listed: Result<_, ReadingError> = listed.await.map_err(|_| ApiError::Internal)?;
         drop(awaited);
         Ok(Response::new(listed.map_err(ApiError::from)?))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<pb::GetCheckpointRequest>,
+    ) -> Result<Response<pb::Checkpoint>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let wanted = proofs::parse_checkpoint(message)?;
+        let patience = call::patience(&metadata);
+        let checkpoint = match wanted {
+            Wanted::Covering(size) => proving::covering(&self.log, size, patience).await,
+            Wanted::Last | Wanted::OfSize(_) => {
+                self.prove(move |log| proving::find(log, wanted)).await?
+            }
+        };
+        let checkpoint = checkpoint.map_err(ApiError::from)?;
+        Ok(Response::new(proofs::send_checkpoint(&self.log, &checkpoint)))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        request: Request<pb::GetInclusionProofRequest>,
+    ) -> Result<Response<pb::InclusionProof>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let caller = Arc::clone(call::caller(&extensions)?);
+        let (sequence, size) = proofs::parse_inclusion(message)?;
+        let proof = self.prove(move |log| proving::inclusion(log, &caller, sequence, size)).await?;
+        let proof = proof.map_err(ApiError::from)?;
+        Ok(Response::new(proofs::send_inclusion(&self.log, proof)))
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<pb::GetConsistencyProofRequest>,
+    ) -> Result<Response<pb::ConsistencyProof>, Status> {
+        let (from, to) = proofs::parse_consistency(request.into_inner())?;
+        let proof = self.prove(move |log| proving::consistency(log, from, to)).await?;
+        let proof = proof.map_err(ApiError::from)?;
+        Ok(Response::new(proofs::send_consistency(&self.log, proof)))
     }
 
     type WatchAuditRecordsStream = Messages<pb::WatchAuditRecordsResponse>;

@@ -16,7 +16,8 @@ use crate::{
     domain::{decide::Rejection, name::ResourceName},
     service::{
         checks::CheckError, client_keys::IssueError, gate::GateError, history::HistoryError,
-        management::ManageError, reading::ReadingError, watches::TooManyWatches,
+        management::ManageError, proofs::ProofError, reading::ReadingError,
+        watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -63,6 +64,8 @@ pub enum ApiError {
     History(HistoryError),
     /// The audit log isn't read.
     Reading(ReadingError),
+    /// The audit log isn't proved.
+    Proof(ProofError),
     /// Too many streams of checks are open.
     TooManyStreams {
         /// How many may be.
@@ -129,6 +132,15 @@ impl From<TooManyWatches> for ApiError {
     }
 }
 
+impl From<ProofError> for ApiError {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Reading(error) => Self::Reading(error),
+            error => Self::Proof(error),
+        }
+    }
+}
+
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         match error {
@@ -142,6 +154,7 @@ impl From<ApiError> for Status {
             ApiError::Check(error) => check(error),
             ApiError::History(error) => history(&error),
             ApiError::Reading(error) => reading(&error),
+            ApiError::Proof(error) => proof(&error),
             ApiError::TooManyStreams { limit } => too_many_streams(limit),
             ApiError::TooManyWatches(error) => too_many_watches(&error),
             ApiError::TooLarge { limit } => too_large(limit),
@@ -386,6 +399,28 @@ fn reading(error: &ReadingError) -> Problem {
             tracing::error!(%error, "the audit log can't be read");
             Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
         }
+    }
+}
+
+fn proof(error: &ProofError) -> Problem {
+    let message = error.to_string();
+    match error {
+        ProofError::NoCheckpoint { size } => {
+            Problem::new(Code::NotFound, Reason::CheckpointNotFound, message).with("size", size)
+        }
+        ProofError::NotReached { at_least, size } => {
+            Problem::new(Code::Unavailable, Reason::CheckpointNotReached, message)
+                .with("at_least_size", at_least)
+                .with("size", size)
+        }
+        ProofError::Damaged { place } => {
+            let problem = Problem::new(Code::DataLoss, Reason::EvidenceDamaged, message);
+            match place {
+                Some((file, offset)) => problem.with("file", file).with("offset", offset),
+                None => problem,
+            }
+        }
+        ProofError::Reading(error) => reading(error),
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Written {
     /// Whether it is on disk, too.
     pub durability: Durability,
     /// The leaf hash of each record.
-    pub leaf_hashes: Box<[[u8; 32]]>,
+    pub leaf_hashes: Arc<[[u8; 32]]>,
 }
 
 /// How safe it is what was written.

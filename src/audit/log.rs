@@ -27,12 +27,18 @@ use super::{
     directory,
     follow::Follower,
     keeper::{self, Keeper},
+    leaves::SegmentLeaves,
     record::{self, Draft, PreviousStop},
     recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
     retention::Retention,
     segment::Segment,
     succession,
     tail::{Tail, Watching},
+    tree::{
+        evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource},
+        feed::Feed,
+        hash::Hash,
+    },
     trimmed::Trimmed,
     volume::Volume,
     writer::{self, Start, Writer},
@@ -107,6 +113,7 @@ pub struct Shared {
     synced: watch::Sender<u64>,
     tail: Arc<Tail>,
     condition: watch::Sender<AuditCondition>,
+    evidence: Option<Arc<Evidence>>,
     space: Arc<Space>,
     clock: Clock,
     stall: Duration,
@@ -139,6 +146,8 @@ pub struct Parts {
     pub volume: Arc<dyn Volume>,
     /// Its id.
     pub log_id: Uuid,
+    /// What its tree is made of, if it has one.
+    pub evidence: Option<evidence::Parts>,
     /// How it is kept.
     pub options: Options,
     /// How many runtimes append to it.
@@ -161,6 +170,9 @@ pub enum OpenError {
     /// There is no randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
+    /// The records aren't what was signed.
+    #[error("the audit log is not what its checkpoints say")]
+    Evidence(#[from] EvidenceError),
 }
 
 /// Why a decision is not recorded, and so not given.
@@ -186,7 +198,7 @@ impl From<NotWritten> for RecordError {
 impl AuditLog {
     /// Opens a log, or makes one.
     pub fn open(parts: Parts) -> Result<Opened, OpenError> {
-        let Parts { volume, log_id, options, lanes, space, clock } = parts;
+        let Parts { volume, log_id, evidence, options, lanes, space, clock } = parts;
         let recovered = recovery::recover(volume.as_ref(), log_id)?;
         let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), options.segment_bytes)?;
         let Recovered {
@@ -215,6 +227,7 @@ impl AuditLog {
             None => begin(&keeper, log_id, last, options.segment_bytes)?,
         };
         segments.push(Arc::clone(&open.segment));
+        let tree = evidence.map(|parts| grow_tree(parts, &segments, last, &clock)).transpose()?;
         keeper.prepare_spare();
         let lanes = Lanes::new(lanes);
         let shared = Arc::new(Shared {
@@ -226,6 +239,7 @@ impl AuditLog {
             synced: watch::Sender::new(last),
             tail: Arc::default(),
             condition: watch::Sender::new(AuditCondition::Working),
+            evidence: tree.as_ref().map(|tree| Arc::clone(&tree.evidence)),
             space,
             clock: clock.clone(),
             stall: options.stall,
@@ -236,13 +250,14 @@ impl AuditLog {
             meters: WriterMeters::default(),
         });
         let segment_bytes = options.segment_bytes;
-        let start = Start { open, last_time, accounts, log_id, segment_bytes };
+        let (feed, tree_thread) = start_tree(tree)?;
+        let start = Start { open, last_time, accounts, log_id, segment_bytes, feed };
         let writer = Writer::new(Arc::clone(&shared), keeper, clock, start);
         let writer_thread =
             thread::Builder::new().name("audit-writer".to_owned()).spawn(move || writer.run())?;
         let previous_stop =
             if ends_with_stop { PreviousStop::Clean } else { PreviousStop::Unclean };
-        let threads = vec![writer_thread, keeper_thread];
+        let threads = [writer_thread, keeper_thread].into_iter().chain(tree_thread).collect();
         Ok(Opened { log: Self { shared }, previous_stop, damage, threads })
     }
 
@@ -365,6 +380,16 @@ impl AuditLog {
         self.shared.synced.subscribe()
     }
 
+    /// The tree over its records, if it has one.
+    pub fn evidence(&self) -> Option<&Arc<Evidence>> {
+        self.shared.evidence.as_ref()
+    }
+
+    /// Where the tree's leaves come from.
+    pub fn leaves(&self) -> &dyn LeafSource {
+        &*self.shared
+    }
+
     /// Tells whether decisions can be recorded, now and when that changes.
     pub fn condition(&self) -> watch::Receiver<AuditCondition> {
         self.shared.condition.subscribe()
@@ -398,6 +423,30 @@ impl AuditLog {
     pub fn close(&self) {
         self.shared.buffer.close();
     }
+}
+
+/// Opens the tree over all records of some segments, oldest first.
+fn grow_tree(
+    parts: evidence::Parts,
+    segments: &[Arc<Segment>],
+    last: u64,
+    clock: &Clock,
+) -> Result<evidence::Opened, EvidenceError> {
+    let leaves = SegmentLeaves { last, segment_of: |sequence| find_segment(segments, sequence) };
+    Evidence::open(parts, &leaves, last, clock.clone())
+}
+
+/// Starts the thread that keeps the tree; the writer feeds it.
+fn start_tree(
+    tree: Option<evidence::Opened>,
+) -> io::Result<(Option<Feed>, Option<thread::JoinHandle<()>>)> {
+    let Some(evidence::Opened { evidence, feed }) = tree else { return Ok((None, None)) };
+    Ok((Some(feed), Some(evidence::start(evidence)?)))
+}
+
+fn find_segment(segments: &[Arc<Segment>], sequence: u64) -> Option<Arc<Segment>> {
+    let after = segments.partition_point(|segment| segment.first_sequence() <= sequence);
+    segments.get(after.checked_sub(1)?).map(Arc::clone)
 }
 
 fn begin(
@@ -497,8 +546,12 @@ impl Shared {
     /// The segment that has or will have a record.
     pub fn segment_of(&self, sequence: u64) -> Option<Arc<Segment>> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let after = segments.partition_point(|segment| segment.first_sequence() <= sequence);
-        segments.get(after.checked_sub(1)?).map(Arc::clone)
+        find_segment(&segments, sequence)
+    }
+
+    fn segment_leaves(&self) -> SegmentLeaves<impl Fn(u64) -> Option<Arc<Segment>> + '_> {
+        let last = *self.synced.borrow();
+        SegmentLeaves { last, segment_of: |sequence| self.segment_of(sequence) }
     }
 
     /// The first and the last record on disk.
@@ -542,6 +595,16 @@ impl Shared {
         for batch in &stalled {
             self.lanes.ring(batch);
         }
+    }
+}
+
+impl LeafSource for Shared {
+    fn leaf(&self, index: u64) -> io::Result<Option<Hash>> {
+        self.segment_leaves().leaf(index)
+    }
+
+    fn leaves(&self, index: u64, each: EachLeaf<'_>) -> io::Result<()> {
+        self.segment_leaves().leaves(index, each)
     }
 }
 

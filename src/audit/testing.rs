@@ -129,7 +129,15 @@ impl Running {
     pub(crate) fn open_at(disk: &Disk, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let volume = Arc::new(disk.clone());
         let (space, lanes) = (space(), 1);
-        let parts = Parts { volume, log_id: LOG_ID, options, lanes, space, clock: clock.clone() };
+        let parts = Parts {
+            volume,
+            log_id: LOG_ID,
+            evidence: None,
+            options,
+            lanes,
+            space,
+            clock: clock.clone(),
+        };
         let Opened { log, previous_stop, damage, threads } = AuditLog::open(parts)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.spawn(log.clone().serve_lane(0));

@@ -32,6 +32,7 @@ use super::{
     recovery::{Leaves, OpenSegment},
     segment::{End, INDEX_STRIDE},
     tail::Pending,
+    tree::feed::Feed,
 };
 
 /// How long after the first record that was answered before it was on disk all such are synced.
@@ -77,6 +78,10 @@ pub struct Writer {
     unsynced: Unsynced,
     /// What watchers may see when it is on disk, or couldn't be handed yet.
     pending: Pending,
+    /// Where the hashes of what is on disk go, if the log has a tree.
+    feed: Option<Feed>,
+    /// Hashes of what is on disk that haven't gone there yet.
+    unfed: Vec<Arc<[[u8; 32]]>>,
 }
 
 /// What is written and not yet on disk.
@@ -86,6 +91,8 @@ struct Unsynced {
     since: Option<Duration>,
     /// Places of records in it.
     index: Vec<IndexEntry>,
+    /// The hashes of its records.
+    leaf_hashes: Vec<Arc<[[u8; 32]]>>,
 }
 
 /// What the writer begins with.
@@ -101,12 +108,14 @@ pub struct Start {
     pub log_id: Uuid,
     /// How large a segment grows.
     pub segment_bytes: u64,
+    /// The way to the log's tree, if it has one.
+    pub feed: Option<Feed>,
 }
 
 impl Writer {
     /// A writer that goes on where recovery ended.
     pub fn new(shared: Arc<Shared>, keeper: Keeper, clock: Clock, start: Start) -> Self {
-        let Start { open, last_time, accounts, log_id, segment_bytes } = start;
+        let Start { open, last_time, accounts, log_id, segment_bytes, feed } = start;
         Self {
             shared,
             keeper,
@@ -122,6 +131,8 @@ impl Writer {
             nonces: Vec::new(),
             unsynced: Unsynced::default(),
             pending: Pending::default(),
+            feed,
+            unfed: Vec::new(),
         }
     }
 
@@ -133,7 +144,10 @@ impl Writer {
             let mut taken = match self.shared.buffer().take(mem::take(&mut emptied), patience) {
                 Found::Records(taken) => taken,
                 Found::NothingYet => match self.sync().and_then(|()| self.write_mark()) {
-                    Ok(()) => continue,
+                    Ok(()) => {
+                        self.feed_tree();
+                        continue;
+                    }
                     Err(error) => return self.give_up(&error),
                 },
                 Found::Closed => break,
@@ -147,6 +161,8 @@ impl Writer {
                     self.shared.lanes().ring(&taken.batch);
                     self.count(&taken);
                     self.shared.note_progress();
+                    // Nobody of the batch waits any more.
+                    self.feed_tree();
                 }
                 Err(error) => return self.fail(&taken, &error),
             }
@@ -165,6 +181,7 @@ impl Writer {
 
     fn end(&mut self) -> Result<(), WriteError> {
         self.sync()?;
+        self.feed_tree();
         self.write_mark()?;
         self.sync()?;
         let ended = self.shared.note_all_synced();
@@ -208,9 +225,11 @@ impl Writer {
         self.put(&taken.bytes)?;
         self.offset += size;
         self.shared.tail().take_in(first_sequence, &taken.bytes, &mut self.pending);
+        let leaf_hashes: Arc<[_]> = leaf_hashes.into();
         self.unsynced.index.extend(index);
+        self.unsynced.leaf_hashes.push(Arc::clone(&leaf_hashes));
         let durability = self.make_durable()?;
-        Ok(Written { first_sequence, durability, leaf_hashes: leaf_hashes.into() })
+        Ok(Written { first_sequence, durability, leaf_hashes })
     }
 
     /// Syncs what was just written, or leaves it for later if that is allowed.
@@ -237,7 +256,8 @@ impl Writer {
         let synced = self.open.segment.file().sync();
         self.shared.meters().syncs.record_time(self.clock.elapsed().saturating_sub(began));
         synced.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })?;
-        let Unsynced { since: _, index } = mem::take(&mut self.unsynced);
+        let Unsynced { since: _, index, mut leaf_hashes } = mem::take(&mut self.unsynced);
+        self.unfed.append(&mut leaf_hashes);
         let last = self.next_sequence - 1;
         if last > self.open.segment.last() {
             let (last_time, stranger_bytes) = (self.last_time, self.stranger_bytes);
@@ -247,6 +267,15 @@ impl Writer {
             self.shared.set_synced(last);
         }
         Ok(())
+    }
+
+    /// Hands the tree the hashes of what is on disk.
+    fn feed_tree(&mut self) {
+        for leaf_hashes in self.unfed.drain(..) {
+            if let Some(feed) = &self.feed {
+                feed.push(&leaf_hashes);
+            }
+        }
     }
 
     /// Says that all before it is on disk. The next batch begins with a mark at the same place; this

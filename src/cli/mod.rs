@@ -1,5 +1,6 @@
 //! The command line: what the program is told, and what it tells people.
 
+mod audit;
 mod dev;
 mod documents;
 mod export;
@@ -32,6 +33,9 @@ enum Command {
     Export(export::Arguments),
     /// Make a new data directory of documents.
     Import(import::Arguments),
+    /// Keep evidence of the audit log, and verify it.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Look at what is on disk.
     #[command(subcommand)]
     Store(store::Command),
@@ -45,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
         // It has exit codes of its own.
+        Command::Audit(command) => return audit::run(&command),
         Command::Store(command) => return store::run(&command),
     };
     match outcome {

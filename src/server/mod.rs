@@ -17,6 +17,7 @@ mod process;
 mod proxy;
 mod retention;
 mod snapshots;
+mod stores;
 mod tls;
 mod transport;
 
@@ -43,6 +44,7 @@ use crate::{
         record::{Call, Draft, EventDraft, GapDraft, PreviousStop},
         recovery::{Damage, RecoveryError},
         succession::{self, Head},
+        tree::evidence,
         volume::{Folder, Untouched, Volume},
     },
     clock::Clock,
@@ -70,6 +72,8 @@ use crate::{
     telemetry::meters::{Meters, WriterMeters},
 };
 
+pub use stores::{KeyError, VerifierKeysError, verifier_keys};
+
 use accept::{Door, Usher};
 use listen::Listener;
 use metrics::Sources;
@@ -87,6 +91,8 @@ pub struct Stores {
     pub volume: Arc<dyn Volume>,
     /// The audit log before it, and its files.
     pub previous_log: Option<(Uuid, Arc<dyn Volume>)>,
+    /// What the audit log's tree is made of. Without it there are no checkpoints and no proofs.
+    pub evidence: Option<evidence::Parts>,
 }
 
 /// A journal that can be shown.
@@ -121,7 +127,8 @@ impl Stores {
             let folder: Arc<dyn Volume> = Arc::new(Untouched::new(data_dir.audit_path(log_id)));
             (log_id, folder)
         });
-        Ok(Self { data_dir, journal, volume, previous_log })
+        let evidence = Some(stores::open_evidence(&data_dir)?);
+        Ok(Self { data_dir, journal, volume, previous_log, evidence })
     }
 }
 
@@ -192,6 +199,9 @@ pub enum ServeError {
     /// The journal can't be read.
     #[error("the journal is damaged; restore it from a backup")]
     Replay(#[from] ReadError),
+    /// The key that signs checkpoints can't be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The audit log can't be opened.
     #[error(transparent)]
     Audit(#[from] audit_log::OpenError),
@@ -290,7 +300,7 @@ struct Parts {
 
 impl Parts {
     fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
-        let Stores { data_dir, journal, volume, previous_log } = stores;
+        let Stores { data_dir, journal, volume, previous_log, evidence } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
         let snapshots = Snapshots::of(&data_dir);
         let Loaded { state, snapshot_revision } =
@@ -298,6 +308,7 @@ impl Parts {
         let opened = AuditLog::open(audit_log::Parts {
             volume,
             log_id: data_dir.identity().log_id,
+            evidence,
             options: settings.audit,
             lanes: lanes + 1,
             space: Arc::clone(&space),
@@ -468,6 +479,11 @@ impl Parts {
             );
         }
         let (_, last) = self.log.bounds();
+        if let Some(evidence) = self.log.evidence()
+            && !evidence.sign_soon(last).await
+        {
+            tracing::warn!(records = last, "no checkpoint is signed over the start");
+        }
         tracing::info!(revision, audit_records = last, "serving");
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod history;
 pub mod management;
 pub mod permissions;
+pub mod proofs;
 pub mod reading;
 pub mod refusals;
 pub mod watches;

@@ -150,6 +150,13 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), identity, previous_logs, _lock: lock })
     }
 
+    /// What others call a data directory and the audit logs that it had before, while somebody may be
+    /// using it.
+    pub fn peek(path: &Path) -> Result<(Identity, Vec<Uuid>), DataDirError> {
+        let not_one = || DataDirError::NotADataDir { path: path.display().to_string() };
+        read_format(path)?.ok_or_else(not_one)
+    }
+
     /// Begins a new data directory, which counts as one when it is finished.
     pub fn prepare(path: &Path) -> Result<NewDataDir, DataDirError> {
         let failed = |source| DataDirError::Io { path: path.display().to_string(), source };

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod metered;
 pub mod parts;
 pub mod pb;
+pub mod secret_file;
 pub mod session_keys;
 pub mod sled_journal;
 pub mod snapshot;

@@ -2,7 +2,7 @@
 //!
 //! A page to read: what differs from run to run stands in angle brackets.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, fs, os::unix::fs::FileExt, time::Duration};
 
 use aap::{
     api::pb::{
@@ -15,6 +15,7 @@ use aap::{
 };
 use expect_test::expect_file;
 use tokio::task::JoinSet;
+use tonic::Request;
 
 use crate::support::{
     ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER,
@@ -285,6 +286,8 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     let refusal = refused(auditor.audit().watch_audit_records(request).await);
     page.add("WatchAuditRecords from nowhere", &refusal);
 
+    what_is_not_proved(page, server).await;
+
     server.faults.fail_once(Fault::AuditRead);
     let unread = stored(&auditor, 1).await.unwrap_err();
     page.add("GetAuditRecord when the disk fails", &Refusal::of(&unread));
@@ -335,6 +338,48 @@ async fn what_client_keys_can_not(page: &mut Page, admin: &Client) {
     refusal.message = refusal.message.replace(&name, &shown);
     refusal.metadata.insert("client_key".into(), shown);
     page.add("IssueClientKey with a request id that was used", &refusal);
+}
+
+async fn what_is_not_proved(page: &mut Page, server: &TestServer) {
+    let mut audit = server.client(AUDITOR).audit();
+    let request = pb::GetCheckpointRequest { size: 1_000_000, at_least_size: 0 };
+    let refusal = refused(audit.get_checkpoint(request).await);
+    page.add("GetCheckpoint of a size that none has", &refusal);
+    let request = pb::GetCheckpointRequest { size: 0, at_least_size: 1_000_000 };
+    let mut request = Request::new(request);
+    request.set_timeout(Duration::from_millis(500));
+    let mut refusal = refused(audit.get_checkpoint(request).await);
+    let size = refusal.metadata.insert("size".into(), "<size>".into()).unwrap();
+    refusal.message = refusal.message.replace(&format!("over {size}"), "over <size>");
+    page.add("GetCheckpoint over records that do not come", &refusal);
+    let both = pb::GetCheckpointRequest { size: 1, at_least_size: 1 };
+    page.add("GetCheckpoint by two sizes", &refused(audit.get_checkpoint(both).await));
+    let request = pb::GetInclusionProofRequest { sequence: 7, checkpoint_size: 5 };
+    let refusal = refused(audit.get_inclusion_proof(request).await);
+    page.add("GetInclusionProof in a checkpoint from before the record", &refusal);
+    let request = pb::GetConsistencyProofRequest { from_size: 7, to_size: 5 };
+    let refusal = refused(audit.get_consistency_proof(request).await);
+    page.add("GetConsistencyProof backwards", &refusal);
+
+    let request = pb::GetCheckpointRequest { size: 0, at_least_size: 2 };
+    let size = audit.get_checkpoint(request).await.unwrap().into_inner().size;
+    let audit_dir = server.data_dir().join("audit");
+    let files = ["00000000000000000001.seg", "tree/leaves-00000000000000000000"];
+    let files = files.map(|file| audit_dir.join(file));
+    // In the first record, behind the header and a mark, and in its hash.
+    let flip = || {
+        for (file, place) in files.iter().zip([128 + 16 + 40, 8]) {
+            let file = fs::File::options().read(true).write(true).open(file).unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, place).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], place).unwrap();
+        }
+    };
+    flip();
+    let request = pb::GetInclusionProofRequest { sequence: 2, checkpoint_size: size };
+    let refusal = refused(audit.get_inclusion_proof(request).await);
+    page.add("GetInclusionProof when a hash and its record are damaged", &refusal);
+    flip();
 }
 
 async fn what_the_journal_can_not(page: &mut Page, setup: Setup) {

@@ -34,6 +34,7 @@ mod limits;
 mod linearizable;
 mod management;
 mod program;
+mod proving;
 mod proxies;
 mod refusing;
 mod reloading;

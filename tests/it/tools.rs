@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
 use aap::api::pb;
 
-use crate::support::{ADMIN, ENFORCER, Setup, TestServer, processes, world};
+use crate::support::{ADMIN, AUDITOR, ENFORCER, Setup, TestServer, processes, world};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
@@ -115,6 +116,44 @@ async fn a_check_names_the_event_the_record_and_the_snapshot_that_are_damaged() 
     let (code, told, _) = check(&setup.data_dir());
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("it is damaged at byte"), "{told}");
+}
+
+#[tokio::test]
+async fn the_key_that_verifies_checkpoints_is_told_also_while_a_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let key_of = |data_dir: &Path| run(&["audit", "key", "--data-dir", data_dir.to_str().unwrap()]);
+    let (code, told, error) = key_of(dir.path());
+    assert_eq!((code, told.as_str()), (Some(2), ""), "{error}");
+    assert!(error.contains("has no `FORMAT` file"), "{error}");
+    let server = TestServer::start().await;
+    let request = pb::GetCheckpointRequest::default();
+    let checkpoint = server.client(AUDITOR).audit().get_checkpoint(request).await.unwrap();
+    let (code, told, error) = key_of(&server.data_dir());
+    assert_eq!(
+        (code, told.trim_end()),
+        (Some(0), &*checkpoint.into_inner().verifier_key),
+        "{error}"
+    );
+    let setup = server.stop().await;
+    let key = setup.data_dir().join("checkpoint.key");
+    let secret = fs::read_to_string(&key).unwrap();
+    let start = |setup: Setup| async move {
+        let error = tokio::task::spawn_blocking(|| setup.fail_to_start()).await.unwrap();
+        format!("{:#}", anyhow::Error::from(error))
+    };
+    fs::remove_file(&key).unwrap();
+    let error = start(setup.clone()).await;
+    assert!(error.contains("is missing, but checkpoints were signed with it"), "{error}");
+    fs::write(&key, secret.replace("aap.test", "aap.toast")).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let error = start(setup.clone()).await;
+    assert!(error.contains("its hash is another key's"), "{error}");
+    fs::write(&key, secret).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = start(setup.clone()).await;
+    assert!(error.contains("has mode 644, which lets others in"), "{error}");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    setup.start().await.stop().await;
 }
 
 #[tokio::test]

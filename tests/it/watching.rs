@@ -312,6 +312,9 @@ async fn a_watch_of_nothing_is_told_now_and_then_how_far_it_is() {
 fn find(setup: &Setup, bytes: &[u8]) -> (PathBuf, usize) {
     for entry in fs::read_dir(setup.data_dir().join("audit")).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
         let content = fs::read(&path).unwrap();
         if let Some(place) = content.windows(bytes.len()).position(|window| window == bytes) {
             return (path, place);

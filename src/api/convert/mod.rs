@@ -15,6 +15,7 @@ pub mod mutation;
 pub mod network_rule;
 pub mod page;
 pub mod policy;
+pub mod proofs;
 pub mod ram_role;
 
 use prost_types::Timestamp;

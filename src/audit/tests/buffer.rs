@@ -118,7 +118,15 @@ fn a_closed_buffer_gives_what_is_there_and_then_ends() {
 fn open_with(disk: &Disk, lanes: usize, options: Options) -> (Opened, crate::clock::Clock) {
     let clock = clock();
     let (volume, space) = (Arc::new(disk.clone()), space());
-    let parts = Parts { volume, log_id: LOG_ID, options, lanes, space, clock: clock.clone() };
+    let parts = Parts {
+        volume,
+        log_id: LOG_ID,
+        evidence: None,
+        options,
+        lanes,
+        space,
+        clock: clock.clone(),
+    };
     (AuditLog::open(parts).unwrap(), clock)
 }
 

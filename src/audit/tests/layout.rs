@@ -1,7 +1,7 @@
 //! The page of bytes: how both logs lie on disk, with examples. A difference here is a difference of
 //! the format.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use uuid::Uuid;
 
@@ -11,7 +11,11 @@ use crate::{
         frame::{self, MARK_BYTES, Salt},
         record::{self, Stamp},
         segment::Segment,
-        testing::{LOG_ID, stop},
+        testing::{LOG_ID, disk::Disk, stop},
+        tree::{
+            checkpoints::{self, Checkpoint, Checkpoints},
+            files::{self as tree_files, Files, Place},
+        },
     },
     domain::{
         resource::Uid,
@@ -153,6 +157,34 @@ fn footer(page: &mut String) {
     fields(page, trailer, &[(8, "footer's offset"), (8, "magic"), (4, "CRC32C")]);
 }
 
+fn tree(page: &mut String) {
+    let disk = Disk::default();
+    let files = Files::open(Arc::new(disk.clone())).unwrap();
+    for (level, index) in [(0, 1), (8, 0)] {
+        files.write(level, index, &[[9; 32]]).unwrap();
+        let Place { file, offset } = tree_files::place(level, index);
+        writeln!(page, "`{file}`, byte {offset}: the hash of subtree {index} of level {level}")
+            .unwrap();
+        let entry = disk.files().remove(&file).unwrap().split_off(usize::try_from(offset).unwrap());
+        fields(page, &entry, &[(32, "hash"), (4, "CRC32C")]);
+    }
+    let (size, time) = (256, UnixNanos(1_795_458_000_123_456_789));
+    let checkpoint = Checkpoint { size, root: [9; 32], time, signature: [7; 64] };
+    Checkpoints::open(&disk).unwrap().append(&checkpoint).unwrap();
+    let bytes = disk.files().remove(checkpoints::FILE).unwrap();
+    writeln!(page, "`{}`, byte 0", checkpoints::FILE).unwrap();
+    let entry_fields = [
+        (8, "size"),
+        (8, "time"),
+        (32, "root"),
+        (64, "signature"),
+        (12, "zeros"),
+        (4, "CRC32C"),
+        (REST, "zeros, ahead of use"),
+    ];
+    fields(page, &bytes, &entry_fields);
+}
+
 #[test]
 fn both_logs_lie_on_disk_as_the_page_of_bytes_shows() {
     let mut page = String::from("# The journal: keys and values of sled's tree `journal`\n\n");
@@ -163,5 +195,7 @@ fn both_logs_lie_on_disk_as_the_page_of_bytes_shows() {
     header(&mut page);
     frames(&mut page);
     footer(&mut page);
+    page.push_str("\n# The tree over the audit log\n\n");
+    tree(&mut page);
     expect_test::expect_file!["../../../tests/snapshots/keys.txt"].assert_eq(&page);
 }

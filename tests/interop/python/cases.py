@@ -374,7 +374,25 @@ def evidence():
     }
     record = lambda seen: {"resource": f"audit record {seen['check']['receipt']['sequence']}"}
     not_found = ("NOT_FOUND", "RESOURCE_NOT_FOUND")
+    checkpoint, inclusion = "AuditService/GetCheckpoint", "AuditService/GetInclusionProof"
+    consistency = "AuditService/GetConsistencyProof"
+    covering = lambda seen: {"atLeastSize": seen["check"]["receipt"]["sequence"]}
+    proved = lambda seen: {
+        "sequence": seen["check"]["receipt"]["sequence"],
+        "leafHash": seen["check"]["receipt"]["leafHash"],
+        "checkpoint": {"note": ...},
+    }
+    no_checkpoint = ("NOT_FOUND", "CHECKPOINT_NOT_FOUND", {"size": "1000000"})
     return [
+        happy(checkpoint, "auditor", covering, {"note": ..., "rootHash": ..., "logId": ...}),
+        happy(checkpoint, "other-auditor", {"size": "1"}, {"size": "1", "verifierKey": ...}),
+        refused(checkpoint, "missing", {"size": "1000000"}, *no_checkpoint, caller="auditor"),
+        happy(inclusion, "auditor", of_check, proved),
+        missing(inclusion, "auditor", {"sequence": "1000000"}, "audit record 1000000"),
+        Case(inclusion, "foreign", "other-auditor", of_check, refusal=(*not_found, record)),
+        happy(consistency, "auditor", {"fromSize": "1"}, {"from": {"size": "1"}, "to": {}}),
+        happy(consistency, "other-auditor", {"fromSize": "1"}, {"from": {"size": "1"}}),
+        refused(consistency, "missing", {"fromSize": "1000000"}, *no_checkpoint, caller="auditor"),
         happy(get, "auditor", of_check, same),
         missing(get, "auditor", {"sequence": "1000000"}, "audit record 1000000"),
         Case(get, "foreign", "other-auditor", of_check, refusal=(*not_found, record)),

@@ -48,12 +48,14 @@ pub const OTHER_ENFORCER: &str = "other-enforcer";
 pub const AUDITOR: &str = "auditor";
 /// An auditor of the account `acme`.
 pub const ACME_AUDITOR: &str = "acme-auditor";
+/// Sees the records of `other`.
+pub const OTHER_AUDITOR: &str = "other-auditor";
 
 /// An auditor of all accounts that has expired.
 pub const EXPIRED: &str = "expired";
 
 /// Everybody: name, role, account.
-pub const EVERYBODY: [(&str, CallerRole, &str); 11] = [
+pub const EVERYBODY: [(&str, CallerRole, &str); 12] = [
     (ADMIN, CallerRole::Admin, "acme"),
     (SECOND_ADMIN, CallerRole::Admin, "acme"),
     (OTHER_ADMIN, CallerRole::Admin, "other"),
@@ -64,6 +66,7 @@ pub const EVERYBODY: [(&str, CallerRole, &str); 11] = [
     (OTHER_ENFORCER, CallerRole::Enforcer(Assertion::Allowed, Bounds::NONE), "other"),
     (AUDITOR, CallerRole::Auditor, "*"),
     (ACME_AUDITOR, CallerRole::Auditor, "acme"),
+    (OTHER_AUDITOR, CallerRole::Auditor, "other"),
     (EXPIRED, CallerRole::Auditor, "*"),
 ];
 

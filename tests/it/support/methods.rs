@@ -36,7 +36,7 @@ pub fn with_key(mut message: Vec<u8>, id: &str) -> Vec<u8> {
 }
 
 /// Every method. Those of client keys need [`world::enter_client_key`].
-pub const METHODS: [Method; 38] = [
+pub const METHODS: [Method; 41] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -442,6 +442,23 @@ pub const METHODS: [Method; 38] = [
             let filter = Some(every_filter());
             pb::WatchAuditRecordsRequest { form: 1, start, filter }.encode_to_vec()
         },
+    },
+    Method {
+        path: "/aap.v1.AuditService/GetCheckpoint",
+        caller: AUDITOR,
+        example: || pb::GetCheckpointRequest { size: 1, at_least_size: 0 }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.AuditService/GetInclusionProof",
+        caller: AUDITOR,
+        example: || {
+            pb::GetInclusionProofRequest { sequence: 1, checkpoint_size: 0 }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuditService/GetConsistencyProof",
+        caller: AUDITOR,
+        example: || pb::GetConsistencyProofRequest { from_size: 1, to_size: 0 }.encode_to_vec(),
     },
 ];
 

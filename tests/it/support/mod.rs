@@ -17,7 +17,8 @@ pub mod watching;
 pub mod world;
 
 pub use clients::{
-    ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER,
+    ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_AUDITOR,
+    OTHER_ENFORCER,
 };
 pub use clients::{Client, SECOND_ADMIN, VIEWER};
 pub use faults::Fault;

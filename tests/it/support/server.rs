@@ -253,6 +253,11 @@ impl TestServer {
         self.setup.configuration_path()
     }
 
+    /// Where the data is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.setup.data_dir()
+    }
+
     /// Puts another configuration in the place of its file, and asks for it to be read.
     pub fn reload(&self, configuration: &Text) {
         configuration.replace(&self.configuration_path());

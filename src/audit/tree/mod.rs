@@ -1,0 +1,15 @@
+//! The tree over a log's records, and what comes of it: signed checkpoints and proofs.
+//!
+//! [`hash`] is RFC 9162 and nothing else. [`files`] keeps the tree's hashes, [`checkpoints`] what was
+//! signed, [`note`] knows how it is signed, and [`evidence`] puts them together. A tree is fed leaf
+//! hashes of records that are on disk; it doesn't know what a record is, and no record waits for it.
+
+pub mod checkpoints;
+pub mod evidence;
+pub mod feed;
+pub mod files;
+pub mod hash;
+pub mod note;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Checkpoints and proofs as an auditor gets them: they verify by the public key and RFC 9162 alone,
+//! across restarts, and for nobody who may not see the record.
+
+use std::fs;
+
+use aap::{
+    api::{audit_entry::Content, pb},
+    audit::tree::{
+        hash,
+        note::{Statement, VerifierKey},
+    },
+};
+use tonic::Code;
+
+use crate::support::{
+    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, OTHER_AUDITOR, TestServer, refused,
+    watching::{self, stored},
+    world::{self, ask_all},
+};
+
+/// Has so many checks answered; returns their receipts.
+async fn check_many(enforcer: &Client, count: usize) -> Vec<pb::Receipt> {
+    let checks = ask_all(vec![world::allowed(); count]);
+    let answers = enforcer.authorization().batch_check_access(checks).await.unwrap().into_inner();
+    answers.results.into_iter().map(|result| result.receipt.unwrap()).collect()
+}
+
+async fn checkpoint_covering(auditor: &Client, size: u64) -> pb::Checkpoint {
+    let request = pb::GetCheckpointRequest { size: 0, at_least_size: size };
+    auditor.audit().get_checkpoint(request).await.unwrap().into_inner()
+}
+
+async fn inclusion(auditor: &Client, sequence: u64, checkpoint_size: u64) -> pb::InclusionProof {
+    let request = pb::GetInclusionProofRequest { sequence, checkpoint_size };
+    auditor.audit().get_inclusion_proof(request).await.unwrap().into_inner()
+}
+
+async fn consistency(auditor: &Client, from_size: u64, to_size: u64) -> pb::ConsistencyProof {
+    let request = pb::GetConsistencyProofRequest { from_size, to_size };
+    auditor.audit().get_consistency_proof(request).await.unwrap().into_inner()
+}
+
+fn hashes(sent: &[Vec<u8>]) -> Vec<hash::Hash> {
+    sent.iter().map(|one| one.as_slice().try_into().unwrap()).collect()
+}
+
+/// What a checkpoint states, by its note alone.
+#[track_caller]
+fn opened(checkpoint: &pb::Checkpoint, key: &str) -> Statement {
+    let statement = VerifierKey::parse(key).unwrap().open(&checkpoint.note).unwrap();
+    assert_eq!((statement.size, &statement.root[..]), (checkpoint.size, &*checkpoint.root_hash));
+    assert_eq!(statement.origin, format!("aap.test/audit/{}", checkpoint.log_id));
+    statement
+}
+
+#[track_caller]
+fn assert_included(proof: &pb::InclusionProof, leaf_hash: &[u8], key: &str) {
+    let statement = opened(proof.checkpoint.as_ref().unwrap(), key);
+    assert_eq!((&*proof.leaf_hash, proof.leaf_index), (leaf_hash, proof.sequence - 1));
+    let leaf_hash = leaf_hash.try_into().unwrap();
+    let (index, path) = (proof.leaf_index, hashes(&proof.hashes));
+    let root = hash::root_by_inclusion(index, statement.size, &leaf_hash, &path);
+    assert_eq!(root, Some(statement.root));
+}
+
+#[track_caller]
+fn assert_consistent(proof: &pb::ConsistencyProof, from: &pb::Checkpoint, key: &str) {
+    assert_eq!(proof.from.as_ref(), Some(from));
+    let (from, to) = (opened(from, key), opened(proof.to.as_ref().unwrap(), key));
+    let path = hashes(&proof.hashes);
+    assert!(hash::is_consistent((from.size, &from.root), (to.size, &to.root), &path));
+}
+
+#[tokio::test]
+async fn every_receipt_is_proved_in_a_checkpoint_and_every_checkpoint_continues_the_ones_before() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let auditor = server.client(AUDITOR);
+    let first = checkpoint_covering(&auditor, 1).await;
+    assert_eq!(first.size, 1, "one is signed over the start");
+    let key = first.verifier_key.clone();
+    let mut receipts = check_many(&server.client(ENFORCER), 700).await;
+    let second = checkpoint_covering(&auditor, receipts.last().unwrap().sequence).await;
+    let server = server.restart().await;
+    receipts.extend(check_many(&server.client(ENFORCER), 300).await);
+    let auditor = server.client(AUDITOR);
+    let last = checkpoint_covering(&auditor, receipts.last().unwrap().sequence).await;
+    assert_eq!(last.verifier_key, key);
+
+    for receipt in receipts.iter().step_by(13).chain(receipts.last()) {
+        let proof = inclusion(&auditor, receipt.sequence, last.size).await;
+        assert_included(&proof, &receipt.leaf_hash, &key);
+        if receipt.sequence <= second.size {
+            let proof = inclusion(&auditor, receipt.sequence, second.size).await;
+            assert_included(&proof, &receipt.leaf_hash, &key);
+            assert_eq!(proof.checkpoint.as_ref(), Some(&second));
+        }
+    }
+    for from in [&first, &second, &last] {
+        assert_consistent(&consistency(&auditor, from.size, last.size).await, from, &key);
+        // Those are signed over records that came meanwhile, if any.
+        assert_consistent(&consistency(&auditor, from.size, 0).await, from, &key);
+    }
+    // A record's hash is that of its bytes as stored.
+    let entry = stored(&auditor, receipts[0].sequence).await.unwrap();
+    let Some(Content::SerializedRecord(bytes)) = &entry.content else { panic!("{entry:?}") };
+    assert_eq!(&hash::leaf(bytes)[..], &*receipts[0].leaf_hash);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_is_proved_to_who_may_see_it_and_a_checkpoint_to_every_auditor() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let receipt = world::allow(&server.client(ENFORCER)).await;
+    let last = checkpoint_covering(&server.client(ACME_AUDITOR), receipt.sequence).await;
+    let proof = inclusion(&server.client(ACME_AUDITOR), receipt.sequence, 0).await;
+    assert_included(&proof, &receipt.leaf_hash, &last.verifier_key);
+    let other = server.client(OTHER_AUDITOR);
+    assert_eq!(checkpoint_covering(&other, receipt.sequence).await.size, last.size);
+    consistency(&other, 1, last.size).await;
+    // The start has no account, and is for auditors of all.
+    for (caller, sequence) in [(&other, receipt.sequence), (&other, 1), (&other, 1_000)] {
+        for checkpoint_size in [0, 1_000_000] {
+            let request = pb::GetInclusionProofRequest { sequence, checkpoint_size };
+            let refusal = refused(caller.audit().get_inclusion_proof(request).await);
+            refusal.is(Code::NotFound, "RESOURCE_NOT_FOUND");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_still_proved_by_its_hash() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let receipts = check_many(&server.client(ENFORCER), 400).await;
+    let auditor = server.client(AUDITOR);
+    let last = checkpoint_covering(&auditor, receipts.last().unwrap().sequence).await;
+    let damaged = &receipts[100];
+    let entry = stored(&auditor, damaged.sequence).await.unwrap();
+    let setup = server.stop().await;
+    let segment = setup.data_dir().join("audit/00000000000000000001.seg");
+    let (mut content, record) = (fs::read(&segment).unwrap(), watching::bytes(&entry));
+    let place = content.windows(record.len()).position(|window| window == record).unwrap();
+    content[place + record.len() / 2] ^= 1;
+    fs::write(&segment, content).unwrap();
+    let server = setup.start().await;
+    let auditor = server.client(AUDITOR);
+    let entry = stored(&auditor, damaged.sequence).await.unwrap();
+    assert!(matches!(entry.content, Some(Content::Damaged(_))), "{entry:?}");
+    for receipt in [&receipts[99], damaged, &receipts[101]] {
+        let proof = inclusion(&auditor, receipt.sequence, last.size).await;
+        assert_included(&proof, &receipt.leaf_hash, &last.verifier_key);
+    }
+    server.stop().await;
+}
