@@ -1,12 +1,14 @@
 //! `CheckAccess`, durable, against a method that does nothing.
 //!
 //! Servers run in processes of their own: (a) an empty method on default tonic, (b) an empty method
-//! in the same process and behind the same layers as the checks. Each pair of slices runs one after
+//! in the same process and behind the same layers as the checks, (c) checks by a server without the
+//! tree over the audit log and its checkpoints. Each pair of slices runs one after
 //! the other, so that the machine's drift touches both; what counts is the ratio.
 //!
 //! ```text
 //! cargo bench --bench check_access              # 12 pairs of 2 s, 200 in flight
 //! cargo bench --bench check_access -- --short   # 10 pairs of 0.5 s
+//! cargo bench --bench check_access -- --tree    # (c) alone, 24 pairs of 1 s
 //! ```
 
 #![allow(
@@ -48,9 +50,14 @@ fn main() {
     match arguments.first().map(String::as_str) {
         Some("serve-empty") => servers::serve_empty(),
         Some("serve-aap") => servers::serve_aap(&arguments[1], servers::Tells::Nothing),
+        Some("serve-aap-without-tree") => servers::serve_aap_without_tree(&arguments[1]),
         _ => {
             let is_short = arguments.iter().any(|argument| argument == "--short");
-            compare(is_short);
+            if arguments.iter().any(|argument| argument == "--tree") {
+                compare_trees();
+            } else {
+                compare(is_short);
+            }
         }
     }
 }
@@ -87,6 +94,24 @@ fn compare(is_short: bool) {
     ] {
         println!("{name}: {}", subject.run(in_flight, slice));
     }
+}
+
+/// What the tree and its checkpoints cost.
+fn compare_trees() {
+    let (pairs, slice) = (24, Duration::from_secs(1));
+    let directory = tempfile::tempdir_in("target").unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let with = Server::spawn(&["serve-aap", &path("with")]);
+    let without = Server::spawn(&["serve-aap-without-tree", &path("without")]);
+    let with = Subject { server: &with, call: check_call(&with) };
+    let without = Subject { server: &without, call: check_call(&without) };
+    verify(&with);
+    verify(&without);
+    println!("\n{IN_FLIGHT} in flight on one connection, {pairs} pairs of {slice:?}\n");
+    println!("{}", pairing::HEADER);
+    let name = "CheckAccess, durable : (c) without tree and checkpoints";
+    let (mut subject, mut opponent) = (|slice| with.rate(slice), |slice| without.rate(slice));
+    println!("{}", pairing::compare(name, pairs, slice, &mut subject, &mut opponent));
 }
 
 /// Looks at every answer once: an allow, on disk, with a place of its own.

@@ -110,6 +110,15 @@ pub(crate) fn serve_empty() {
 
 /// Serves this service, and an empty method beside it.
 pub(crate) fn serve_aap(directory: &str, tells: Tells) {
+    serve_stores(directory, tells, |_| {});
+}
+
+/// The same without the tree over the audit log and its checkpoints.
+pub(crate) fn serve_aap_without_tree(directory: &str) {
+    serve_stores(directory, Tells::Nothing, |stores| stores.evidence = None);
+}
+
+fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores)) {
     let token = NewToken::make().unwrap();
     let mut callers = Callers::default();
     let role = CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE);
@@ -117,7 +126,8 @@ pub(crate) fn serve_aap(directory: &str, tells: Tells) {
     assert!(callers.add(token.digest(), enforcer));
     let metrics = (tells == Tells::Metrics).then(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let metrics_address = metrics.as_ref().map(|listener| listener.local_addr().unwrap());
-    let stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
+    let mut stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
+    change(&mut stores);
     let settings = Settings {
         connections: ConnectionLimits::default(),
         callers,

@@ -1,13 +1,16 @@
 //! The leaf hashes of records, read from their segments: for the tree, where it has to be made, or
 //! can't be read.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, thread};
+
+use crate::clock::Clock;
 
 use super::{
     record,
     segment::{Content, Cursor, Segment},
     tree::{
-        evidence::{EachLeaf, LeafSource},
+        evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource},
+        feed::Feed,
         hash::Hash,
     },
 };
@@ -24,6 +27,12 @@ pub struct SegmentLeaves<F> {
     pub last: u64,
     /// Says the segment that has a record.
     pub segment_of: F,
+}
+
+/// Of some segments, oldest first, the one that has or will have a record.
+pub fn find_segment(segments: &[Arc<Segment>], sequence: u64) -> Option<Arc<Segment>> {
+    let after = segments.partition_point(|segment| segment.first_sequence() <= sequence);
+    segments.get(after.checked_sub(1)?).map(Arc::clone)
 }
 
 impl<F: Fn(u64) -> Option<Arc<Segment>>> LeafSource for SegmentLeaves<F> {
@@ -75,4 +84,23 @@ impl<F: Fn(u64) -> Option<Arc<Segment>>> SegmentLeaves<F> {
         }
         Ok(())
     }
+}
+
+/// Opens the tree over all records of some segments, oldest first.
+pub(super) fn grow_tree(
+    parts: evidence::Parts,
+    segments: &[Arc<Segment>],
+    last: u64,
+    clock: &Clock,
+) -> Result<evidence::Opened, EvidenceError> {
+    let leaves = SegmentLeaves { last, segment_of: |sequence| find_segment(segments, sequence) };
+    Evidence::open(parts, &leaves, last, clock.clone())
+}
+
+/// Starts the thread that keeps the tree; the writer feeds it.
+pub(super) fn start_tree(
+    tree: Option<evidence::Opened>,
+) -> io::Result<(Option<Feed>, Option<thread::JoinHandle<()>>)> {
+    let Some(evidence::Opened { evidence, feed }) = tree else { return Ok((None, None)) };
+    Ok((Some(feed), Some(evidence::start(evidence)?)))
 }

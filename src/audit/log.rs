@@ -27,7 +27,7 @@ use super::{
     directory,
     follow::Follower,
     keeper::{self, Keeper},
-    leaves::SegmentLeaves,
+    leaves::{SegmentLeaves, find_segment, grow_tree, start_tree},
     record::{self, Draft, PreviousStop},
     recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
     retention::Retention,
@@ -36,7 +36,6 @@ use super::{
     tail::{Tail, Watching},
     tree::{
         evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource},
-        feed::Feed,
         hash::Hash,
     },
     trimmed::Trimmed,
@@ -423,30 +422,6 @@ impl AuditLog {
     pub fn close(&self) {
         self.shared.buffer.close();
     }
-}
-
-/// Opens the tree over all records of some segments, oldest first.
-fn grow_tree(
-    parts: evidence::Parts,
-    segments: &[Arc<Segment>],
-    last: u64,
-    clock: &Clock,
-) -> Result<evidence::Opened, EvidenceError> {
-    let leaves = SegmentLeaves { last, segment_of: |sequence| find_segment(segments, sequence) };
-    Evidence::open(parts, &leaves, last, clock.clone())
-}
-
-/// Starts the thread that keeps the tree; the writer feeds it.
-fn start_tree(
-    tree: Option<evidence::Opened>,
-) -> io::Result<(Option<Feed>, Option<thread::JoinHandle<()>>)> {
-    let Some(evidence::Opened { evidence, feed }) = tree else { return Ok((None, None)) };
-    Ok((Some(feed), Some(evidence::start(evidence)?)))
-}
-
-fn find_segment(segments: &[Arc<Segment>], sequence: u64) -> Option<Arc<Segment>> {
-    let after = segments.partition_point(|segment| segment.first_sequence() <= sequence);
-    segments.get(after.checked_sub(1)?).map(Arc::clone)
 }
 
 fn begin(

@@ -19,6 +19,7 @@ pub mod record;
 pub mod recovery;
 pub mod retention;
 pub mod segment;
+pub mod signed;
 pub mod succession;
 pub mod tail;
 pub mod tree;

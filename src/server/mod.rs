@@ -72,7 +72,7 @@ use crate::{
     telemetry::meters::{Meters, WriterMeters},
 };
 
-pub use stores::{KeyError, VerifierKeysError, verifier_keys};
+pub use stores::{KeyError, OpenedSignedLog, VerifierKeysError, open_signed_log, verifier_keys};
 
 use accept::{Door, Usher};
 use listen::Listener;
@@ -338,8 +338,7 @@ impl Parts {
         let previous_head = match previous_log {
             Some((log_id, volume)) if log.bounds() == (1, 0) => {
                 previous_stop = PreviousStop::Unclean;
-                let head: Result<_, RecoveryError> = succession::head(volume.as_ref(), log_id);
-                Some(head.map_err(audit_log::OpenError::from)?)
+                Some(head_of(volume.as_ref(), log_id)?)
             }
             _ => None,
         };
@@ -515,6 +514,11 @@ impl Parts {
             AuditCondition::Working | AuditCondition::Stalled => Ok(()),
         }
     }
+}
+
+fn head_of(volume: &dyn Volume, log_id: Uuid) -> Result<Head, ServeError> {
+    let head: Result<_, RecoveryError> = succession::head(volume, log_id);
+    Ok(head.map_err(audit_log::OpenError::from)?)
 }
 
 fn name_damage(damage: &Damage) {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{
+        signed::{SignedLog, SignedLogError},
         tree::{
             checkpoints,
             evidence::Parts,
@@ -15,7 +16,7 @@ use crate::{
     },
     entropy::EntropyError,
     store::{
-        data_dir::{DataDir, DataDirError, Identity},
+        data_dir::{self, DataDir, DataDirError, Identity},
         secret_file,
     },
 };
@@ -34,6 +35,9 @@ pub enum VerifierKeysError {
     /// The key can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The log can't be looked at.
+    #[error(transparent)]
+    Log(#[from] SignedLogError),
     /// The directory can't be read.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -126,6 +130,24 @@ pub fn verifier_keys(path: &Path) -> Result<Vec<VerifierKey>, VerifierKeysError>
     let key = parse_key(&path, &secret, &origin)?;
     let named = |log_id: Uuid| key.verifier().named(&log_name(&origin, log_id));
     Ok(logs.into_iter().map(named).collect())
+}
+
+/// A log up to its last checkpoint, and what verifies that.
+#[derive(Debug)]
+pub struct OpenedSignedLog {
+    /// The log.
+    pub log: SignedLog,
+    /// The key.
+    pub verifier: VerifierKey,
+}
+
+/// Opens the current log of a data directory to look at it. A server may be using it.
+pub fn open_signed_log(path: &Path) -> Result<OpenedSignedLog, VerifierKeysError> {
+    let (identity, previous_logs) = DataDir::peek(path)?;
+    let verifier = verifier_keys(path)?.pop().ok_or(VerifierKeysError::NoKeyYet)?;
+    let folder = data_dir::audit_path(path, &previous_logs, &identity, identity.log_id);
+    let log = SignedLog::open(&folder, &folder.join(TREE_FOLDER), identity.log_id)?;
+    Ok(OpenedSignedLog { log, verifier })
 }
 
 fn parse_key(path: &Path, secret: &str, name: &str) -> Result<SigningKey, KeyError> {

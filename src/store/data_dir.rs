@@ -187,9 +187,7 @@ impl DataDir {
     /// Where an audit log is: the first one in a folder by itself, each later one in a folder of
     /// its own inside that.
     pub fn audit_path(&self, log_id: Uuid) -> PathBuf {
-        let first = self.previous_logs.first().unwrap_or(&self.identity.log_id);
-        let folder = self.path.join("audit");
-        if log_id == *first { folder } else { folder.join(log_id.hyphenated().to_string()) }
+        audit_path(&self.path, &self.previous_logs, &self.identity, log_id)
     }
 
     /// Has records written to another audit log from now on, whose folder is there.
@@ -210,6 +208,13 @@ impl NewDataDir {
         let identity = write_format(&path, new, &[])?;
         Ok(DataDir { path, identity, previous_logs: Vec::new(), _lock: Some(lock) })
     }
+}
+
+/// Where an audit log of a data directory is.
+pub fn audit_path(path: &Path, previous: &[Uuid], identity: &Identity, log_id: Uuid) -> PathBuf {
+    let first = previous.first().unwrap_or(&identity.log_id);
+    let folder = path.join("audit");
+    if log_id == *first { folder } else { folder.join(log_id.hyphenated().to_string()) }
 }
 
 fn refuse_if_open_to_others(directory: &Path) -> Result<(), DataDirError> {

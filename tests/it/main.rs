@@ -25,6 +25,7 @@ mod client_keys;
 mod configuration;
 mod coverage;
 mod errors;
+mod evidence;
 mod failing;
 mod filtering;
 mod history;

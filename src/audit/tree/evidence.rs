@@ -1,8 +1,7 @@
 //! A log's tree as it is served: opened against what was signed, grown behind the writer, signed
 //! about once a second, and asked for proofs.
 //!
-//! No proof leaves that doesn't lead to the root that was signed. A hash that is damaged on disk is
-//! computed again from what is below it; leaves, from the records.
+//! No proof leaves that doesn't lead to the root that was signed.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -11,12 +10,15 @@ use tokio::sync::watch;
 use crate::{audit::volume::Volume, clock::Clock};
 
 use super::{
-    checkpoints::{Checkpoint, Checkpoints},
+    checkpoints::Checkpoint,
     feed::{self, Feed, Sized, Taken, Waiting},
-    files::{self, Files, LEVELS, Place},
+    files::{Files, LEVELS},
     hash::{self, Frontier, Hash},
     note::{SigningKey, VerifierKey},
+    stored::Tree,
 };
+
+pub use super::stored::{EachLeaf, EvidenceError, Inclusion, LeafSource};
 
 /// How often a checkpoint is signed while records come: more than once a second.
 const PERIOD: Duration = Duration::from_millis(900);
@@ -24,18 +26,6 @@ const PERIOD: Duration = Duration::from_millis(900);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many leaves go to the files at a time when they are made anew.
 const CHUNK: usize = 1 << 14;
-
-/// Where leaf hashes come from: the records as they are stored.
-pub trait LeafSource {
-    /// The hash of one record, by its place from 0; `None` if the record is damaged or gone.
-    fn leaf(&self, index: u64) -> io::Result<Option<Hash>>;
-
-    /// The hashes of all records from a place on, in order; those of damaged ones are `None`.
-    fn leaves(&self, index: u64, each: EachLeaf<'_>) -> io::Result<()>;
-}
-
-/// Takes hashes of records, by their places from 0.
-pub type EachLeaf<'a> = &'a mut dyn FnMut(u64, Option<Hash>) -> io::Result<()>;
 
 /// What a tree is made of.
 #[derive(Debug)]
@@ -49,8 +39,7 @@ pub struct Parts {
 /// A log's tree and its checkpoints.
 #[derive(Debug)]
 pub struct Evidence {
-    files: Files,
-    checkpoints: Checkpoints,
+    tree: Tree,
     key: SigningKey,
     clock: Clock,
     waiting: Arc<Waiting>,
@@ -66,51 +55,6 @@ pub struct Opened {
     pub feed: Feed,
 }
 
-/// Why there is no evidence.
-#[derive(Debug, thiserror::Error)]
-pub enum EvidenceError {
-    /// The log ends before what was signed.
-    #[error(
-        "the log has {last} records, but a checkpoint over {signed} was signed: it was cut back; \
-         restore it"
-    )]
-    CutBack {
-        /// How many records there are.
-        last: u64,
-        /// How many there were.
-        signed: u64,
-    },
-    /// The records aren't those that were signed.
-    #[error("the log's first {signed} records are not those that a checkpoint was signed over")]
-    Differs {
-        /// The checkpoint's size.
-        signed: u64,
-    },
-    /// The last checkpoint was signed by another key.
-    #[error("the checkpoint over {signed} records is not signed by the key `{key}`")]
-    OtherKey {
-        /// The checkpoint's size.
-        signed: u64,
-        /// The key.
-        key: String,
-    },
-    /// A hash can neither be read nor computed.
-    #[error("a hash is damaged, in `{}` at byte {}", .0.file, .0.offset)]
-    Damaged(Place),
-    /// The file system refused.
-    #[error("can't read the tree")]
-    Io(#[from] io::Error),
-}
-
-/// A proof that a record is in a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inclusion {
-    /// The record's hash.
-    pub leaf_hash: Hash,
-    /// The hashes from there to the root.
-    pub path: Vec<Hash>,
-}
-
 impl Evidence {
     /// Opens the tree of a log that has so many records, or makes it. What the files lack, and what
     /// no checkpoint covers, is made of the records.
@@ -121,14 +65,13 @@ impl Evidence {
         clock: Clock,
     ) -> Result<Opened, EvidenceError> {
         let Parts { volume, key } = parts;
-        let checkpoints = Checkpoints::open(volume.as_ref())?;
-        let latest = watch::Sender::new(checkpoints.last()?);
+        let tree = Tree::open(volume)?;
+        let latest = watch::Sender::new(tree.checkpoints.last()?);
         let (feed, waiting) = feed::feed();
-        let files = Files::open(volume)?;
-        let evidence = Self { files, checkpoints, key, clock, waiting, latest };
+        let evidence = Self { tree, key, clock, waiting, latest };
         let frontier = evidence.resume(records, last)?;
         let whole = (frontier.size(), frontier.root());
-        evidence.files.truncate(last)?;
+        evidence.tree.files.truncate(last)?;
         evidence.sign(whole)?;
         evidence.waiting.begin_at(frontier);
         Ok(Opened { evidence: Arc::new(evidence), feed })
@@ -143,9 +86,9 @@ impl Evidence {
         if signed > last {
             return Err(EvidenceError::CutBack { last, signed });
         }
-        let stored = self.files.size()?.min(signed);
+        let stored = self.tree.files.size()?.min(signed);
         let stored_frontier =
-            Frontier::at(stored, &mut |level, index| self.node(records, level, index));
+            Frontier::at(stored, &mut |level, index| self.tree.node(records, level, index));
         if let Ok(frontier) = stored_frontier {
             match self.extend(frontier, records, latest) {
                 Err(EvidenceError::Differs { .. }) => {}
@@ -210,14 +153,14 @@ impl Evidence {
     fn take(&self, taken: Taken) -> io::Result<()> {
         let Taken { leaves, nodes, whole, aligned, is_last, is_wanted } = taken;
         let size = whole.0 - leaves.len() as u64;
-        Added { leaves, nodes }.write(&self.files, size)?;
+        Added { leaves, nodes }.write(&self.tree.files, size)?;
         let latest = self.latest().map_or(0, |checkpoint| checkpoint.size);
         match aligned.filter(|(size, _)| *size > latest) {
             Some(aligned) if !is_last && !is_wanted => self.sign(aligned)?,
             _ => self.sign(whole)?,
         }
         if is_last {
-            self.files.sync()?;
+            self.tree.files.sync()?;
         }
         Ok(())
     }
@@ -230,7 +173,7 @@ impl Evidence {
         let (time, signature) = (self.clock.now(), [0; 64]);
         let mut checkpoint = Checkpoint { size, root, time, signature };
         checkpoint.signature = self.key.sign(&checkpoint.statement(self.verifier().name()));
-        self.checkpoints.append(&checkpoint)?;
+        self.tree.checkpoints.append(&checkpoint)?;
         self.latest.send_replace(Some(checkpoint));
         Ok(())
     }
@@ -256,7 +199,7 @@ impl Evidence {
 
     /// The checkpoint of a size.
     pub fn find(&self, size: u64) -> io::Result<Option<Checkpoint>> {
-        self.checkpoints.find(size)
+        self.tree.checkpoints.find(size)
     }
 
     /// What checks the checkpoints' signatures.
@@ -272,7 +215,7 @@ impl Evidence {
 
     /// The root of the tree of a size. Blocks on the disk.
     pub fn root_at(&self, records: &dyn LeafSource, size: u64) -> Result<Hash, EvidenceError> {
-        hash::root_of(0, size, &mut |level, index| self.node(records, level, index))
+        self.tree.root_at(records, size)
     }
 
     /// Proves that the record at a place, from 0, is in what a checkpoint covers. Blocks on the disk.
@@ -282,15 +225,7 @@ impl Evidence {
         index: u64,
         checkpoint: &Checkpoint,
     ) -> Result<Inclusion, EvidenceError> {
-        let Checkpoint { size, root, .. } = checkpoint;
-        let mut node_at = |level, index| self.node(records, level, index);
-        let leaf_hash = node_at(0, index)?;
-        let path = hash::inclusion(index, *size, &mut node_at)?;
-        if hash::root_by_inclusion(index, *size, &leaf_hash, &path) == Some(*root) {
-            Ok(Inclusion { leaf_hash, path })
-        } else {
-            Err(EvidenceError::Differs { signed: *size })
-        }
+        self.tree.inclusion(records, index, checkpoint)
     }
 
     /// Proves that what one checkpoint covers begins with what another one does. Blocks on the disk.
@@ -300,51 +235,7 @@ impl Evidence {
         from: &Checkpoint,
         to: &Checkpoint,
     ) -> Result<Vec<Hash>, EvidenceError> {
-        let mut node_at = |level, index| self.node(records, level, index);
-        let path = hash::consistency(from.size, to.size, &mut node_at)?;
-        if hash::is_consistent((from.size, &from.root), (to.size, &to.root), &path) {
-            Ok(path)
-        } else {
-            Err(EvidenceError::Differs { signed: to.size })
-        }
-    }
-
-    /// The hash of a complete subtree: read where it is kept, and else computed from below.
-    fn node(
-        &self,
-        records: &dyn LeafSource,
-        level: u32,
-        index: u64,
-    ) -> Result<Hash, EvidenceError> {
-        let kept = LEVELS.iter().rev().find(|kept| **kept <= level).copied().unwrap_or_default();
-        let shift = level - kept;
-        let first = index << shift;
-        let read = self.files.read(kept, first, 1 << shift)?.into_iter().zip(first..);
-        let hashes = read.map(|(hash, index)| match hash {
-            Some(hash) => Ok(hash),
-            None => self.compute(records, kept, index),
-        });
-        Ok(hash::fold(hashes.collect::<Result<_, _>>()?))
-    }
-
-    /// The hash of a subtree of a kept level, from what is below it.
-    fn compute(
-        &self,
-        records: &dyn LeafSource,
-        level: u32,
-        index: u64,
-    ) -> Result<Hash, EvidenceError> {
-        if level == 0 {
-            let leaf_hash = records.leaf(index)?;
-            return leaf_hash.ok_or_else(|| EvidenceError::Damaged(files::place(level, index)));
-        }
-        let below = level - 8;
-        let children = self.files.read(below, index << 8, 1 << 8)?.into_iter().zip(index << 8..);
-        let hashes = children.map(|(hash, index)| match hash {
-            Some(hash) => Ok(hash),
-            None => self.compute(records, below, index),
-        });
-        Ok(hash::fold(hashes.collect::<Result<_, _>>()?))
+        self.tree.consistency(records, from, to)
     }
 }
 
@@ -408,7 +299,7 @@ impl Growth<'_> {
     /// The hash of a record that is damaged. Where it isn't kept either, the tree goes on with that of
     /// nothing, which no record has.
     fn kept_leaf(&self, index: u64) -> io::Result<Hash> {
-        let kept = self.evidence.files.read(0, index, 1)?.into_iter().flatten().next();
+        let kept = self.evidence.tree.files.read(0, index, 1)?.into_iter().flatten().next();
         Ok(kept.unwrap_or_else(|| {
             let sequence = index + 1;
             tracing::error!(sequence, "a damaged record has no hash either; it has no proof");
@@ -427,6 +318,6 @@ impl Growth<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         let added = std::mem::take(&mut self.added);
-        added.write(&self.evidence.files, self.frontier.size() - added.leaves.len() as u64)
+        added.write(&self.evidence.tree.files, self.frontier.size() - added.leaves.len() as u64)
     }
 }

@@ -1,7 +1,8 @@
 //! The tree over a log's records, and what comes of it: signed checkpoints and proofs.
 //!
 //! [`hash`] is RFC 9162 and nothing else. [`files`] keeps the tree's hashes, [`checkpoints`] what was
-//! signed, [`note`] knows how it is signed, and [`evidence`] puts them together. A tree is fed leaf
+//! signed, [`note`] knows how it is signed, [`stored`] proves by what is there, and [`evidence`] lets
+//! it grow by what comes through [`feed`]. A tree is fed leaf
 //! hashes of records that are on disk; it doesn't know what a record is, and no record waits for it.
 
 pub mod checkpoints;
@@ -10,6 +11,7 @@ pub mod feed;
 pub mod files;
 pub mod hash;
 pub mod note;
+pub mod stored;
 
 #[cfg(test)]
 mod tests;

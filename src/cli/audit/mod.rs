@@ -1,0 +1,77 @@
+//! `aap audit`: evidence of the audit log, for who doesn't want to believe the server.
+
+mod export;
+mod format;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+use crate::server;
+
+use super::{complain, say};
+
+/// What to do about the audit log.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the public key that verifies the log's checkpoints, to be kept where the log isn't. If
+    /// there were logs before it, theirs come first.
+    Key(KeyArguments),
+    /// Print the last checkpoint, to be kept where the log isn't.
+    Checkpoint(KeyArguments),
+    /// Export records with what proves them.
+    Export(export::Arguments),
+    /// Verify an export, or that a log continues checkpoints kept elsewhere. Exits with 0 if
+    /// everything is as it was signed, with 1 if not, and with 2 if it can't be told.
+    Verify(verify::Arguments),
+}
+
+/// Whose.
+#[derive(Args, Debug)]
+pub(super) struct KeyArguments {
+    /// The data directory. A server may be using it.
+    #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+pub(super) fn run(command: &Command) -> ExitCode {
+    let done = match command {
+        Command::Key(arguments) => print_keys(arguments),
+        Command::Checkpoint(arguments) => print_checkpoint(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Verify(arguments) => match verify::run(arguments) {
+            Ok(verify::Verdict::Verified) => {
+                say("verified");
+                Ok(())
+            }
+            Ok(verify::Verdict::Altered(what)) => {
+                say(format_args!("ALTERED: {what}"));
+                return ExitCode::FAILURE;
+            }
+            Err(error) => Err(error),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn print_keys(arguments: &KeyArguments) -> anyhow::Result<()> {
+    for key in server::verifier_keys(&arguments.data_dir)? {
+        say(key);
+    }
+    Ok(())
+}
+
+fn print_checkpoint(arguments: &KeyArguments) -> anyhow::Result<()> {
+    let server::OpenedSignedLog { log, verifier } = server::open_signed_log(&arguments.data_dir)?;
+    let checkpoint = log.latest();
+    let note = verifier.note(&checkpoint.statement(verifier.name()), &checkpoint.signature);
+    say(note.trim_end_matches('\n'));
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! `aap audit verify`: judges an export, or a log, by a public key and by checkpoints that were kept
+//! elsewhere. It believes nothing that isn't signed.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::{ArgGroup, Args};
+use prost::Message;
+
+use crate::{
+    api::pb,
+    audit::{
+        signed::SignedLog,
+        tree::{
+            hash::{self, Frontier, Hash},
+            note::{NoteError, Statement, VerifierKey},
+        },
+    },
+    server,
+};
+
+use super::{
+    super::say,
+    format::{Content, Exported, Head, Reader, Scope},
+};
+
+/// What to verify, and by what.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["export", "data_dir"])))]
+pub(in crate::cli) struct Arguments {
+    /// An export, made by `aap audit export`; `-` is the standard input.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// A data directory, whose last checkpoint is compared with those that were kept. A server may be
+    /// using it.
+    #[arg(long, value_name = "DIR", requires = "against")]
+    data_dir: Option<PathBuf>,
+    /// The public key, as `aap audit key` printed it, or a file with it. Take it from where the log
+    /// isn't.
+    #[arg(long, value_name = "KEY")]
+    key: String,
+    /// A checkpoint that was kept elsewhere: the log must continue it. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    against: Vec<PathBuf>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(in crate::cli) enum Verdict {
+    /// Everything is as it was signed.
+    Verified,
+    /// Something isn't.
+    Altered(String),
+}
+
+pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
+    let Arguments { export, data_dir, key, against } = arguments;
+    let key = read_key(key)?;
+    let mut kept = Vec::new();
+    for path in against {
+        let note = fs::read_to_string(path).with_context(|| cannot_read(path))?;
+        match key.open(&note) {
+            Ok(statement) => kept.push(statement),
+            Err(error) => return judge(error, &format!("`{}`", path.display())),
+        }
+    }
+    kept.sort_by_key(|statement| statement.size);
+    match (export, data_dir) {
+        (Some(path), _) if path.as_os_str() == "-" => {
+            verify_export(BufReader::new(std::io::stdin()), &key, &kept)
+        }
+        (Some(path), _) => {
+            let file = File::open(path).with_context(|| cannot_read(path))?;
+            verify_export(BufReader::new(file), &key, &kept)
+        }
+        (None, Some(path)) => verify_log(&server::open_signed_log(path)?.log, &key, &kept),
+        // clap asked for one of them.
+        (None, None) => anyhow::bail!("name an export or a data directory"),
+    }
+}
+
+fn cannot_read(path: &Path) -> String {
+    format!("can't read `{}`", path.display())
+}
+
+fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
+    let text = match VerifierKey::parse(key) {
+        Ok(key) => return Ok(key),
+        Err(error) if !Path::new(key).exists() => {
+            return Err(error).with_context(|| format!("`{key}` is neither a key nor a file"));
+        }
+        Err(_) => fs::read_to_string(key).with_context(|| format!("can't read `{key}`"))?,
+    };
+    VerifierKey::parse(text.trim()).with_context(|| format!("`{key}` has no key"))
+}
+
+/// A note that isn't one can't be looked at; one that is signed by nobody was altered.
+fn judge(error: NoteError, what: &str) -> anyhow::Result<Verdict> {
+    match error {
+        NoteError::NotSigned { .. } => Ok(Verdict::Altered(format!("{what}: {error}"))),
+        error => Err(error).with_context(|| what.to_owned()),
+    }
+}
+
+fn verify_log(log: &SignedLog, key: &VerifierKey, kept: &[Statement]) -> anyhow::Result<Verdict> {
+    let current = log.latest().statement(key.name());
+    if !key.verify(&current, &log.latest().signature) {
+        let error = NoteError::NotSigned { name: key.name().to_owned() };
+        return judge(error, "the log's last checkpoint");
+    }
+    for old in kept {
+        if old.size > current.size {
+            return Ok(Verdict::Altered(cut_back(old, &current)));
+        }
+        if log.root_at(old.size)? != old.root {
+            return Ok(Verdict::Altered(contradicted(old)));
+        }
+        say(format_args!("the log continues the checkpoint over {} records", old.size));
+    }
+    if log.root_at(current.size)? != current.root {
+        return Ok(Verdict::Altered(contradicted(&current)));
+    }
+    say(format_args!("its last checkpoint covers {} records", current.size));
+    Ok(Verdict::Verified)
+}
+
+fn cut_back(old: &Statement, current: &Statement) -> String {
+    let (old, current) = (old.size, current.size);
+    format!(
+        "a checkpoint over {old} records was signed, but there are {current}: the log was cut back, \
+         or this is older than the checkpoint"
+    )
+}
+
+fn contradicted(statement: &Statement) -> String {
+    format!(
+        "the first {} records are not those that the checkpoint was signed over",
+        statement.size
+    )
+}
+
+fn verify_export(
+    from: impl std::io::BufRead,
+    key: &VerifierKey,
+    kept: &[Statement],
+) -> anyhow::Result<Verdict> {
+    let (mut reader, head) = Reader::begin(from).context("can't read the export")?;
+    let Head { note, scope, kept_from } = head;
+    let signed = match key.open(&note) {
+        Ok(signed) => signed,
+        Err(error) => return judge(error, "the export's checkpoint"),
+    };
+    if let Some(old) = kept.iter().find(|old| old.size > signed.size) {
+        return Ok(Verdict::Altered(cut_back(old, &signed)));
+    }
+    let mut chains = Chains {
+        scope: &scope,
+        kept_from,
+        log_id: log_id(&signed.origin),
+        last: HashMap::new(),
+        damaged: 0,
+    };
+    let mut tree = Tree { frontier: Frontier::default(), kept };
+    if let Some(altered) = tree.compare() {
+        return Ok(Verdict::Altered(altered));
+    }
+    let (mut count, mut last) = (0, 0);
+    while let Some(exported) = reader.next().context("can't read the export")? {
+        let Exported { sequence, content, path } = exported;
+        if sequence <= last || sequence > signed.size {
+            return Ok(Verdict::Altered(format!("record {sequence} is out of place")));
+        }
+        let leaf_hash = match &content {
+            Content::Bytes(bytes) => hash::leaf(bytes),
+            Content::LeafHash(leaf_hash) => *leaf_hash,
+        };
+        let altered = match (&scope, path) {
+            (Scope::Log, _) if sequence != last + 1 => {
+                Some(format!("record {} is missing", last + 1))
+            }
+            (Scope::Log, _) => tree.add(leaf_hash),
+            (_, path) => prove(sequence, &leaf_hash, path.as_deref(), &signed),
+        };
+        let altered = altered.or_else(|| chains.add(sequence, &content));
+        if let Some(altered) = altered {
+            return Ok(Verdict::Altered(altered));
+        }
+        (count, last) = (count + 1, sequence);
+    }
+    if scope == Scope::Log && (last != signed.size || tree.frontier.root() != signed.root) {
+        return Ok(Verdict::Altered(contradicted(&signed)));
+    }
+    let damaged = chains.damaged;
+    tell(&scope, count, &signed, (damaged, kept));
+    if kept_from > 1 {
+        say(format_args!("the log begins with record {kept_from}, as the export says"));
+    }
+    Ok(Verdict::Verified)
+}
+
+fn tell(scope: &Scope, count: u64, signed: &Statement, (damaged, kept): (u64, &[Statement])) {
+    let Statement { origin, size, .. } = signed;
+    say(format_args!("`{origin}` signed a checkpoint over {size} records"));
+    match scope {
+        Scope::Log => {
+            say(format_args!("all {count} records are here, and are those"));
+            for old in kept {
+                say(format_args!("they continue the checkpoint over {} records", old.size));
+            }
+        }
+        Scope::Range => say(format_args!("{count} records are among them")),
+        Scope::Account(account) => {
+            say(format_args!(
+                "{count} records are among them, and the chain of `{account}` is whole"
+            ));
+        }
+    }
+    if *scope != Scope::Log && !kept.is_empty() {
+        say("what was kept elsewhere can be compared with an export of the whole log only");
+    }
+    if damaged > 0 {
+        say(format_args!(
+            "{damaged} of them are damaged: their hashes are here, their bytes are not"
+        ));
+    }
+}
+
+/// The id of the log, which is the end of its name.
+fn log_id(origin: &str) -> String {
+    origin.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn prove(
+    sequence: u64,
+    leaf_hash: &Hash,
+    path: Option<&[Hash]>,
+    signed: &Statement,
+) -> Option<String> {
+    let root =
+        path.and_then(|path| hash::root_by_inclusion(sequence - 1, signed.size, leaf_hash, path));
+    (root != Some(signed.root)).then(|| format!("record {sequence} is not among those signed"))
+}
+
+/// The tree over all records so far.
+struct Tree<'a> {
+    frontier: Frontier,
+    /// What it must lead to, the smallest first.
+    kept: &'a [Statement],
+}
+
+impl Tree<'_> {
+    fn add(&mut self, leaf_hash: Hash) -> Option<String> {
+        self.frontier.push(leaf_hash, |_, _| {});
+        self.compare()
+    }
+
+    fn compare(&self) -> Option<String> {
+        let size = self.frontier.size();
+        let mut same = self.kept.iter().filter(|old| old.size == size);
+        let root = self.frontier.root();
+        same.find(|old| old.root != root).map(contradicted)
+    }
+}
+
+/// The chains of records that each account's are in.
+struct Chains<'a> {
+    scope: &'a Scope,
+    /// The first record that the log still had, as the export says.
+    kept_from: u64,
+    log_id: String,
+    /// The last record of each account so far.
+    last: HashMap<String, u64>,
+    damaged: u64,
+}
+
+impl Chains<'_> {
+    fn add(&mut self, sequence: u64, content: &Content) -> Option<String> {
+        let Content::Bytes(bytes) = content else {
+            self.damaged += 1;
+            return None;
+        };
+        let Ok(record) = pb::AuditRecord::decode(&bytes[..]) else {
+            return Some(format!("record {sequence} is none"));
+        };
+        if record.sequence != sequence || record.log_id != self.log_id {
+            return Some(format!("record {sequence} is one of another place or log"));
+        }
+        match self.scope {
+            Scope::Account(account) if *account != record.account => {
+                return Some(format!("record {sequence} is another account's"));
+            }
+            Scope::Range => return None,
+            Scope::Account(_) | Scope::Log => {}
+        }
+        let previous = self.last.insert(record.account.clone(), sequence).unwrap_or_default();
+        let is_first_kept = previous == 0 && record.account_previous_sequence < self.kept_from;
+        // A record in between may be one whose bytes are damaged.
+        let is_next = previous == record.account_previous_sequence
+            || is_first_kept
+            || self.damaged > 0 && record.account_previous_sequence > previous;
+        (!is_next).then(|| {
+            format!(
+                "record {sequence} of `{}` follows record {}, which is not here",
+                record.account, record.account_previous_sequence
+            )
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! Exports of the audit log, and what `aap audit verify` says of them: what was altered in any way is
+//! never verified.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use aap::api::pb;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use crate::support::{
+    ADMIN, AUDITOR, ENFORCER, OTHER_ENFORCER, TestServer, processes,
+    world::{self, THERE, ask_all},
+};
+
+/// The program; it verifies with exit code 0, finds something altered with 1, and can't tell with 2.
+fn aap(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
+    command.arg("audit").args(arguments).stdin(Stdio::null()).env_clear();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Output { status, stdout, stderr } =
+        processes::spawn(&mut command).unwrap().wait_with_output().unwrap();
+    let told = String::from_utf8([stdout, stderr].concat()).unwrap();
+    (status.code(), told)
+}
+
+/// A log of two accounts, exported in every way, and what was kept of it elsewhere.
+struct World {
+    dir: tempfile::TempDir,
+    data_dir: PathBuf,
+    key: String,
+    server: TestServer,
+}
+
+impl World {
+    async fn start() -> Self {
+        let server = TestServer::start().await;
+        world::enter_page_example(&server.client(ADMIN)).await;
+        let mut last = 0;
+        for (caller, parent) in [(ENFORCER, None), (OTHER_ENFORCER, Some(THERE)), (ENFORCER, None)]
+        {
+            let mut request = ask_all(vec![world::allowed(); 300]);
+            request.parent = parent.map_or(request.parent, ToOwned::to_owned);
+            let mut authorization = server.client(caller).authorization();
+            let answers = authorization.batch_check_access(request).await.unwrap().into_inner();
+            last = answers.results.last().unwrap().receipt.as_ref().unwrap().sequence;
+        }
+        let request = pb::GetCheckpointRequest { size: 0, at_least_size: last };
+        let checkpoint = server.client(AUDITOR).audit().get_checkpoint(request).await.unwrap();
+        let (dir, data_dir) = (tempfile::tempdir().unwrap(), server.data_dir());
+        let key = checkpoint.get_ref().verifier_key.clone();
+        let world = Self { dir, data_dir, key, server };
+        fs::write(world.path("kept"), &checkpoint.get_ref().note).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn export(&self, name: &str, more: &[&str]) -> String {
+        let (to, data_dir) = (self.path(name), self.data_dir.to_str().unwrap());
+        let common = ["export", "--data-dir", data_dir, "--to", &to];
+        let (code, told) = aap(&[&common, more].concat());
+        assert_eq!(code, Some(0), "{told}");
+        to
+    }
+
+    fn verify(&self, export: &str, more: &[&str]) -> (Option<i32>, String) {
+        aap(&[&["verify", "--export", export, "--key", &self.key], more].concat())
+    }
+}
+
+#[tokio::test]
+async fn every_export_is_verified_by_the_key_alone_and_what_was_kept_elsewhere() {
+    let world = World::start().await;
+    let kept = world.path("kept");
+    let ways: [(&str, &[&str], &str); 5] = [
+        ("all.json", &[], "all 9"),
+        ("all.bin", &["--form", "binary"], "all 9"),
+        ("acme.json", &["--account", "acme"], "the chain of `acme` is whole"),
+        ("other.bin", &["--account", "other", "--form", "binary"], "300 records are among them"),
+        ("some.json", &["--from", "100", "--through", "120"], "21 records are among them"),
+    ];
+    for (name, more, expected) in ways {
+        let export = world.export(name, more);
+        for against in [&[][..], &["--against", &kept]] {
+            let (code, told) = world.verify(&export, against);
+            assert_eq!(code, Some(0), "{name}: {told}");
+            assert!(told.contains(expected) && told.ends_with("verified\n"), "{name}: {told}");
+        }
+    }
+    let data_dir = world.data_dir.to_str().unwrap();
+    let (code, told) =
+        aap(&["verify", "--data-dir", data_dir, "--key", &world.key, "--against", &kept]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("the log continues the checkpoint"), "{told}");
+    // A key in a file does too; another key doesn't.
+    let key_file = world.path("key");
+    fs::write(&key_file, format!("{}\n", world.key)).unwrap();
+    let (code, told) = aap(&["verify", "--export", &world.path("all.bin"), "--key", &key_file]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = aap(&["checkpoint", "--data-dir", data_dir]);
+    assert_eq!(code, Some(0));
+    assert!(told.starts_with("aap.test/audit/"), "{told}");
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_byte_of_an_export_that_is_not_what_it_was_is_noticed() {
+    let world = World::start().await;
+    for (name, more) in [
+        ("all.bin", &["--form", "binary"][..]),
+        ("acme.bin", &["--form", "binary", "--account", "acme"]),
+    ] {
+        let export = world.export(name, more);
+        let whole = fs::read(&export).unwrap();
+        let altered = world.path("altered");
+        for turn in 0..60 {
+            let mut bytes = whole.clone();
+            let place = turn * whole.len() / 60 + turn % 7;
+            bytes[place] ^= 1 << (turn % 8);
+            fs::write(&altered, &bytes).unwrap();
+            let (code, told) = world.verify(&altered, &[]);
+            assert!(matches!(code, Some(1 | 2)), "{name} byte {place}: {code:?} {told}");
+            fs::write(&altered, &whole[..place]).unwrap();
+            let (code, told) = world.verify(&altered, &[]);
+            assert!(matches!(code, Some(1 | 2)), "{name} to byte {place}: {code:?} {told}");
+        }
+    }
+    world.server.stop().await;
+}
+
+type Change = fn(&mut Vec<Value>);
+
+/// An export with its lines changed.
+fn with_lines(export: &str, to: &str, change: impl FnOnce(&mut Vec<Value>)) {
+    let text = fs::read_to_string(export).unwrap();
+    let mut lines: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    change(&mut lines);
+    let count = lines.len() - 2;
+    *lines.last_mut().unwrap() = serde_json::json!({ "records": count });
+    let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+    fs::write(to, lines.join("\n") + "\n").unwrap();
+}
+
+#[tokio::test]
+async fn what_was_altered_removed_or_put_in_is_told() {
+    let world = World::start().await;
+    let (all, acme) = (world.export("all", &[]), world.export("acme", &["--account", "acme"]));
+    let altered = world.path("altered");
+    let another: Change = |lines| {
+        let bytes = lines[300]["serialized_record"].as_str().unwrap();
+        let mut bytes = STANDARD.decode(bytes).unwrap();
+        let place = bytes.windows(5).position(|window| window == b"other" || window == b"GetSe");
+        bytes[place.unwrap()] = b'X';
+        lines[300]["serialized_record"] = STANDARD.encode(bytes).into();
+    };
+    let damaged: Change = |lines| {
+        let line = lines[300].as_object_mut().unwrap();
+        line.remove("serialized_record");
+        line["leaf_hash"] = STANDARD.encode([1; 32]).into();
+    };
+    let removed: Change = |lines| drop(lines.remove(300));
+    let last_removed: Change = |lines| drop(lines.remove(lines.len() - 2));
+    let twice: Change = |lines| lines.insert(300, lines[300].clone());
+    let swapped: Change = |lines| lines.swap(300, 301);
+    for change in [another, damaged, removed, last_removed, twice, swapped] {
+        with_lines(&all, &altered, change);
+        let (code, told) = world.verify(&altered, &[]);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("ALTERED: "), "{told}");
+    }
+    // Of an account, only what is missing at the end can't be known.
+    for change in [another, damaged, removed, twice, swapped] {
+        with_lines(&acme, &altered, change);
+        let (code, told) = world.verify(&altered, &[]);
+        assert_eq!(code, Some(1), "{told}");
+    }
+    world.server.stop().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_back_or_signed_anew_contradicts_what_was_kept() {
+    let world = World::start().await;
+    let (kept, newer_kept) = (world.path("kept"), world.path("newer"));
+    let World { dir, data_dir, key, server } = world;
+    let setup = server.stop().await;
+    let older = dir.path().join("older");
+    copy(&data_dir, &older);
+    let server = setup.start().await;
+    world::allow(&server.client(ENFORCER)).await;
+    let _kept_while_looked_at = server.stop().await;
+    let data_dir = data_dir.to_str().unwrap().to_owned();
+    let (_, newer) = aap(&["checkpoint", "--data-dir", &data_dir]);
+    fs::write(&newer_kept, &newer).unwrap();
+    let against = |data_dir: &str, kept: &str| {
+        aap(&["verify", "--data-dir", data_dir, "--key", &key, "--against", kept])
+    };
+    assert_eq!(against(&data_dir, &newer_kept).0, Some(0));
+    let older = older.to_str().unwrap();
+    assert_eq!(against(older, &kept).0, Some(0));
+    let (code, told) = against(older, &newer_kept);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("was cut back"), "{told}");
+    // Signed by who has no key.
+    fs::write(&newer_kept, newer.replacen("\n9", "\n8", 1)).unwrap();
+    let (code, told) = against(&data_dir, &newer_kept);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("isn't signed by the key"), "{told}");
+    for nothing in ["nowhere", "."] {
+        let (code, told) = against(nothing, &kept);
+        assert_eq!(code, Some(2), "{told}");
+    }
+    let (code, told) = aap(&["verify", "--export", &kept, "--key", &key]);
+    assert_eq!(code, Some(2), "{told}");
+    let (code, told) = aap(&["verify", "--export", &kept, "--key", "key"]);
+    assert_eq!(code, Some(2), "{told}");
+}
