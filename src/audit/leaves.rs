@@ -23,6 +23,8 @@ const SMALL_CHUNK_BYTES: usize = 1 << 16;
 /// The records up to one, in segments.
 #[derive(Debug)]
 pub struct SegmentLeaves<F> {
+    /// The first record's sequence number.
+    pub first: u64,
     /// The last record's sequence number.
     pub last: u64,
     /// Says the segment that has a record.
@@ -36,6 +38,10 @@ pub fn find_segment(segments: &[Arc<Segment>], sequence: u64) -> Option<Arc<Segm
 }
 
 impl<F: Fn(u64) -> Option<Arc<Segment>>> LeafSource for SegmentLeaves<F> {
+    fn first(&self) -> u64 {
+        self.first - 1
+    }
+
     fn leaf(&self, index: u64) -> io::Result<Option<Hash>> {
         let (sequence, mut found) = (index + 1, None);
         self.read(sequence, (sequence.min(self.last), SMALL_CHUNK_BYTES), &mut |_, leaf_hash| {
@@ -93,7 +99,9 @@ pub(super) fn grow_tree(
     last: u64,
     clock: &Clock,
 ) -> Result<evidence::Opened, EvidenceError> {
-    let leaves = SegmentLeaves { last, segment_of: |sequence| find_segment(segments, sequence) };
+    let first = segments.first().map_or(1, |segment| segment.first_sequence());
+    let segment_of = |sequence| find_segment(segments, sequence);
+    let leaves = SegmentLeaves { first, last, segment_of };
     Evidence::open(parts, &leaves, last, clock.clone())
 }
 

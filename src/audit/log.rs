@@ -1,5 +1,9 @@
 //! The audit log as the rest of the program sees it: opened, appended to, followed, watched over.
 
+mod removing;
+
+pub use removing::RemoveError;
+
 use std::{
     cell::RefCell,
     io,
@@ -38,7 +42,6 @@ use super::{
         evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource},
         hash::Hash,
     },
-    trimmed::Trimmed,
     volume::Volume,
     writer::{self, Start, Writer},
 };
@@ -339,41 +342,6 @@ impl AuditLog {
         segment.map_or(Ok(last + 1), |segment| directory::find(&segment, time))
     }
 
-    /// What a retention lets go of, now: the first and the last record; `None` if it keeps all.
-    pub fn find_expired(&self, retention: &Retention) -> Option<(u64, u64)> {
-        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        retention.expired(&segments, self.shared.clock.now())
-    }
-
-    /// Whether records of strangers are still kept one by one, or only counted. Records that are on
-    /// their way don't count yet.
-    pub fn has_room_for_strangers(&self) -> bool {
-        let Some(most) = self.shared.retention.max_stranger_bytes else { return true };
-        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        segments.iter().map(|segment| segment.stranger_bytes()).sum::<u64>() < most
-    }
-
-    /// Removes all segments up to a record, which is the last one of its segment. Blocks on the
-    /// disk. Who reads one of them reads on to its end.
-    pub fn remove_through(&self, through: u64) -> Result<(), RecoveryError> {
-        let shared = &*self.shared;
-        let _removing = shared.removing.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_expired = |segment: &Arc<Segment>| segment.last() <= through && segment.is_sealed();
-        let segments = &shared.segments;
-        let expired: Vec<_> = {
-            let segments = segments.read().unwrap_or_else(PoisonError::into_inner);
-            segments.iter().take_while(|segment| is_expired(segment)).cloned().collect()
-        };
-        let Some(newest) = expired.last() else { return Ok(()) };
-        Trimmed::of(shared.volume.as_ref(), &expired, newest.last() + 1)?
-            .write(shared.volume.as_ref())?;
-        segments.write().unwrap_or_else(PoisonError::into_inner).drain(..expired.len());
-        for segment in &expired {
-            shared.volume.remove(segment.name())?;
-        }
-        Ok(shared.volume.sync()?)
-    }
-
     /// Tells the last record on disk, now and each time that there are more.
     pub fn synced(&self) -> watch::Receiver<u64> {
         self.shared.synced.subscribe()
@@ -525,8 +493,8 @@ impl Shared {
     }
 
     fn segment_leaves(&self) -> SegmentLeaves<impl Fn(u64) -> Option<Arc<Segment>> + '_> {
-        let last = *self.synced.borrow();
-        SegmentLeaves { last, segment_of: |sequence| self.segment_of(sequence) }
+        let (first, last) = self.bounds();
+        SegmentLeaves { first, last, segment_of: |sequence| self.segment_of(sequence) }
     }
 
     /// The first and the last record on disk.
@@ -574,6 +542,10 @@ impl Shared {
 }
 
 impl LeafSource for Shared {
+    fn first(&self) -> u64 {
+        self.first_sequence() - 1
+    }
+
     fn leaf(&self, index: u64) -> io::Result<Option<Hash>> {
         self.segment_leaves().leaf(index)
     }

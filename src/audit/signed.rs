@@ -45,7 +45,7 @@ pub enum SignedLogError {
 impl SignedLog {
     /// Opens the log in a folder.
     pub fn open(folder: &Path, tree: &Path, log_id: Uuid) -> Result<Self, SignedLogError> {
-        let tree = Tree::open(Arc::new(Untouched::new(tree.to_owned())))?;
+        let tree = Tree::open(Arc::new(Untouched::new(tree.to_owned())), u64::MAX)?;
         // Before the records are looked for, so that they are there.
         let latest = tree.latest()?.ok_or(SignedLogError::NoCheckpoint)?;
         let recovered = recovery::recover_ended(&Untouched::new(folder.to_owned()), log_id)?;
@@ -104,6 +104,6 @@ impl SignedLog {
 
     fn leaves(&self) -> SegmentLeaves<impl Fn(u64) -> Option<Arc<Segment>> + '_> {
         let segment_of = |sequence| leaves::find_segment(&self.segments, sequence);
-        SegmentLeaves { last: self.latest.size, segment_of }
+        SegmentLeaves { first: self.first(), last: self.latest.size, segment_of }
     }
 }

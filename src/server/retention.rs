@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::audit::{
-    log::{AuditLog, RecordError},
+    log::{AuditLog, RecordError, RemoveError},
     record::{Call, Draft, EventDraft, GapDraft},
-    recovery::RecoveryError,
     retention::Retention,
 };
 
@@ -25,7 +24,7 @@ enum RetentionError {
     Record(#[from] RecordError),
     /// The disk failed.
     #[error(transparent)]
-    Remove(#[from] RecoveryError),
+    Remove(#[from] RemoveError),
 }
 
 /// Looks again and again until the server stops. `lane` is the runtime that this runs on.

@@ -1,19 +1,23 @@
 //! Checkpoints and proofs as an auditor gets them: they verify by the public key and RFC 9162 alone,
 //! across restarts, and for nobody who may not see the record.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use aap::{
     api::{audit_entry::Content, pb},
-    audit::tree::{
-        hash,
-        note::{Statement, VerifierKey},
+    audit::{
+        log::Options,
+        retention::Retention,
+        tree::{
+            hash,
+            note::{Statement, VerifierKey},
+        },
     },
 };
 use tonic::Code;
 
 use crate::support::{
-    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, OTHER_AUDITOR, TestServer, refused,
+    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, OTHER_AUDITOR, Setup, TestServer, refused,
     watching::{self, stored},
     world::{self, ask_all},
 };
@@ -154,4 +158,79 @@ async fn a_damaged_record_is_still_proved_by_its_hash() {
         assert_included(&proof, &receipt.leaf_hash, &last.verifier_key);
     }
     server.stop().await;
+}
+
+/// How many bytes of the disk some files take up, by what their names begin with.
+fn allocated(directory: &Path, names: &[&str]) -> u64 {
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let is_one = |name: &str| names.iter().any(|begin| name.starts_with(begin));
+    files
+        .filter(|file| is_one(&file.file_name().to_string_lossy()))
+        .map(|file| file.metadata().unwrap().blocks() * 512)
+        .sum()
+}
+
+#[tokio::test]
+async fn what_is_kept_is_proved_in_checkpoints_of_before_the_rest_was_removed() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let (auditor, enforcer) = (server.client(AUDITOR), server.client(ENFORCER));
+    let (mut receipts, mut checkpoints) = (Vec::new(), Vec::new());
+    for batches in [1, 3, 4, 3] {
+        for _ in 0..batches {
+            receipts.extend(check_many(&enforcer, 977).await);
+        }
+        let covered = receipts.last().unwrap().sequence;
+        checkpoints.push(checkpoint_covering(&auditor, covered).await);
+    }
+    let setup = server.stop().await;
+    let retention = Retention { max_bytes: Some(1 << 20), ..Retention::default() };
+    let options = Options { retention, ..setup.options };
+    let server = Setup { options, ..setup }.start().await;
+    let auditor = server.client(AUDITOR);
+    let gone = |auditor: Client| async move {
+        while stored(&auditor, 1).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let refusal = refused(
+            auditor
+                .audit()
+                .get_inclusion_proof(pb::GetInclusionProofRequest {
+                    sequence: 1,
+                    checkpoint_size: 0,
+                })
+                .await,
+        );
+        refusal.is(Code::OutOfRange, "SEQUENCE_OUT_OF_RANGE");
+        refusal.metadata["first"].parse::<u64>().unwrap()
+    };
+    let first = gone(auditor).await;
+    assert!(first > 5_000, "{first}");
+    // The last files go when the first record can't be read any more.
+    let server = server.restart().await;
+    let auditor = server.client(AUDITOR);
+    let key = checkpoints[0].verifier_key.clone();
+    for from in &checkpoints {
+        assert_consistent(&consistency(&auditor, from.size, 0).await, from, &key);
+    }
+    for (from, to) in checkpoints.iter().zip(&checkpoints[1..]) {
+        let proof = consistency(&auditor, from.size, to.size).await;
+        assert_consistent(&proof, from, &key);
+    }
+    let last = checkpoints.last().unwrap();
+    let kept = receipts.iter().filter(|receipt| receipt.sequence >= first);
+    for receipt in kept.step_by(37) {
+        let proof = inclusion(&auditor, receipt.sequence, last.size).await;
+        assert_included(&proof, &receipt.leaf_hash, &key);
+    }
+    let setup = server.stop().await;
+    let (audit, removed) = (setup.data_dir().join("audit"), first - 1);
+    let unaligned = checkpoints.iter().filter(|one| one.size % 256 > 0).count() as u64;
+    let beside =
+        allocated(&audit, &["trimmed"]) + allocated(&audit.join("tree"), &["level-", "kept"]);
+    assert!(beside <= removed + unaligned * 8_192, "{beside} bytes for {removed} records");
+    // Leaves of the last group that is touched are kept with those of records.
+    let leaves = allocated(&audit.join("tree"), &["leaves-"]);
+    let kept = last.size + 10 - removed + 256;
+    assert!(leaves <= kept * 36 + 2 * 4_096, "{leaves} bytes for {kept} leaves");
 }

@@ -130,13 +130,34 @@ impl Checkpoints {
 
     /// The first one of at least a size that can be read.
     pub fn first_from(&self, size: u64) -> io::Result<Option<Checkpoint>> {
+        Ok(self.search(size)?.map(|(_, found)| found))
+    }
+
+    /// Tells those of sizes from one on and before another one, in order.
+    pub fn between(
+        &self,
+        (from, before): (u64, u64),
+        mut each: impl FnMut(Checkpoint) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some((first, _)) = self.search(from)? else { return Ok(()) };
+        for place in first..self.count() {
+            match self.read(place)? {
+                Some(found) if found.size < before => each(found)?,
+                Some(_) => break,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&self, size: u64) -> io::Result<Option<(u64, Checkpoint)>> {
         let (mut low, mut high, mut found) = (0, self.count(), None);
         while low < high {
             let middle = low + (high - low) / 2;
             match self.whole_within(middle, high)? {
                 None => high = middle,
-                Some((_, whole)) if whole.size >= size => {
-                    found = Some(whole);
+                Some((place, whole)) if whole.size >= size => {
+                    found = Some((place, whole));
                     high = middle;
                 }
                 Some((place, _)) => low = place + 1,

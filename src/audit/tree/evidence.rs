@@ -13,6 +13,7 @@ use super::{
     checkpoints::Checkpoint,
     feed::{self, Feed, Sized, Taken, Waiting},
     files::{Files, LEVELS},
+    forgetting,
     hash::{self, Frontier, Hash},
     note::{SigningKey, VerifierKey},
     stored::Tree,
@@ -65,13 +66,15 @@ impl Evidence {
         clock: Clock,
     ) -> Result<Opened, EvidenceError> {
         let Parts { volume, key } = parts;
-        let tree = Tree::open(volume)?;
+        let tree = Tree::open(volume, forgetting::gone_before(records.first()))?;
         let latest = watch::Sender::new(tree.checkpoints.last()?);
         let (feed, waiting) = feed::feed();
         let evidence = Self { tree, key, clock, waiting, latest };
         let frontier = evidence.resume(records, last)?;
         let whole = (frontier.size(), frontier.root());
         evidence.tree.files.truncate(last)?;
+        // A removal may have been cut short.
+        evidence.tree.forget_before(records.first())?;
         evidence.sign(whole)?;
         evidence.waiting.begin_at(frontier);
         Ok(Opened { evidence: Arc::new(evidence), feed })
@@ -89,11 +92,11 @@ impl Evidence {
         let stored = self.tree.files.size()?.min(signed);
         let stored_frontier =
             Frontier::at(stored, &mut |level, index| self.tree.node(records, level, index));
-        if let Ok(frontier) = stored_frontier {
-            match self.extend(frontier, records, latest) {
-                Err(EvidenceError::Differs { .. }) => {}
-                extended => return extended,
-            }
+        let has_all = records.first() == 0;
+        match stored_frontier.and_then(|frontier| self.extend(frontier, records, latest)) {
+            // Of a log whose beginning isn't kept it can't be made anew.
+            Err(EvidenceError::Differs { .. } | EvidenceError::Damaged(_)) if has_all => {}
+            extended => return extended,
         }
         tracing::warn!(
             "the tree's files are not what was signed; they are made anew of the records"
@@ -226,6 +229,11 @@ impl Evidence {
         checkpoint: &Checkpoint,
     ) -> Result<Inclusion, EvidenceError> {
         self.tree.inclusion(records, index, checkpoint)
+    }
+
+    /// The tree on disk.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Proves that what one checkpoint covers begins with what another one does. Blocks on the disk.

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use crate::audit::volume::{Volume, VolumeFile};
@@ -30,7 +30,12 @@ pub struct Files {
     chunks: RwLock<BTreeMap<u64, Arc<dyn VolumeFile>>>,
     /// Subtrees, of the levels above 0.
     levels: Vec<Arc<dyn VolumeFile>>,
+    /// Held while hashes are written, and while a file is replaced that they may go to.
+    writing: Mutex<()>,
 }
+
+/// A file that is to take the place of another one.
+const NEW_CHUNK: &str = "unfinished";
 
 /// Where a hash is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +78,7 @@ impl Files {
         }
         let open = |level: &u32| open_or_create(volume.as_ref(), &level_name(*level), &names);
         let levels = LEVELS.iter().skip(1).map(open).collect::<io::Result<_>>()?;
-        Ok(Self { volume, chunks: RwLock::new(chunks), levels })
+        Ok(Self { volume, chunks: RwLock::new(chunks), levels, writing: Mutex::default() })
     }
 
     /// How many leaves of a tree are there, by the length of every file.
@@ -118,6 +123,7 @@ impl Files {
 
     /// Writes hashes of one level.
     pub fn write(&self, level: u32, index: u64, hashes: &[Hash]) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rest = hashes;
         let mut at = index;
         while !rest.is_empty() {
@@ -157,6 +163,61 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// Where the files of leaves begin.
+    pub fn first_leaf(&self) -> u64 {
+        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        chunks.first_key_value().map_or(0, |(first, _)| *first)
+    }
+
+    /// Lets go of all leaves before one. What is put in the place of a file that has some of both is
+    /// as long, and has holes.
+    pub fn forget_before(&self, leaf: u64) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        while let Some(entry) = chunks.first_entry() {
+            let first = *entry.key();
+            if first + CHUNK_LEAVES > leaf {
+                break;
+            }
+            self.volume.remove(&chunk_name(first))?;
+            entry.remove();
+        }
+        if let Some(mut entry) = chunks.first_entry().filter(|entry| *entry.key() < leaf) {
+            let first = *entry.key();
+            if let Some(tail) = self.copy_tail(entry.get().as_ref(), leaf - first)? {
+                self.volume.rename(NEW_CHUNK, &chunk_name(first))?;
+                entry.insert(tail);
+            }
+        }
+        self.volume.sync()
+    }
+
+    /// A file with a part of another one's entries, at the same places; `None` if it has no others.
+    fn copy_tail(
+        &self,
+        file: &dyn VolumeFile,
+        begin: u64,
+    ) -> io::Result<Option<Arc<dyn VolumeFile>>> {
+        let offset = begin * ENTRY_BYTES;
+        let mut head = vec![0; usize::try_from(offset).map_err(io::Error::other)?];
+        let read = file.read_at(&mut head, 0)?;
+        if head.iter().take(read).all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        if self.volume.list()?.iter().any(|name| name == NEW_CHUNK) {
+            self.volume.remove(NEW_CHUNK)?;
+        }
+        let length = file.length()?;
+        let rest = usize::try_from(length.saturating_sub(offset)).map_err(io::Error::other)?;
+        let mut tail = vec![0; rest];
+        file.read_at(&mut tail, offset)?;
+        let new = self.volume.create(NEW_CHUNK)?;
+        new.set_length(length)?;
+        new.write_at(&tail, offset)?;
+        new.sync()?;
+        Ok(Some(new))
     }
 
     /// Puts everything on disk.
@@ -205,7 +266,7 @@ fn checksum(level: u32, index: u64, hash: &Hash) -> u32 {
     crc32c::crc32c_append(place, hash)
 }
 
-fn encode(level: u32, index: u64, hash: &Hash) -> [u8; ENTRY] {
+pub(super) fn encode(level: u32, index: u64, hash: &Hash) -> [u8; ENTRY] {
     let mut entry = [0; ENTRY];
     let content = hash.iter().copied().chain(checksum(level, index, hash).to_le_bytes());
     for (target, byte) in entry.iter_mut().zip(content) {
@@ -214,7 +275,7 @@ fn encode(level: u32, index: u64, hash: &Hash) -> [u8; ENTRY] {
     entry
 }
 
-fn decode(level: u32, index: u64, entry: &[u8; ENTRY]) -> Option<Hash> {
+pub(super) fn decode(level: u32, index: u64, entry: &[u8; ENTRY]) -> Option<Hash> {
     let (hash, sum) = entry.split_first_chunk::<32>()?;
     (checksum(level, index, hash).to_le_bytes() == *sum).then_some(*hash)
 }

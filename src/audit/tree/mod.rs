@@ -1,7 +1,7 @@
 //! The tree over a log's records, and what comes of it: signed checkpoints and proofs.
 //!
-//! [`hash`] is RFC 9162 and nothing else. [`files`] keeps the tree's hashes, [`checkpoints`] what was
-//! signed, [`note`] knows how it is signed, [`stored`] proves by what is there, and [`evidence`] lets
+//! [`hash`] is RFC 9162 and nothing else. [`files`] keeps the tree's hashes, [`kept`] what
+//! is needed of those that [`forgetting`] lets go of, [`checkpoints`] what was signed, [`note`] knows how it is signed, [`stored`] proves by what is there, and [`evidence`] lets
 //! it grow by what comes through [`feed`]. A tree is fed leaf
 //! hashes of records that are on disk; it doesn't know what a record is, and no record waits for it.
 
@@ -9,7 +9,9 @@ pub mod checkpoints;
 pub mod evidence;
 pub mod feed;
 pub mod files;
+pub mod forgetting;
 pub mod hash;
+pub mod kept;
 pub mod note;
 pub mod stored;
 

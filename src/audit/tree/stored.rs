@@ -10,10 +10,16 @@ use super::{
     checkpoints::{Checkpoint, Checkpoints},
     files::{self, Files, LEVELS, Place},
     hash::{self, Hash},
+    kept::Kept,
 };
 
 /// Where leaf hashes come from: the records as they are stored.
 pub trait LeafSource {
+    /// The place of the first record that is kept, from 0.
+    fn first(&self) -> u64 {
+        0
+    }
+
     /// The hash of one record, by its place from 0; `None` if the record is damaged or gone.
     fn leaf(&self, index: u64) -> io::Result<Option<Hash>>;
 
@@ -29,6 +35,7 @@ pub type EachLeaf<'a> = &'a mut dyn FnMut(u64, Option<Hash>) -> io::Result<()>;
 pub struct Tree {
     pub(super) files: Files,
     pub(super) checkpoints: Checkpoints,
+    pub(super) kept: Kept,
 }
 
 /// Why there is no evidence.
@@ -77,10 +84,11 @@ pub struct Inclusion {
 }
 
 impl Tree {
-    /// Opens a tree's files, or makes them.
-    pub fn open(volume: Arc<dyn Volume>) -> io::Result<Self> {
+    /// Opens a tree's files, or makes them; so many leaves may be gone.
+    pub fn open(volume: Arc<dyn Volume>, gone: u64) -> io::Result<Self> {
         let checkpoints = Checkpoints::open(volume.as_ref())?;
-        Ok(Self { files: Files::open(volume)?, checkpoints })
+        let kept = Kept::open(Arc::clone(&volume), gone)?;
+        Ok(Self { files: Files::open(volume)?, checkpoints, kept })
     }
 
     /// The last checkpoint that can be read.
@@ -142,11 +150,18 @@ impl Tree {
             Some(hash) => Ok(hash),
             None => self.compute(records, kept, index),
         });
-        Ok(hash::fold(hashes.collect::<Result<_, _>>()?))
+        match hashes.collect::<Result<_, _>>() {
+            Ok(hashes) => Ok(hash::fold(hashes)),
+            Err(EvidenceError::Damaged(place)) if level < 8 => {
+                // Perhaps its leaves are gone on purpose.
+                self.kept.find(level, index)?.ok_or(EvidenceError::Damaged(place))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The hash of a subtree of a kept level, from what is below it.
-    fn compute(
+    pub(super) fn compute(
         &self,
         records: &dyn LeafSource,
         level: u32,

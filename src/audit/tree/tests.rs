@@ -1,4 +1,5 @@
 //! The tree against the definition in RFC 9162, and its files against damage.
 
+mod forgetting;
 mod hashing;
 mod keeping;
