@@ -20,6 +20,7 @@ pub mod recovery;
 pub mod retention;
 pub mod segment;
 pub mod signed;
+pub mod strict;
 pub mod succession;
 pub mod tail;
 pub mod tree;

@@ -17,6 +17,7 @@ use super::{
     record::{Call, Draft, EventDraft, PreviousStop},
     recovery::Damage,
     segment::{Content, Entry},
+    tree::evidence,
 };
 use crate::{
     clock::Clock,
@@ -128,16 +129,19 @@ impl Running {
 
     pub(crate) fn open_at(disk: &Disk, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let volume = Arc::new(disk.clone());
+        Self::open_with(volume, None, options, clock)
+    }
+
+    /// With a tree, if there is to be one.
+    pub(crate) fn open_with(
+        volume: Arc<Disk>,
+        evidence: Option<evidence::Parts>,
+        options: Options,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
         let (space, lanes) = (space(), 1);
-        let parts = Parts {
-            volume,
-            log_id: LOG_ID,
-            evidence: None,
-            options,
-            lanes,
-            space,
-            clock: clock.clone(),
-        };
+        let parts =
+            Parts { volume, log_id: LOG_ID, evidence, options, lanes, space, clock: clock.clone() };
         let Opened { log, previous_stop, damage, threads } = AuditLog::open(parts)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.spawn(log.clone().serve_lane(0));

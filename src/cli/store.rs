@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     audit::inspection,
     domain::rules::RulesVersion,
+    server,
     store::{
         data_dir::{DataDir, DataDirError},
         inspection::{InspectError, JournalCopy, Verified, is_fold_of, verify},
@@ -184,7 +185,10 @@ fn check_snapshot(data_dir: &DataDir, journal: &dyn Journal, verified: &Verified
 }
 
 fn check_audit(name: &'static str, data_dir: &DataDir, log_id: Uuid) -> anyhow::Result<Part> {
-    let found = inspection::verify(&data_dir.audit_path(log_id), log_id)?;
+    let path = data_dir.audit_path(log_id);
+    // A key that can't be used is the next start's to refuse.
+    let verifier = server::verifier_key(data_dir, log_id).ok();
+    let found = inspection::verify(&path, &path.join("tree"), log_id, verifier.as_ref())?;
     let inspection::Found { segments, first, last, problems } = found;
     let found = match last.checked_sub(first) {
         Some(_) => format!("{segments} segments, records {first} to {last}"),

@@ -72,7 +72,9 @@ use crate::{
     telemetry::meters::{Meters, WriterMeters},
 };
 
-pub use stores::{KeyError, OpenedSignedLog, VerifierKeysError, open_signed_log, verifier_keys};
+pub use stores::{
+    KeyError, OpenedSignedLog, VerifierKeysError, open_signed_log, verifier_key, verifier_keys,
+};
 
 use accept::{Door, Usher};
 use listen::Listener;

@@ -118,6 +118,17 @@ fn log_name(origin: &str, log_id: Uuid) -> String {
     format!("{origin}/{log_id}")
 }
 
+/// What verifies the checkpoints of a log.
+pub fn verifier_key(data_dir: &DataDir, log_id: Uuid) -> Result<VerifierKey, VerifierKeysError> {
+    let origin = &data_dir.identity().origin;
+    let path = data_dir.path().join(KEY_FILE);
+    let secret = secret_file::read(&path)
+        .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
+    let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
+    let key = parse_key(&path, &secret, origin)?;
+    Ok(key.verifier().named(&log_name(origin, log_id)))
+}
+
 /// What verifies the checkpoints of each log of a data directory, the current one last. A server may
 /// be using it.
 pub fn verifier_keys(path: &Path) -> Result<Vec<VerifierKey>, VerifierKeysError> {
