@@ -144,7 +144,7 @@ fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores))
         more_services: Some(Arc::new(|routes| {
             routes.add_service(Empty);
         })),
-        telemetry: server::Telemetry { metrics },
+        telemetry: server::Telemetry { metrics, otlp: None },
     };
     let sockets = server::listen::sockets_per_address();
     let config = ListenerConfig::plain("127.0.0.1:0".parse().unwrap());

@@ -12,6 +12,7 @@ use crate::{
         connection::{Connection, SharedConnection},
     },
     service::gate::GateError,
+    telemetry::trace::Parent,
 };
 
 use super::status::ApiError;
@@ -39,7 +40,7 @@ pub fn facts<'a>(
         peer: connection.map(|connection| connection.peer),
         forwarded: connection.and_then(|connection| connection.forwarded),
         request_id: "",
-        trace_id: text(metadata.as_ref(), "traceparent").and_then(trace_id),
+        trace_id: trace_id(metadata, extensions),
         user_agent: text(metadata.as_ref(), "user-agent").unwrap_or_default(),
     }
 }
@@ -83,15 +84,15 @@ pub fn text<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The trace id of a W3C `traceparent` (version 00), `00-<32 hex>-<16 hex>-<2 hex>`.
-pub fn trace_id(traceparent: &str) -> Option<[u8; 16]> {
-    let mut parts = traceparent.split('-');
-    let (version, digits) = (parts.next()?, parts.next()?);
-    if version != "00" || digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    let number = u128::from_str_radix(digits, 16).ok()?;
-    (number != 0).then(|| number.to_be_bytes())
+/// The trace that begins or goes on with a call, if it is sampled.
+#[derive(Clone, Copy, Debug)]
+pub struct SampledTrace(pub [u8; 16]);
+
+/// The caller's trace, or one that begins with the call.
+fn trace_id(metadata: &MetadataMap, extensions: &Extensions) -> Option<[u8; 16]> {
+    let parent = text(metadata.as_ref(), "traceparent").and_then(Parent::parse);
+    let begun = || extensions.get().map(|SampledTrace(trace_id)| *trace_id);
+    parent.map(|parent| parent.trace_id).or_else(begun)
 }
 
 #[cfg(test)]
@@ -114,25 +115,6 @@ mod tests {
             let mut headers = http::HeaderMap::new();
             headers.insert("grpc-timeout", header.parse().unwrap());
             assert_eq!(super::patience(&MetadataMap::from_headers(headers)), patience, "{header}");
-        }
-    }
-
-    #[test]
-    fn a_trace_id_is_read_from_a_traceparent() {
-        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(
-            trace_id(text),
-            Some(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes())
-        );
-        for bad in [
-            "",
-            "00",
-            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-4bf92f-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(trace_id(bad), None, "{bad:?}");
         }
     }
 }

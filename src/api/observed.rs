@@ -17,7 +17,16 @@ use pin_project_lite::pin_project;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use crate::{clock::Clock, service::permissions::METHODS, telemetry::meters::LaneMeters};
+use crate::{
+    clock::Clock,
+    service::permissions::METHODS,
+    telemetry::{
+        meters::LaneMeters,
+        trace::{Beginning, Span, Tracer},
+    },
+};
+
+use super::call::{self, SampledTrace};
 
 /// How many methods are told apart: those of the API, and all others together.
 pub const METHOD_COUNT: usize = METHODS.len() + 1;
@@ -51,21 +60,40 @@ pub struct Observer(Option<Arc<Watching>>);
 #[derive(Debug)]
 struct Watching {
     meters: Arc<LaneMeters>,
+    tracer: Option<Tracer>,
     clock: Clock,
 }
 
 impl Observer {
-    /// Counts what happens, if there is something to count it by.
-    pub fn new(meters: Option<Arc<LaneMeters>>, clock: Clock) -> Self {
-        Self(meters.map(|meters| Arc::new(Watching { meters, clock })))
+    /// Counts what happens, if there is something to count it by, and makes spans of it, if somebody
+    /// wants them.
+    pub fn new(meters: Option<Arc<LaneMeters>>, tracer: Option<Tracer>, clock: Clock) -> Self {
+        Self(meters.map(|meters| Arc::new(Watching { meters, tracer, clock })))
     }
 
-    fn begin<B>(&self, request: &Request<B>) -> Option<OpenCall> {
+    fn begin<B>(&self, request: &mut Request<B>) -> Option<OpenCall> {
         let watching = Arc::clone(self.0.as_ref()?);
+        let span = watching.begin_span(request);
         let path = request.uri().path();
         let answers = if STREAMS.contains(&path) { Answers::UntilItEnds } else { Answers::Once };
         let (method, began) = (number_of(path), watching.clock.elapsed());
-        Some(OpenCall { watching, method, began, answers, is_over: false })
+        Some(OpenCall { watching, method, began, span, answers, is_over: false })
+    }
+}
+
+impl Watching {
+    fn begin_span<B>(&self, request: &mut Request<B>) -> Option<Box<Span>> {
+        let connection = call::connection(request.extensions());
+        let beginning = Beginning {
+            traceparent: call::text(request.headers(), "traceparent"),
+            tracestate: call::text(request.headers(), "tracestate"),
+            method: method_name(number_of(request.uri().path())),
+            peer: connection.map(|connection| connection.peer.ip()),
+        };
+        let span = self.tracer.as_ref()?.begin(beginning, &self.clock)?;
+        // So that the audit record names the trace also where it begins here.
+        request.extensions_mut().insert(SampledTrace(span.trace_id));
+        Some(span)
     }
 }
 
@@ -96,8 +124,8 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = self.observer.begin(&request);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = self.observer.begin(&mut request);
         Observed { inner: self.inner.call(request), call }
     }
 }
@@ -114,6 +142,7 @@ struct OpenCall {
     watching: Arc<Watching>,
     method: usize,
     began: Duration,
+    span: Option<Box<Span>>,
     answers: Answers,
     is_over: bool,
 }
@@ -127,6 +156,10 @@ impl OpenCall {
         let took = self.watching.clock.elapsed().saturating_sub(self.began);
         if let Some(calls) = self.watching.meters.calls(self.method, code) {
             calls.record_time(took);
+        }
+        if let (Some(tracer), Some(mut span)) = (&self.watching.tracer, self.span.take()) {
+            (span.end, span.code) = (self.watching.clock.now(), code);
+            tracer.end(*span);
         }
     }
 
@@ -214,7 +247,7 @@ mod tests {
         fn new() -> Self {
             let (meters, clock) =
                 (Arc::new(LaneMeters::new(METHOD_COUNT)), Clock::manual(UnixNanos(0)));
-            let observer = Observer::new(Some(Arc::clone(&meters)), clock.clone());
+            let observer = Observer::new(Some(Arc::clone(&meters)), None, clock.clone());
             Self { meters, clock, observer }
         }
 

@@ -19,7 +19,7 @@ use crate::{
         Config, Overrides,
         follow::Follower,
         listeners::{ListenerConfig, Security},
-        telemetry::TelemetryConfig,
+        telemetry::{Otlp, TelemetryConfig},
     },
     server::{
         self, Settings, Stores, Telemetry,
@@ -152,14 +152,18 @@ fn open(config: &ListenerConfig) -> anyhow::Result<Listener> {
 }
 
 fn open_telemetry(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {
-    let TelemetryConfig { prometheus } = config;
-    let Some(address) = prometheus else { return Ok(Telemetry::default()) };
+    let TelemetryConfig { prometheus, otlp } = config;
+    let otlp = otlp.clone();
+    if let Some(Otlp { endpoint, ratio, .. }) = &otlp {
+        tracing::info!(endpoint, ratio, "sending metrics and traces");
+    }
+    let Some(address) = prometheus else { return Ok(Telemetry { metrics: None, otlp }) };
     let listener = TcpListener::bind(address)
         .with_context(|| format!("can't listen on {address} for metrics"))?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "listening for who asks for metrics and health");
     }
-    Ok(Telemetry { metrics: Some(listener) })
+    Ok(Telemetry { metrics: Some(listener), otlp })
 }
 
 /// Ends at SIGTERM and at ctrl-c. SIGHUP asks for the configuration to be read again; without one it

@@ -151,6 +151,12 @@ pub(super) struct WatchesTable {
 pub(super) struct TelemetryTable {
     /// Where metrics can be fetched.
     pub(super) prometheus: Option<SocketAddr>,
+    /// Where metrics and traces are sent by OTLP.
+    pub(super) otlp_endpoint: Option<String>,
+    /// How often metrics are sent.
+    pub(super) metrics_interval_seconds: Option<u64>,
+    /// Which part of the calls without a caller's trace has one.
+    pub(super) trace_ratio: Option<f64>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

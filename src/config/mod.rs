@@ -332,7 +332,7 @@ impl Problems {
         let reserve = self.check_disk(&disk);
         let limits = limits_of(&limits);
         let watches = self.check_watches(&watches);
-        let telemetry = telemetry::check(telemetry);
+        let telemetry = telemetry::check(self, telemetry);
         if caller_ca.is_some() && !can_show_certificates {
             self.add("caller_ca", "needs a listener with a `certificate`: others see none");
         }

@@ -23,6 +23,7 @@ use crate::{
     },
     telemetry::{
         meters::{LaneMeters, Meters},
+        trace::Tracer,
         watchers::Watchers,
     },
 };
@@ -60,6 +61,7 @@ pub(super) struct Doors {
     usher: Usher,
     stopping: watch::Receiver<bool>,
     meters: Option<Meters>,
+    tracer: Option<Tracer>,
 }
 
 impl Doors {
@@ -93,6 +95,7 @@ impl Doors {
             usher,
             stopping,
             meters: parts.meters.clone(),
+            tracer: parts.tracer.clone(),
         }
     }
 
@@ -138,7 +141,8 @@ impl Doors {
         }
         drop(ready);
         let routes = self.routes(lane)?.routes();
-        let observer = Observer::new(self.meters_of(lane), self.clock.clone());
+        let tracer = self.tracer.as_ref().map(Tracer::apart).transpose()?;
+        let observer = Observer::new(self.meters_of(lane), tracer, self.clock.clone());
         let admission = Admission::new(self.gate, self.refusals.on_lane(lane));
         let (mut stop, mut stop_hard) = (self.stopping.clone(), self.stopping);
         let server = Server::builder()

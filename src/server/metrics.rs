@@ -15,6 +15,7 @@ use crate::{
         instruments as i,
         meters::{CODE_NAMES, CODES, Meters, WriterMeters},
         reading::{Attribute, Metric},
+        trace::SpanCounts,
         watchers::Watchers,
     },
 };
@@ -34,8 +35,9 @@ pub(super) struct Sources {
     usher: Usher,
     audit_watchers: Watchers,
     change_watchers: Watchers,
+    spans: Arc<SpanCounts>,
     pub(super) conditions: Conditions,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// When it began to serve.
     began: Duration,
 }
@@ -56,6 +58,7 @@ impl Sources {
             usher: doors.usher().clone(),
             audit_watchers,
             change_watchers,
+            spans: parts.tracer.as_ref().map(|one| Arc::clone(one.counts())).unwrap_or_default(),
             conditions,
             began: clock.elapsed(),
             clock,
@@ -77,6 +80,7 @@ impl Sources {
         metrics.extend(self.read_calls());
         metrics.extend(self.read_logs());
         metrics.extend(self.read_watchers());
+        metrics.push(self.read_spans());
         metrics.extend(self.read_machine());
         metrics
     }
@@ -139,6 +143,13 @@ impl Sources {
             (by_log(name), following.slowest.map_or(0, |slowest| last.saturating_sub(slowest)))
         });
         [Metric::by(&i::WATCHERS, counts), Metric::by(&i::WATCHERS_LAG, lags)]
+    }
+
+    fn read_spans(&self) -> Metric {
+        let SpanCounts { sent, queue_full, not_sent } = &*self.spans;
+        let fates = [("sent", sent), ("queue_full", queue_full), ("not_sent", not_sent)];
+        let by_fate = fates.map(|(fate, count)| (vec![("aap.fate", fate.into())], count.read()));
+        Metric::by(&i::SPANS, by_fate)
     }
 
     fn read_machine(&self) -> Vec<Metric> {

@@ -9,6 +9,7 @@ pub mod listen;
 pub mod reload;
 
 mod bounds;
+mod export;
 mod grpc;
 mod health;
 mod metrics;
@@ -18,6 +19,7 @@ mod proxy;
 mod retention;
 mod snapshots;
 mod stores;
+mod telling;
 mod tls;
 mod transport;
 
@@ -48,7 +50,7 @@ use crate::{
         volume::{Folder, Untouched, Volume},
     },
     clock::Clock,
-    config::ConnectionLimits,
+    config::{ConnectionLimits, telemetry::Otlp},
     domain::{
         command::{Command, Request},
         limits::Limits,
@@ -69,7 +71,10 @@ use crate::{
         start::{self, Loaded, Verification},
         writer::{self, ChangeWriter, Mode, SubmitError},
     },
-    telemetry::meters::{Meters, WriterMeters},
+    telemetry::{
+        meters::{Meters, WriterMeters},
+        trace::{self, Spans, Tracer},
+    },
 };
 
 pub use stores::{
@@ -78,9 +83,9 @@ pub use stores::{
 
 use accept::{Door, Usher};
 use listen::Listener;
-use metrics::Sources;
 use reload::{Keeper, Reload};
 use snapshots::SnapshotTaker;
+use telling::Telling;
 
 /// What the server keeps its data in. A test can put something else in the place of a part.
 #[derive(Debug)]
@@ -174,12 +179,21 @@ pub struct Settings {
 pub struct Telemetry {
     /// Where metrics can be fetched, and whether the server lives and is ready.
     pub metrics: Option<TcpListener>,
+    /// Where metrics and traces are sent.
+    pub otlp: Option<Otlp>,
 }
 
 impl Telemetry {
     /// Counts for that many runtimes, if somebody wants to know.
     fn meters(&self, lanes: usize) -> Option<Meters> {
-        self.metrics.is_some().then(|| Meters::new(lanes, observed::METHOD_COUNT))
+        let somebody = self.metrics.is_some() || self.otlp.is_some();
+        somebody.then(|| Meters::new(lanes, observed::METHOD_COUNT))
+    }
+
+    /// Makes spans of calls, if somebody wants them.
+    fn tracer(&self) -> Result<Option<(Tracer, Spans)>, EntropyError> {
+        let ratio = self.otlp.as_ref().map(|otlp| otlp.ratio);
+        ratio.map(|ratio| Tracer::new(ratio, trace::QUEUE_LENGTH)).transpose()
     }
 }
 
@@ -295,6 +309,10 @@ struct Parts {
     /// What is counted, if somebody wants to know.
     meters: Option<Meters>,
     journal_meters: Arc<WriterMeters>,
+    /// Makes spans of calls, if somebody wants them.
+    tracer: Option<Tracer>,
+    /// Those that were made.
+    spans: Option<Spans>,
     /// The runtime that isn't one of gRPC's.
     background_lane: usize,
     threads: Vec<JoinHandle<()>>,
@@ -334,21 +352,21 @@ impl Parts {
             every: settings.snapshot_every,
             last: snapshot_revision,
         };
+        let (tracer, spans) = settings.telemetry.tracer()?.unzip();
         let mut threads = opened.threads;
         threads.push(journal_thread);
         let (log, mut previous_stop) = (opened.log, opened.previous_stop);
-        let previous_head = match previous_log {
-            Some((log_id, volume)) if log.bounds() == (1, 0) => {
-                previous_stop = PreviousStop::Unclean;
-                Some(head_of(volume.as_ref(), log_id)?)
-            }
-            _ => None,
-        };
+        let previous_head = head_of(previous_log, &log)?;
+        if previous_head.is_some() {
+            previous_stop = PreviousStop::Unclean;
+        }
         Ok(Self {
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
             data_dir,
             roster: Arc::new(Roster::new(settings.callers.clone())),
             meters: settings.telemetry.meters(lanes),
+            tracer,
+            spans,
             journal_meters,
             settings,
             published,
@@ -394,7 +412,7 @@ impl Parts {
         let retention = background.spawn(retention::keep(log, kept, lane, stopped.clone()));
         let background_handle = background.handle().clone();
         let doors = grpc::Doors::new(&self, usher, health, background_handle, stopped);
-        self.serve_operators(background, &doors, conditions);
+        let telling = Telling::begin(&mut self, background, &doors, conditions)?;
         let mut servers = Vec::new();
         for (lane, sockets) in sockets.into_iter().enumerate() {
             let (doors, stopping) = (doors.clone(), stopping.clone());
@@ -410,6 +428,7 @@ impl Parts {
         background.block_on(until_stop(stop, &stopping));
         tracing::info!("stopping: open calls may end");
         let served = join(servers);
+        telling.end(background);
         // The stop's record is the last one.
         let _ = background.block_on(keeper);
         let _ = background.block_on(retention);
@@ -418,21 +437,6 @@ impl Parts {
             self.snapshots = snapshots;
         }
         served.and(self.end(background))
-    }
-
-    /// Answers operators' tools, if they may ask.
-    fn serve_operators(
-        &mut self,
-        background: &Runtime,
-        doors: &grpc::Doors,
-        conditions: health::Conditions,
-    ) {
-        let stopping = conditions.stopping.clone();
-        if let Some(listener) = self.settings.telemetry.metrics.take()
-            && let Some(sources) = Sources::of(self, doors, conditions)
-        {
-            background.spawn(operators::serve(listener, Arc::new(sources), stopping));
-        }
     }
 
     fn keep_callers(
@@ -518,9 +522,18 @@ impl Parts {
     }
 }
 
-fn head_of(volume: &dyn Volume, log_id: Uuid) -> Result<Head, ServeError> {
-    let head: Result<_, RecoveryError> = succession::head(volume, log_id);
-    Ok(head.map_err(audit_log::OpenError::from)?)
+/// Where the log before a new one ended.
+fn head_of(
+    previous: Option<(Uuid, Arc<dyn Volume>)>,
+    log: &AuditLog,
+) -> Result<Option<Head>, audit_log::OpenError> {
+    match previous {
+        Some((log_id, volume)) if log.bounds() == (1, 0) => {
+            let head: Result<_, RecoveryError> = succession::head(volume.as_ref(), log_id);
+            Ok(Some(head?))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn name_damage(damage: &Damage) {

@@ -89,6 +89,8 @@ instruments! {
         "What is free of the disk that the data is on.";
     DISK_SIZE: Gauge, "aap.disk.size", "By", [],
         "How large the disk is that the data is on.";
+    SPANS: Counter, "aap.telemetry.spans", "{span}", ["aap.fate"],
+        "Spans of calls, by what became of them: sent, or dropped because too many waited or the collector took none.";
     CPU_TIME: Counter, "process.cpu.time", "s", ["cpu.mode"],
         "How long the processors have worked for this process.";
     MEMORY_USAGE: Gauge, "process.memory.usage", "By", [],

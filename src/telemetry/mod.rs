@@ -1,4 +1,4 @@
-//! What the process tells about itself: its log, and its metrics.
+//! What the process tells about itself: its log, its metrics, and spans of calls.
 //!
 //! What happens often is counted where it happens, in [`cells`] that belong to one thread each, and
 //! added up by who asks: a check takes no lock and allocates nothing for it. What can be looked up
@@ -9,6 +9,8 @@ pub mod cells;
 pub mod instruments;
 pub mod log;
 pub mod meters;
+pub mod otlp;
 pub mod prometheus;
 pub mod reading;
+pub mod trace;
 pub mod watchers;

@@ -64,6 +64,11 @@ fn bad_texts() -> Vec<Case> {
             base("[disk]\nmanagement_reserve_percent = 1\ncheck_reserve_percent = 2\n"),
         ),
         (
+            "telemetry that goes nowhere",
+            base("[telemetry]\nmetrics_interval_seconds = 0\ntrace_ratio = 1.5\n"),
+        ),
+        ("a collector by https", base("[telemetry]\notlp_endpoint = \"https://collector:4317\"\n")),
+        (
             "many things at once",
             format!(
                 "listen = [\"0.0.0.0:7300\"]\n[audit]\norigin = \"\"\n{}{}",

@@ -50,4 +50,5 @@ mod telemetry;
 mod tenants;
 mod tls;
 mod tools;
+mod tracing;
 mod watching;

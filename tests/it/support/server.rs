@@ -14,6 +14,7 @@ use aap::{
     clock::Clock,
     config::{
         self, Config, ConnectionLimits, Overrides, follow::Follower, listeners::ListenerConfig,
+        telemetry::Otlp,
     },
     domain::limits::Limits,
     server::{
@@ -71,6 +72,8 @@ pub struct Setup {
     pub configuration: Option<Text>,
     /// Whether metrics can be fetched.
     pub tells_metrics: bool,
+    /// Where metrics and traces are sent.
+    pub otlp: Option<Otlp>,
     /// What the directories are in; removed with the last of them that need it.
     pub dir: Arc<TempDir>,
 }
@@ -89,6 +92,7 @@ impl Setup {
             clock: Clock::system(),
             configuration: None,
             tells_metrics: false,
+            otlp: None,
             dir: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
@@ -125,7 +129,7 @@ impl Setup {
         let addresses: Vec<_> = listeners.iter().map(address).collect();
         let metrics = self.tells_metrics.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
         let metrics_address = metrics.as_ref().map(|one| one.local_addr().unwrap());
-        let telemetry = Telemetry { metrics };
+        let telemetry = Telemetry { metrics, otlp: self.otlp.clone() };
         let faults = Faults::default();
         let reload = Arc::new(Notify::new());
         let (stop, stopped) = oneshot::channel();
