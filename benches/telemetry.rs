@@ -1,12 +1,13 @@
-//! What telling about itself costs a server: `CheckAccess`, durable, with metrics and without, in one
-//! run.
+//! What telling about itself costs a server: `CheckAccess`, durable, with telemetry and without, in
+//! one run: metrics alone, spans of one call in a hundred besides, and both with a collector that is
+//! dead or takes connections and says nothing.
 //!
-//! Both servers run in processes of their own, and slices take turns; what counts is the ratio. The
-//! one with metrics is asked for them once a second, which is more often than Prometheus does.
+//! All servers run in processes of their own, and slices take turns; what counts is the ratio. Those
+//! with metrics are asked for them once a second, which is more often than Prometheus does.
 //!
 //! ```text
-//! cargo bench --bench telemetry              # 20 pairs of 2 s, 200 in flight
-//! cargo bench --bench telemetry -- --short   # 16 pairs of 0.5 s
+//! cargo bench --bench telemetry              # 20 pairs of 2 s each, 200 in flight: 8 minutes
+//! cargo bench --bench telemetry -- --short   # 12 pairs of 0.4 s each: 2 minutes
 //! ```
 
 #![allow(
@@ -23,6 +24,8 @@
     reason = "bench code"
 )]
 
+#[path = "support/collector.rs"]
+mod collector;
 #[path = "support/empty.rs"]
 mod empty;
 #[path = "support/load.rs"]
@@ -34,7 +37,7 @@ mod servers;
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -44,36 +47,55 @@ use std::{
 };
 
 use load::{Call, Load};
-use servers::Server;
+use servers::{Server, Tells};
 
 const IN_FLIGHT: usize = 200;
 const WARMUP: Duration = Duration::from_millis(200);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some("serve-silent") => servers::serve_aap(&arguments[1], servers::Tells::Nothing),
-        Some("serve-telling") => servers::serve_aap(&arguments[1], servers::Tells::Metrics),
-        _ => {
-            let is_short = arguments.iter().any(|argument| argument == "--short");
-            compare(is_short);
+    let word = |place: usize| arguments.get(place).map_or("", String::as_str);
+    match word(0) {
+        "collect" => collector::serve(),
+        "serve-silent" => servers::serve_aap(word(1), Tells::Nothing),
+        "serve-metrics" => servers::serve_aap(word(1), Tells::Metrics),
+        "serve-all" => {
+            servers::serve_aap(word(1), Tells::All { collector: word(2).parse().unwrap() });
         }
+        _ => compare(arguments.iter().any(|argument| argument == "--short")),
     }
 }
 
 fn compare(is_short: bool) {
     let (pairs, slice) =
-        if is_short { (16, Duration::from_millis(500)) } else { (20, Duration::from_secs(2)) };
-    let directories = [(); 2].map(|()| tempfile::tempdir_in("target").unwrap());
-    let paths = directories.each_ref().map(|directory| directory.path().to_str().unwrap());
-    let silent = Server::spawn(&["serve-silent", paths[0]]);
-    let telling = Server::spawn(&["serve-telling", paths[1]]);
+        if is_short { (12, Duration::from_millis(400)) } else { (20, Duration::from_secs(2)) };
+    let directory = tempfile::tempdir_in("target").unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let collector = Server::spawn(&["collect"]);
+    // Nobody listens there any more.
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // Takes connections, and says nothing.
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let slow_address = slow.local_addr().unwrap().to_string();
+    let address = collector.address.to_string();
+    let silent = Server::spawn(&["serve-silent", &path("silent")]);
+    let metrics = Server::spawn(&["serve-metrics", &path("metrics")]);
+    let all = Server::spawn(&["serve-all", &path("all"), &address]);
+    let to_dead = Server::spawn(&["serve-all", &path("dead"), &dead]);
+    let to_slow = Server::spawn(&["serve-all", &path("slow"), &slow_address]);
     let is_over = Arc::new(AtomicBool::new(false));
-    let scraping = scrape(telling.metrics.unwrap(), Arc::clone(&is_over));
+    let told = [&metrics, &all, &to_dead, &to_slow].map(|server| server.metrics.unwrap());
+    let scraping = told.map(|address| scrape(address, Arc::clone(&is_over)));
 
     println!("\n{IN_FLIGHT} in flight on one connection, {pairs} pairs of {slice:?}\n");
     println!("{}", pairing::HEADER);
-    for (name, subject) in [("with metrics : without", &telling), ("without : itself", &silent)] {
+    for (name, subject) in [
+        ("metrics : nothing", &metrics),
+        ("metrics, 1 % of spans : nothing", &all),
+        ("the same, collector dead : nothing", &to_dead),
+        ("the same, collector silent : nothing", &to_slow),
+        ("nothing : itself", &silent),
+    ] {
         let row =
             pairing::compare(name, pairs, slice, &mut |slice| rate(subject, slice), &mut |slice| {
                 rate(&silent, slice)
@@ -81,8 +103,10 @@ fn compare(is_short: bool) {
         println!("{row}");
     }
     is_over.store(true, Ordering::Relaxed);
-    let (scrapes, bytes) = scraping.join().unwrap();
-    println!("\n{scrapes} scrapes, the last of {bytes} bytes");
+    println!();
+    for scraped in scraping {
+        println!("{}", scraped.join().unwrap());
+    }
 }
 
 fn rate(server: &Server, duration: Duration) -> f64 {
@@ -98,19 +122,19 @@ fn rate(server: &Server, duration: Duration) -> f64 {
     report.rate()
 }
 
-/// Asks for metrics once a second; returns how often, and how large the last answer was.
-fn scrape(address: SocketAddr, is_over: Arc<AtomicBool>) -> thread::JoinHandle<(u32, usize)> {
+/// Asks for metrics once a second; returns what became of spans, as the last answer has it.
+fn scrape(address: SocketAddr, is_over: Arc<AtomicBool>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
-        let (mut scrapes, mut bytes) = (0, 0);
+        let mut answer = String::new();
         while !is_over.load(Ordering::Relaxed) {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: aap\r\n\r\n").unwrap();
-            let mut answer = String::new();
+            answer.clear();
             stream.read_to_string(&mut answer).unwrap();
             assert!(answer.contains("aap_decisions_total"), "{answer}");
-            (scrapes, bytes) = (scrapes + 1, answer.len());
             thread::sleep(Duration::from_secs(1));
         }
-        (scrapes, bytes)
+        let spans = answer.lines().filter(|line| line.starts_with("aap_telemetry_spans_total"));
+        spans.collect::<Vec<_>>().join("  ")
     })
 }

@@ -8,13 +8,14 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use aap::{
     api::pb,
     audit::log::Options,
     clock::Clock,
-    config::{ConnectionLimits, listeners::ListenerConfig},
+    config::{ConnectionLimits, listeners::ListenerConfig, telemetry::Otlp},
     domain::{
         access_point::{Authentication, PolicyIds},
         command,
@@ -59,6 +60,10 @@ pub(crate) struct Server {
 pub(crate) enum Tells {
     Nothing,
     Metrics,
+    /// Metrics, and spans of one call in a hundred, to a collector that may be dead.
+    All {
+        collector: SocketAddr,
+    },
 }
 
 impl Server {
@@ -124,7 +129,7 @@ fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores))
     let role = CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE);
     let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All, expires: None };
     assert!(callers.add(token.digest(), enforcer));
-    let metrics = (tells == Tells::Metrics).then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let metrics = (tells != Tells::Nothing).then(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let metrics_address = metrics.as_ref().map(|listener| listener.local_addr().unwrap());
     let mut stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
     change(&mut stores);
@@ -144,7 +149,7 @@ fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores))
         more_services: Some(Arc::new(|routes| {
             routes.add_service(Empty);
         })),
-        telemetry: server::Telemetry { metrics, otlp: None },
+        telemetry: server::Telemetry { metrics, otlp: otlp_of(tells) },
     };
     let sockets = server::listen::sockets_per_address();
     let config = ListenerConfig::plain("127.0.0.1:0".parse().unwrap());
@@ -154,6 +159,12 @@ fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores))
     let door = Arc::new(Door::new(config).unwrap());
     let listeners = vec![Listener { sockets, door }];
     server::run(stores, settings, listeners, end_of_input()).unwrap();
+}
+
+fn otlp_of(tells: Tells) -> Option<Otlp> {
+    let Tells::All { collector } = tells else { return None };
+    let (endpoint, interval) = (format!("http://{collector}"), Duration::from_secs(1));
+    Some(Otlp { endpoint, interval, ratio: 0.01 })
 }
 
 /// A check that is allowed, encoded.
@@ -175,7 +186,7 @@ pub(crate) fn check_message() -> Vec<u8> {
     request.encode_to_vec()
 }
 
-async fn end_of_input() {
+pub(crate) async fn end_of_input() {
     let (ended, wait) = tokio::sync::oneshot::channel();
     thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
