@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use prost::Message as _;
 use tokio::{
     runtime::Handle,
     sync::watch::{self, error::RecvError},
@@ -16,13 +17,14 @@ use tokio::{
 use tonic::{Request, Response, Status};
 
 use crate::{
-    audit::log::AuditLog,
+    audit::{log::AuditLog, record::AuditReadDraft},
     domain::audit_filter::AuditFilter,
     identity::caller::Caller,
     service::{
+        audit_reads::AuditReads,
         gate::{Gate, Scope},
         proofs::{self as proving, Wanted},
-        reading::{self, Bounds, Order, Page, Progress, ReadingError, Watch},
+        reading::{self, Bounds, Order, Page, Progress, ReadingError, Start, Watch},
         watches::{Permit, Watches},
     },
     telemetry::watchers::{Position, Watchers},
@@ -48,6 +50,8 @@ use super::{
 const GATHERING: Duration = Duration::from_millis(5);
 /// How often a watch says how far it is where nothing is for its caller.
 const REPORTING: Duration = Duration::from_millis(250);
+const GET: &str = "/aap.v1.AuditService/GetAuditRecord";
+const LIST: &str = "/aap.v1.AuditService/ListAuditRecords";
 const WATCH: &str = "/aap.v1.AuditService/WatchAuditRecords";
 
 /// Serves `AuditService`. Reading happens on another runtime, for it waits for the disk.
@@ -58,6 +62,7 @@ pub struct Audit {
     watches: Watches,
     watchers: Watchers,
     gate: Gate,
+    reads: AuditReads,
     stopping: watch::Receiver<bool>,
 }
 
@@ -65,12 +70,12 @@ impl Audit {
     /// Serves a log, in as many watches as may be, from a runtime that may wait for the disk, to whom the gate lets in, until the
     /// server stops.
     pub fn new(
-        (log, watches): (AuditLog, Watches),
+        (log, watches, reads): (AuditLog, Watches, AuditReads),
         background: Handle,
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { log, background, watches, watchers: Watchers::default(), gate, stopping }
+        Self { log, background, watches, watchers: Watchers::default(), gate, reads, stopping }
     }
 
     /// Who watches now.
@@ -94,8 +99,9 @@ impl AuditService for Audit {
         &self,
         request: Request<pb::GetAuditRecordRequest>,
     ) -> Result<Response<AuditEntry>, Status> {
-        let (_, extensions, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
         let caller = Arc::clone(call::caller(&extensions)?);
+        let facts = call::facts(&caller, &metadata, &extensions);
         let pb::GetAuditRecordRequest { sequence, form } = message;
         let mut violations = Violations::default();
         let form = audit::parse_form(&mut violations, form);
@@ -103,10 +109,12 @@ impl AuditService for Audit {
             violations.add("sequence", "must be at least 1");
         }
         let form = violations.finish(form)?;
-        let log = self.log.clone();
+        let (log, reader) = (self.log.clone(), Arc::clone(&caller));
         let read =
-            self.background.spawn_blocking(move || reading::read_one(&log, &caller, sequence));
+            self.background.spawn_blocking(move || reading::read_one(&log, &reader, sequence));
         let entry = read.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
+        let read = AuditReadDraft { method: GET, from: sequence, through: sequence, filter: &[] };
+        self.reads.record("", facts, read).await;
         Ok(Response::new(audit::send_entry(entry, form)))
     }
 
@@ -114,22 +122,27 @@ impl AuditService for Audit {
         &self,
         request: Request<pb::ListAuditRecordsRequest>,
     ) -> Result<Response<pb::ListAuditRecordsResponse>, Status> {
-        let (_, extensions, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
         let caller = Arc::clone(call::caller(&extensions)?);
+        let facts = call::facts(&caller, &metadata, &extensions);
+        let filter = encode(message.filter.as_ref());
         let wanted = WantedPage::parse(message)?;
-        let log = self.log.clone();
+        let (log, reader) = (self.log.clone(), Arc::clone(&caller));
         // Dropped with the call, so that nobody goes on looking for whom nobody waits.
         let awaited = Arc::new(());
         let alive = Arc::downgrade(&awaited);
         let listed = self.background.spawn_blocking(move || {
             let WantedPage { list, page, filter, bounds, order, form } = wanted;
             let is_awaited = || alive.strong_count() > 0;
-            let listed = reading::list(&log, &caller, (&filter, bounds, order), page, &is_awaited)?;
-            Ok(audit::send_page(log.id(), listed, form, &list))
+            let listed = reading::list(&log, &reader, (&filter, bounds, order), page, &is_awaited)?;
+            Ok((listed.scanned, audit::send_page(log.id(), listed, form, &list)))
         });
         let listed: Result<_, ReadingError> = listed.await.map_err(|_| ApiError::Internal)?;
         drop(awaited);
-        Ok(Response::new(listed.map_err(ApiError::from)?))
+        let ((from, through), listed) = listed.map_err(ApiError::from)?;
+        let read = AuditReadDraft { method: LIST, from, through, filter: &filter };
+        self.reads.record("", facts, read).await;
+        Ok(Response::new(listed))
     }
 
     async fn get_checkpoint(
@@ -177,9 +190,10 @@ impl AuditService for Audit {
         &self,
         request: Request<pb::WatchAuditRecordsRequest>,
     ) -> Result<Response<Self::WatchAuditRecordsStream>, Status> {
-        let (_, extensions, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
         let authenticated = call::authenticated(&extensions)?.clone();
         let pb::WatchAuditRecordsRequest { form, start, filter } = message;
+        let encoded = encode(filter.as_ref());
         let mut violations = Violations::default();
         let form = audit::parse_form(&mut violations, form);
         let start = audit::parse_start(&mut violations, start);
@@ -188,7 +202,15 @@ impl AuditService for Audit {
         let permit = self.watches.open(&authenticated.caller.name).map_err(ApiError::from)?;
         let log = self.log.clone();
         let watch = self.background.spawn_blocking(move || Watch::begin(&log, start, filter));
-        let watch = watch.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
+        let mut watch = watch.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
+        let (method, from) = (WATCH, watch.next());
+        let read = AuditReadDraft { method, from, through: 0, filter: &encoded };
+        let facts = call::facts(&authenticated.caller, &metadata, &extensions);
+        self.reads.record("", facts, read).await;
+        if start == Start::End {
+            // Behind the record that says so.
+            watch.skip_to_end();
+        }
         let standing = self.gate.standing(authenticated, WATCH, Scope::Bound);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let synced = self.log.synced();
@@ -198,6 +220,11 @@ impl AuditService for Audit {
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
     }
+}
+
+/// A filter as records of reads have it.
+fn encode(filter: Option<&pb::AuditRecordFilter>) -> Vec<u8> {
+    filter.map(pb::AuditRecordFilter::encode_to_vec).unwrap_or_default()
 }
 
 /// What a page of a list is made by.
@@ -226,16 +253,15 @@ impl WantedPage {
             form,
         } = message;
         let mut violations = Violations::default();
-        let place =
-            list.parse_place(&mut violations, (size, &token), |sequence| sequence.parse().ok());
+        let place = list.parse_place(&mut violations, (size, &token), audit_filter::parse_place);
         let filter = audit_filter::parse(&mut violations, filter);
         let order = audit_filter::parse_order(&mut violations, order);
         let bounds = SentBounds { from, through, start, end };
         let bounds = audit_filter::parse_bounds(&mut violations, bounds);
         let form = audit::parse_form(&mut violations, form);
         let parsed = place.zip(filter).zip(order).zip(bounds).zip(form);
-        let (((((size, begin), filter), order), bounds), form) = violations.finish(parsed)?;
-        Ok(Self { list, page: Page { begin, size }, filter, bounds, order, form })
+        let (((((size, place), filter), order), bounds), form) = violations.finish(parsed)?;
+        Ok(Self { list, page: Page { place, size }, filter, bounds, order, form })
     }
 }
 

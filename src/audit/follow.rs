@@ -45,6 +45,11 @@ impl Follower {
         self.next > self.shared.last()
     }
 
+    /// Goes on behind the last record on disk.
+    pub fn skip_to_end(&mut self) {
+        self.next = self.next.max(self.shared.last() + 1);
+    }
+
     /// Reads about `max_bytes` on from memory, without waiting for the disk: those records that are
     /// wanted. `None` if the next record isn't there; it may be on disk.
     pub fn read_newest_where(

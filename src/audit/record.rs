@@ -20,6 +20,8 @@ use super::{log::Mode, succession::Head, wire};
 pub const MAX_RECORD_BYTES: usize = 4_096;
 /// Where a user agent is cut.
 pub const MAX_USER_AGENT_BYTES: usize = 256;
+/// The longest filter that a record of a read has in full.
+const MAX_FILTER_BYTES: usize = 1_024;
 /// Where the name of a refused method is cut.
 pub const MAX_METHOD_BYTES: usize = 128;
 
@@ -103,6 +105,8 @@ pub enum EventDraft<'a> {
     ConfigurationLoad(LoadDraft<'a>),
     /// Something is missing before this record.
     Gap(GapDraft),
+    /// The audit log was read.
+    AuditRead(AuditReadDraft<'a>),
 }
 
 /// What is missing, and why.
@@ -129,6 +133,19 @@ pub enum LoadDraft<'a> {
         /// How many problems it has.
         problems: u32,
     },
+}
+
+/// What was read of the audit log.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditReadDraft<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The first record looked at.
+    pub from: u64,
+    /// The last one; 0 if it goes on.
+    pub through: u64,
+    /// The filter's bytes; a long one's are only digested.
+    pub filter: &'a [u8],
 }
 
 /// How a run of the server ended.
@@ -201,6 +218,7 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
             wire::message(out, 20, |out| encode_load(out, load));
         }
         EventDraft::Gap(gap) => wire::message(out, 21, |out| encode_gap(out, gap)),
+        EventDraft::AuditRead(read) => wire::message(out, 22, |out| encode_audit_read(out, &read)),
     }
 }
 
@@ -273,6 +291,18 @@ fn encode_load(out: &mut Vec<u8>, load: LoadDraft<'_>) {
             wire::integer(out, 1, LOAD_REFUSED);
             wire::integer(out, 4, u64::from(problems));
         }
+    }
+}
+
+fn encode_audit_read(out: &mut Vec<u8>, read: &AuditReadDraft<'_>) {
+    let AuditReadDraft { method, from, through, filter } = read;
+    wire::bytes(out, 1, method.as_bytes());
+    wire::integer(out, 2, *from);
+    wire::integer(out, 3, *through);
+    if filter.len() <= MAX_FILTER_BYTES {
+        wire::bytes(out, 4, filter);
+    } else {
+        wire::bytes(out, 5, ring::digest::digest(&ring::digest::SHA256, filter).as_ref());
     }
 }
 

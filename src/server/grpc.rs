@@ -18,8 +18,8 @@ use crate::{
     clock::Clock,
     projection::Published,
     service::{
-        checks::Checker, client_keys::Issuer, gate::Gate, history::History, management::Manager,
-        refusals::Refusals, watches::Watches,
+        audit_reads::AuditReads, checks::Checker, client_keys::Issuer, gate::Gate,
+        history::History, management::Manager, refusals::Refusals, watches::Watches,
     },
     telemetry::{
         meters::{LaneMeters, Meters},
@@ -79,6 +79,7 @@ impl Doors {
         let manager = Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone());
         let history = History::new(Arc::clone(&published), Arc::clone(&parts.journal));
         let watches = Watches::new(settings.watches);
+        let reads = AuditReads::new(log.clone(), parts.background_lane);
         let readers = (manager.clone(), history, watches.clone());
         Self {
             refusals: parts.refusals.clone(),
@@ -86,7 +87,12 @@ impl Doors {
             issuer: Issuer::new(manager.clone(), background.clone()),
             manager,
             published,
-            audit: Audit::new((log.clone(), watches), background, gate.clone(), stopping.clone()),
+            audit: Audit::new(
+                (log.clone(), watches, reads),
+                background,
+                gate.clone(),
+                stopping.clone(),
+            ),
             gate,
             log,
             clock,

@@ -3,6 +3,7 @@
 //! It doesn't know gRPC: other doors lead to the same decision and the same record. Each use case
 //! authorizes before it says whether something exists.
 
+pub mod audit_reads;
 pub mod checks;
 pub mod client_keys;
 pub mod gate;

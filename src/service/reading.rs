@@ -1,6 +1,6 @@
 //! Reading the audit log: which records a caller sees, and at which pace they come.
 
-use std::{io, ops::RangeInclusive};
+use std::{fmt, io, ops::RangeInclusive};
 
 use bytes::Bytes;
 
@@ -127,6 +127,11 @@ impl Watch {
         self.follower.next()
     }
 
+    /// Goes on behind the last record on disk.
+    pub fn skip_to_end(&mut self) {
+        self.follower.skip_to_end();
+    }
+
     /// Whether it has looked at all that is on disk.
     pub fn is_at_end(&self) -> bool {
         self.follower.is_at_end()
@@ -190,10 +195,27 @@ pub enum Order {
 /// Which page of a list is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
-    /// The record that it looks at first, unless it is the first page.
-    pub begin: Option<u64>,
+    /// Where it begins, unless it is the first page.
+    pub place: Option<Place>,
     /// The most records.
     pub size: usize,
+}
+
+/// Where a page of a list that isn't the first one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The record that it looks at first.
+    pub begin: u64,
+    /// The last record of the whole list, as of its first page: each page that is read is recorded,
+    /// and a list that goes on to its own traces has no end.
+    pub last: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { begin, last } = self;
+        write!(f, "{begin}-{last}")
+    }
 }
 
 /// A page of a list.
@@ -203,8 +225,8 @@ pub struct Listed {
     pub entries: Vec<Entry>,
     /// The first and the last record looked at; nothing was if the last one comes before the first.
     pub scanned: (u64, u64),
-    /// The record that the next page looks at first, if one follows.
-    pub next: Option<u64>,
+    /// Where the next page begins, if one follows.
+    pub next: Option<Place>,
 }
 
 /// Lists records. Blocks on the disk; ends early when nobody waits for it any more.
@@ -217,8 +239,9 @@ pub fn list(
 ) -> Result<Listed, ReadingError> {
     let (mut first, mut last) = log.bounds();
     let Bounds { from, through, start, end } = bounds;
+    let begin = page.place.map(|place| place.begin);
     // What is no longer kept is never passed over without a word.
-    if let Some(sequence) = page.begin.or(from).filter(|sequence| *sequence < first) {
+    if let Some(sequence) = begin.or(from).filter(|sequence| *sequence < first) {
         return Err(ReadingError::OutOfRange { sequence, first, last });
     }
     first = first.max(from.unwrap_or(first));
@@ -229,19 +252,22 @@ pub fn list(
     if let Some(end) = end {
         last = last.min(log.find_time(end)? - 1);
     }
+    if let Some(Place { last: as_of_first, .. }) = page.place {
+        last = last.min(as_of_first);
+    }
     let mut list = List { entries: Vec::new(), bytes: 0, scanned: 0, size: page.size, is_awaited };
     let is_wanted = |bytes: &[u8]| is_wanted(caller, filter, bytes);
     match order {
         Order::OldestFirst => {
-            let begin = page.begin.map_or(first, |begin| begin.max(first));
+            let begin = begin.map_or(first, |begin| begin.max(first));
             let end = list.forward(log, begin..=last, &is_wanted)?;
-            let next = (end < last).then_some(end + 1);
+            let next = (end < last).then_some(Place { begin: end + 1, last });
             Ok(Listed { entries: list.entries, scanned: (begin, end), next })
         }
         Order::NewestFirst => {
-            let end = page.begin.map_or(last, |begin| begin.min(last));
+            let end = begin.map_or(last, |begin| begin.min(last));
             let begin = list.backward(log, first..=end, &is_wanted)?;
-            let next = (begin > first).then(|| begin - 1);
+            let next = (begin > first).then(|| Place { begin: begin - 1, last });
             Ok(Listed { entries: list.entries, scanned: (begin, end), next })
         }
     }

@@ -78,9 +78,11 @@ async fn assert_start_after_unclean_stop(server: &TestServer) {
         _ => None,
     });
     assert_eq!(starts.collect::<Vec<_>>(), [true, false]);
-    // The watch goes on with what comes after.
+    // The watch goes on with what comes after: the other one, and a check.
     let receipt = world::allow(&server.client(ENFORCER)).await;
-    assert_eq!(end.next().await.sequence, receipt.sequence);
+    assert_eq!(receipt.sequence, last + 2);
+    assert_eq!(end.next().await.sequence, last + 1);
+    assert_eq!(end.next().await.sequence, last + 2);
 }
 
 #[tokio::test]
@@ -225,16 +227,16 @@ async fn nothing_is_shown_to_watchers_before_it_is_synced() {
     world::enter_page_example(&server.client(ADMIN)).await;
     let enforcer = server.client(ENFORCER);
     let first = world::allow(&enforcer).await;
+    let mut watch = Watch::from_end(&server.client(AUDITOR)).await;
+    // Behind the record of this watch itself.
+    assert_eq!(watch.through, first.sequence + 1);
     server.faults.block_syncs();
     let waiting = tokio::spawn(async move { world::allow(&enforcer).await });
     server.faults.wait_until_blocked().await;
     for auditor in [AUDITOR, ACME_AUDITOR] {
-        let watch = Watch::from_end(&server.client(auditor)).await;
-        assert_eq!(watch.through, first.sequence);
-        let unsynced = watching::stored(&server.client(auditor), first.sequence + 1).await;
+        let unsynced = watching::stored(&server.client(auditor), watch.through + 1).await;
         assert_eq!(unsynced.unwrap_err().code(), Code::NotFound);
     }
-    let mut watch = Watch::from_end(&server.client(AUDITOR)).await;
     server.faults.release();
     let second = waiting.await.unwrap();
     assert_eq!(watch.next().await.leaf_hash, second.leaf_hash);

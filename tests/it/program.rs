@@ -209,10 +209,10 @@ async fn a_signal_to_stop_lets_open_calls_end_and_exits_with_zero() {
     }
     let server = place.serve();
     let receipt = world::allow(&server.client(ENFORCER)).await;
-    // Twice a start, a check and a stop, and then the third start.
-    assert_eq!(receipt.sequence, 8);
-    let records = Watch::from(&server.client(AUDITOR), 1).await.records_through(8).await;
-    assert_eq!(records.len(), 8);
+    // Twice a start, a check, a read and a stop, and then the third start.
+    assert_eq!(receipt.sequence, 10);
+    let records = Watch::from(&server.client(AUDITOR), 1).await.records_through(10).await;
+    assert_eq!(records.len(), 10);
     server.signal(Signal::TERM);
     assert_eq!(server.wait().await.0, Some(0));
 }

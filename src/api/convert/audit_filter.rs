@@ -11,7 +11,7 @@ use crate::{
         name::{AccessPointRef, Id},
         time::UnixNanos,
     },
-    service::reading::{Bounds, Order},
+    service::reading::{Bounds, Order, Place},
 };
 
 use super::Violations;
@@ -93,6 +93,12 @@ fn parse_numbers(
         }
     }
     numbers
+}
+
+/// Parses where a page begins, as its token says.
+pub fn parse_place(text: &str) -> Option<Place> {
+    let (begin, last) = text.split_once('-')?;
+    Some(Place { begin: begin.parse().ok()?, last: last.parse().ok()? })
 }
 
 /// Parses the order of a list.

@@ -38,6 +38,7 @@ fn is_wanted(filter: &AuditFilter, record: &pb::AuditRecord) -> bool {
         Event::ServerStop(_) => pb::AuditRecordKind::ServerStop,
         Event::ConfigurationLoad(_) => pb::AuditRecordKind::ConfigurationLoad,
         Event::Gap(_) => pb::AuditRecordKind::Gap,
+        Event::AuditRead(_) => pb::AuditRecordKind::AuditRead,
     };
     let (access_point, action, resource, decision) = match &record.event {
         Some(Event::Check(check)) => (

@@ -11,8 +11,8 @@ use crate::{
     audit::{
         log::Mode,
         record::{
-            self, Call, CheckDraft, Draft, EventDraft, GapDraft, LoadDraft, MAX_RECORD_BYTES,
-            PreviousStop, Stamp,
+            self, AuditReadDraft, Call, CheckDraft, Draft, EventDraft, GapDraft, LoadDraft,
+            MAX_RECORD_BYTES, PreviousStop, Stamp,
         },
         succession::Head,
         testing::LOG_ID,
@@ -100,6 +100,10 @@ fn forwarded<'a>() -> Call<'a> {
     Call { forwarded: Some("[2001:db8::7]:4001".parse().unwrap()), ..call() }
 }
 
+fn audit_read(through: u64, filter: &[u8]) -> AuditReadDraft<'_> {
+    AuditReadDraft { method: "/aap.v1.AuditService/ListAuditRecords", from: 3, through, filter }
+}
+
 #[test]
 fn golden_records_are_read_and_written_as_ever() {
     let world = world(HOME, "app");
@@ -116,20 +120,14 @@ fn golden_records_are_read_and_written_as_ever() {
     let (code, suppressed) = (16, 41);
     let (method, reason) = ("/aap.v1.PolicyService/CreatePolicy", "CREDENTIAL_MISSING");
     let refused = EventDraft::RefusedCall { method, code, reason, suppressed };
-    let start = |previous_stop| EventDraft::ServerStart {
+    let start = |previous_stop, mode| EventDraft::ServerStart {
         version: "0.1.0",
         revision: 9,
         configuration_digest: &[0xcd; 32],
         previous_stop,
-        mode: Mode::Durable,
+        mode,
     };
-    let buffered = EventDraft::ServerStart {
-        version: "0.1.0",
-        revision: 9,
-        configuration_digest: &[0xcd; 32],
-        previous_stop: PreviousStop::Unclean,
-        mode: Mode::Buffered,
-    };
+    let buffered = start(PreviousStop::Unclean, Mode::Buffered);
     let head = Head { log_id: Uuid::from_u128(5), sequence: 77, leaf_hash: Some([0x1e; 32]) };
     let after = |head| EventDraft::Gap(GapDraft::PreviousLog(head));
     let applied = |awaits_restart| {
@@ -143,8 +141,8 @@ fn golden_records_are_read_and_written_as_ever() {
         ("check_of_unknown_access_point", draft(Call::default(), EventDraft::Check(&stranger))),
         ("refused_call", nobody(refused)),
         ("refused_call_by_a_proxy", draft(forwarded(), refused)),
-        ("server_start_after_clean_stop", nobody(start(PreviousStop::Clean))),
-        ("server_start_after_unclean_stop", nobody(start(PreviousStop::Unclean))),
+        ("server_start_after_clean_stop", nobody(start(PreviousStop::Clean, Mode::Durable))),
+        ("server_start_after_unclean_stop", nobody(start(PreviousStop::Unclean, Mode::Durable))),
         ("server_start_that_does_not_wait_for_the_disk", nobody(buffered)),
         ("gap_after_another_log", nobody(after(head))),
         (
@@ -156,6 +154,11 @@ fn golden_records_are_read_and_written_as_ever() {
         ("configuration_load", nobody(applied(&[]))),
         ("configuration_load_awaiting_restart", nobody(applied(&["listen", "audit"]))),
         ("configuration_load_refused", nobody(broken)),
+        ("audit_read", nobody(EventDraft::AuditRead(audit_read(0, b"a filter")))),
+        (
+            "audit_read_under_a_long_filter",
+            nobody(EventDraft::AuditRead(audit_read(52, &[b'f'; 1_025]))),
+        ),
     ];
     let today = today.map(|(name, draft)| (name, stamped(&draft)));
     check_golden("audit_records", &today, |bytes| {

@@ -94,7 +94,8 @@ impl Watch {
         while self.through < last {
             self.read().await.unwrap().expect("the watch goes on");
         }
-        self.entries.drain(..).collect()
+        let count = self.entries.partition_point(|entry| entry.sequence <= last);
+        self.entries.drain(..count).collect()
     }
 
     /// All records that are not read yet, through a place in the log.

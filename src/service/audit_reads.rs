@@ -1,0 +1,36 @@
+//! Records of reads of the audit log: who has seen what of it is evidence too.
+
+use crate::audit::{
+    log::AuditLog,
+    record::{AuditReadDraft, Call, Draft, EventDraft},
+};
+
+/// Records that the log is read.
+#[derive(Clone, Debug)]
+pub struct AuditReads {
+    log: AuditLog,
+    lane: usize,
+}
+
+impl AuditReads {
+    /// Records it in the log, on the lane of a runtime that serves it.
+    pub fn new(log: AuditLog, lane: usize) -> Self {
+        Self { log, lane }
+    }
+
+    /// Records a read, and waits until that is on disk.
+    ///
+    /// A log that takes no more records, because the disk is full or has failed, is read all the
+    /// same: that is when somebody must look at it. It has said that it takes none, and no decision
+    /// is made meanwhile.
+    pub async fn record(&self, account: &str, call: Call<'_>, read: AuditReadDraft<'_>) {
+        let draft = Draft { account, region: "", call, event: EventDraft::AuditRead(read) };
+        let written = match self.log.append(self.lane, [draft]) {
+            Ok(wait) => wait.await.map(drop).map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, caller = call.caller, "a read of the audit log isn't recorded");
+        }
+    }
+}
