@@ -44,6 +44,7 @@ mod replay;
 mod retention;
 mod roles;
 mod snapshots;
+mod soaking;
 mod strangers;
 mod streaming;
 mod telemetry;
