@@ -5,6 +5,7 @@ mod dev;
 mod documents;
 mod export;
 mod import;
+mod remote;
 mod serve;
 mod store;
 mod token;
@@ -33,7 +34,7 @@ enum Command {
     Export(export::Arguments),
     /// Make a new data directory of documents.
     Import(import::Arguments),
-    /// Keep evidence of the audit log, and verify it.
+    /// Follow the audit log, keep evidence of it, and verify it.
     #[command(subcommand)]
     Audit(audit::Command),
     /// Look at what is on disk.
@@ -48,7 +49,7 @@ pub fn main() -> ExitCode {
         Command::Token(command) => token::run(&command),
         Command::Export(arguments) => export::run(&arguments),
         Command::Import(arguments) => import::run(&arguments),
-        // It has exit codes of its own.
+        // These have exit codes of their own.
         Command::Audit(command) => return audit::run(&command),
         Command::Store(command) => return store::run(&command),
     };
@@ -64,6 +65,12 @@ pub fn main() -> ExitCode {
 #[expect(clippy::print_stderr, reason = "this is the command line")]
 fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
+}
+
+/// What the environment says, where it can't be an argument.
+#[expect(clippy::disallowed_methods, reason = "this is the command line")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Prints a line for people. A closed pipe is their wish.

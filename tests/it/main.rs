@@ -47,6 +47,7 @@ mod snapshots;
 mod soaking;
 mod strangers;
 mod streaming;
+mod tailing;
 mod telemetry;
 mod tenants;
 mod tls;

@@ -149,8 +149,7 @@ pub(crate) fn with_token<T>(token: &str, message: T) -> Request<T> {
 /// An access point whose one policy is open to any network.
 async fn create_example(channel: &Channel, admin: &NewToken) {
     let policy = with_token(admin.reveal(), world::new_policy("p", &["secret/granted/*"], &[]));
-    let mut policies =
-        pb::policy_service_client::PolicyServiceClient::new(channel.clone());
+    let mut policies = pb::policy_service_client::PolicyServiceClient::new(channel.clone());
     policies.create_policy(policy).await.unwrap();
     let access_point = with_token(admin.reveal(), world::new_access_point("app", &["p"]));
     let mut access_points = AccessPointServiceClient::new(channel.clone());

@@ -2,6 +2,8 @@
 
 mod export;
 mod format;
+mod line;
+mod tail;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -25,6 +27,8 @@ pub(super) enum Command {
     /// Verify an export, or that a log continues checkpoints kept elsewhere. Exits with 0 if
     /// everything is as it was signed, with 1 if not, and with 2 if it can't be told.
     Verify(verify::Arguments),
+    /// Show records as they come, from the server; goes on after a lost connection where it was.
+    Tail(Box<tail::Arguments>),
 }
 
 /// Whose.
@@ -51,6 +55,15 @@ pub(super) fn run(command: &Command) -> ExitCode {
             }
             Err(error) => Err(error),
         },
+        Command::Tail(arguments) => {
+            return tail::run(arguments).map_or_else(
+                |error| {
+                    complain(&error);
+                    ExitCode::FAILURE
+                },
+                |()| ExitCode::SUCCESS,
+            );
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

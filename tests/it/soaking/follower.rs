@@ -4,9 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use aap::api::{
     audit_entry::{AuditEntry, Content},
-    pb::{
-        self, audit_service_client::AuditServiceClient, watch_audit_records_request::Start,
-    },
+    pb::{self, audit_service_client::AuditServiceClient, watch_audit_records_request::Start},
 };
 use prost::Message as _;
 use tokio::sync::watch;
@@ -46,8 +44,8 @@ impl Kind {
     pub(super) fn check(self) -> pb::Check {
         let mut check = world::question("secret/granted/a");
         match self {
-            Self::Uncovered => check.resource = "secret/other/a".to_owned(),
-            Self::Encryption => check.action = "Encrypt".to_owned(),
+            Self::Uncovered => check.resource = "secret/other/a".into(),
+            Self::Encryption => check.action = "Encrypt".into(),
             Self::Stranger => {
                 let name = world::access_point_name("nobody");
                 check.subject = Some(pb::check::Subject::AccessPoint(name));

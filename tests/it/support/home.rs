@@ -87,6 +87,14 @@ impl Home {
         self.start_until(": serving ")
     }
 
+    /// Starts the server where one was before, and returns when it serves.
+    pub fn start_at(&self, address: SocketAddr) -> Server {
+        let (server, lines) = self.start_once(address);
+        let serves = lines.iter().any(|line| line.contains(": serving "));
+        assert!(serves, "the server does not start:\n{}", server.log.text());
+        server
+    }
+
     /// Starts the server, and kills it while it finds its data again.
     pub fn start_and_kill(&self, turns: u64) {
         let server = self.start_until(": listening ");
@@ -101,7 +109,8 @@ impl Home {
     fn start_until(&self, text: &str) -> Server {
         let mut log = Log::default();
         for _ in 0..ATTEMPTS {
-            let (server, lines) = self.start_once();
+            let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let (server, lines) = self.start_once(address);
             // Ends with the line, or when the process has closed its log.
             if lines.iter().any(|line| line.contains(text)) {
                 return server;
@@ -114,8 +123,7 @@ impl Home {
         panic!("the server does not start:\n{}", log.text());
     }
 
-    fn start_once(&self) -> (Server, Receiver<String>) {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fn start_once(&self, address: SocketAddr) -> (Server, Receiver<String>) {
         let mut command = Command::new(binary());
         command
             .env_clear()
