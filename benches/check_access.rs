@@ -123,6 +123,9 @@ fn verify(check: &Subject<'_>) {
         assert_eq!(decision.outcome(), pb::Outcome::Allow);
         assert!(receipt.durable && sequences.insert(receipt.sequence));
     };
+    // Making its world takes a server a while, and a disk that others use too longer.
+    let is_up = || check.load(Duration::ZERO).closed_loop(1, &mut load::ignore).is_ok();
+    assert!((0..50).any(|_| is_up()), "the server doesn't answer");
     let report = check.load(Duration::from_millis(500)).closed_loop(IN_FLIGHT, &mut see).unwrap();
     assert_eq!(report.failed, 0);
     println!(
