@@ -44,6 +44,7 @@ use super::say;
 const ADDRESS: &str = "127.0.0.1:7300";
 const DATA_DIR: &str = "aap-dev";
 const ACCOUNT: &str = "demo";
+const REGION: &str = "local";
 const LOCATION: &str = "accounts/demo/regions/local";
 /// What every role of an ECS instance has on the platform.
 const ECS_TRUST: &str = r#"{"Version":"1","Statement":[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":["ecs.aliyuncs.com"]}}]}"#;
@@ -132,10 +133,13 @@ impl Tokens {
     /// Writes the tokens where a shell can read them.
     fn write(&self, path: &Path, listen: &[SocketAddr]) -> anyhow::Result<()> {
         let address = listen.first().map(ToString::to_string).unwrap_or_default();
+        let admin = self.admin.reveal();
         let text = format!(
             "# Credentials of the running `aap serve --dev`; they end with it.\n\
-             AAP_ADDRESS={address}\nAAP_ADMIN={}\nAAP_ENFORCER={}\nAAP_AUDITOR={}\n",
-            self.admin.reveal(),
+             AAP_ADDRESS={address}\nAAP_ADMIN={admin}\nAAP_ENFORCER={}\nAAP_AUDITOR={}\n\
+             # What the program itself asks, and as whom.\n\
+             export AAP_SERVER=http://{address} AAP_TOKEN={admin}\n\
+             export AAP_ACCOUNT={ACCOUNT} AAP_REGION={REGION}\n",
             self.enforcer.reveal(),
             self.auditor.reveal(),
         );
@@ -167,14 +171,12 @@ The tokens are made anew at each start. In another shell, from this directory:
   . {credentials}
 
   # May the example's application read a secret, from its own network? It may:
-  grpcurl -plaintext -H \"authorization: Bearer $AAP_ENFORCER\" -d '{{
-    \"parent\": \"{LOCATION}\",
-    \"check\": {{
-      \"access_point\": \"{LOCATION}/accessPoints/app\",
-      \"action\": \"GetSecretValue\", \"resource\": \"secret/dataKey1\", \"instance\": \"shared\",
-      \"origin\": {{ \"vpc_network\": {{ \"vpc_id\": \"vpc-1\" }}, \"address\": \"192.168.1.20\" }}
-    }}
-  }}' $AAP_ADDRESS aap.v1.AuthorizationService/CheckAccess
+  AAP_TOKEN=$AAP_ENFORCER aap check app GetSecretValue secret/dataKey1 \\
+    --vpc vpc-1 --from 192.168.1.20
+
+  # What it has, and who changed what:
+  aap access-point list
+  aap changes list
 
   # Every decision there was, and each new one as it is made:
   grpcurl -plaintext -H \"authorization: Bearer $AAP_AUDITOR\" -d '{{\"from_sequence\": 1}}' \\

@@ -10,13 +10,10 @@ use std::{
 };
 
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
-};
+use prost_reflect::DynamicMessage;
 
 use crate::{
     api::{
-        self,
         convert::{
             self, SentHeader, Violations, access_point, client_key, mutation::Mutation,
             network_rule, policy, ram_role,
@@ -37,6 +34,8 @@ use crate::{
     },
     entropy::{self, EntropyError},
 };
+
+use super::forms::Forms;
 
 /// A resource as a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +218,7 @@ fn read_all(documents: &[Document]) -> anyhow::Result<Read<'_>> {
 }
 
 /// What makes a resource be as its document says.
-fn commands(
+pub(super) fn commands(
     violations: &mut Violations,
     name: &ResourceName,
     message: &DynamicMessage,
@@ -320,7 +319,7 @@ fn explain<'a>(
 }
 
 /// The path of a field in a document, of its path in a request.
-fn json_path(path: &str) -> String {
+pub(super) fn json_path(path: &str) -> String {
     let within = path.split_once('.').map_or(path, |(_, within)| within);
     let mut made = String::new();
     let mut raise = false;
@@ -335,44 +334,6 @@ fn json_path(path: &str) -> String {
         }
     }
     made
-}
-
-/// The forms of resources, as the API describes them.
-struct Forms(DescriptorPool);
-
-impl Forms {
-    fn load() -> anyhow::Result<Self> {
-        Ok(Self(DescriptorPool::decode(api::FILE_DESCRIPTOR_SET)?))
-    }
-
-    fn form(&self, name: &ResourceName) -> anyhow::Result<MessageDescriptor> {
-        let form = self.0.get_message_by_name(name.type_name());
-        form.ok_or_else(|| anyhow::anyhow!("the API has no `{}`", name.type_name()))
-    }
-
-    fn write(&self, name: &ResourceName, bytes: &[u8]) -> anyhow::Result<String> {
-        let message = DynamicMessage::decode(self.form(name)?, bytes)?;
-        let mut text = Vec::new();
-        let mut serializer = serde_json::Serializer::pretty(&mut text);
-        message.serialize_with_options(&mut serializer, &SerializeOptions::new())?;
-        text.push(b'\n');
-        Ok(String::from_utf8(text)?)
-    }
-
-    /// Reads a document; or says which field is wrong, and how.
-    fn read(&self, text: &str) -> Result<(ResourceName, DynamicMessage), (&'static str, String)> {
-        let whole = |error: serde_json::Error| ("", format!("is no such document: {error}"));
-        let value: serde_json::Value = serde_json::from_str(text).map_err(whole)?;
-        let name = value.get("name").and_then(serde_json::Value::as_str);
-        let name = name.ok_or(("name", "is missing: it says what this is".to_owned()))?;
-        let name = ResourceName::parse(name).map_err(|error| ("name", error.to_string()))?;
-        let form = self.form(&name).map_err(|error| ("name", error.to_string()))?;
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let options = DeserializeOptions::new().deny_unknown_fields(true);
-        let message = DynamicMessage::deserialize_with_options(form, &mut deserializer, &options)
-            .map_err(whole)?;
-        Ok((name, message))
-    }
 }
 
 #[cfg(test)]

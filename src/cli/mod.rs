@@ -1,23 +1,35 @@
 //! The command line: what the program is told, and what it tells people.
 
 mod audit;
+mod changes;
+mod check;
+mod context;
 mod dev;
 mod documents;
 mod export;
+mod failure;
+mod forms;
 mod import;
+mod manage;
+mod output;
 mod remote;
+mod resource;
 mod serve;
 mod store;
 mod token;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use failure::{Exit, Failure};
+use manage::{access_point, network_rule, policy, ram_role};
 
 /// A self-hosted application access point service: decides what applications may do, and has every
 /// decision on disk before it is answered.
 #[derive(Debug, Parser)]
-#[command(name = "aap", version, max_term_width = 100)]
+#[command(name = "aap", version, max_term_width = 100, after_help = failure::EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +42,26 @@ enum Command {
     /// Make credentials for callers of the API.
     #[command(subcommand)]
     Token(token::Command),
+    /// Manage access points.
+    #[command(subcommand)]
+    AccessPoint(access_point::Command),
+    /// Manage policies.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Manage network rules.
+    #[command(subcommand)]
+    NetworkRule(network_rule::Command),
+    /// Manage RAM roles.
+    #[command(subcommand)]
+    RamRole(ram_role::Command),
+    /// Ask whether an application may do something: exits with 0 if it may, with 10 if it may not.
+    Check(Box<check::Arguments>),
+    /// See who changed what, and when.
+    #[command(subcommand)]
+    Changes(changes::Command),
+    /// Keep servers and callers by name.
+    #[command(subcommand)]
+    Context(context::Command),
     /// Write everything that there is as documents, one for each resource.
     Export(export::Arguments),
     /// Make a new data directory of documents.
@@ -40,34 +72,65 @@ enum Command {
     /// Look at what is on disk.
     #[command(subcommand)]
     Store(store::Command),
+    /// Print what makes a shell complete commands: `. <(aap completion bash)`.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the version.
+    Version,
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
-        Command::Token(command) => token::run(&command),
-        Command::Export(arguments) => export::run(&arguments),
-        Command::Import(arguments) => import::run(&arguments),
-        // These have exit codes of their own.
-        Command::Audit(command) => return audit::run(&command),
-        Command::Store(command) => return store::run(&command),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            Failure::exit_of(&error).into()
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "this is the command line")]
-fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(arguments) => serve::run(arguments)?,
+        Command::Token(command) => token::run(&command)?,
+        Command::AccessPoint(command) => access_point::run(command)?,
+        Command::Policy(command) => policy::run(command)?,
+        Command::NetworkRule(command) => network_rule::run(command)?,
+        Command::RamRole(command) => ram_role::run(command)?,
+        Command::Check(arguments) => {
+            return Ok(check::run(&arguments)?.map_or(ExitCode::SUCCESS, Exit::into));
+        }
+        Command::Changes(command) => changes::run(&command)?,
+        Command::Context(command) => context::run(command)?,
+        Command::Export(arguments) => export::run(&arguments)?,
+        Command::Import(arguments) => import::run(&arguments)?,
+        // These have exit codes of their own.
+        Command::Audit(command) => return Ok(audit::run(&command)),
+        Command::Store(command) => return Ok(store::run(&command)),
+        Command::Completion { shell } => complete(shell),
+        Command::Version => say(concat!("aap ", env!("CARGO_PKG_VERSION"))),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// What the environment says, where it can't be an argument.
+fn complete(shell: Shell) {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "aap", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end());
+}
+
+#[expect(clippy::print_stderr, reason = "this is the command line")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("{} {error:#}", output::styled_error(output::Style::Bad, "error:"));
+    for detail in Failure::details_of(error) {
+        eprintln!("  {detail}");
+    }
+}
+
+/// What the environment says, where a flag can't say it or counts before it.
 #[expect(clippy::disallowed_methods, reason = "this is the command line")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()

@@ -22,6 +22,7 @@ mod callers;
 mod changing;
 mod checks;
 mod client_keys;
+mod commands;
 mod configuration;
 mod coverage;
 mod errors;

@@ -21,7 +21,7 @@ use crate::{
     },
     cli::{
         complain, environment,
-        remote::{Connection, Remote},
+        remote::{Connection, Server},
     },
 };
 
@@ -37,7 +37,7 @@ const MAX_MESSAGE_BYTES: usize = 16 * 1_024 * 1_024;
 #[command(group(ArgGroup::new("start").args(["from", "since"])))]
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
-    remote: Remote,
+    server: Server,
     /// Begin with this record; without it, with what comes from now on.
     #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(u64).range(1..))]
     from: Option<u64>,
@@ -95,7 +95,7 @@ fn parse_reason(text: &str) -> Result<pb::DecisionReason, String> {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut tail = Tail::new(arguments)?;
+        let mut tail = Tail::new(arguments).await?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted.context("can't wait for a signal"),
             shown = tail.run() => match shown {
@@ -127,8 +127,9 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(arguments: &Arguments) -> anyhow::Result<Self> {
-        let client = AuditServiceClient::new(arguments.remote.connection()?)
+    async fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        let target = arguments.server.target_anywhere()?;
+        let client = AuditServiceClient::new(target.connect_at_need().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let start = match (arguments.from, arguments.since) {
             (Some(sequence), _) => Start::FromSequence(sequence),
@@ -145,7 +146,7 @@ impl Tail {
                 if io::stdout().is_terminal() && !is_plain { Colors::Yes } else { Colors::No };
             Form::People(colors)
         };
-        let (server, filter) = (arguments.remote.server().to_string(), arguments.filter());
+        let (server, filter) = (target.shown(), arguments.filter());
         Ok(Self { client, server, filter, start, log_id: None, form })
     }
 

@@ -13,6 +13,7 @@ pub mod processes;
 pub mod random;
 pub mod refusal;
 pub mod server;
+pub mod terminal;
 pub mod watching;
 pub mod world;
 

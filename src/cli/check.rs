@@ -1,0 +1,162 @@
+//! `aap check`: may an application do something? The answer is the exit code, and a sentence.
+
+use clap::{ArgGroup, Args};
+
+use crate::api::pb::{
+    self, DecisionReason as Reason, authorization_service_client::AuthorizationServiceClient,
+    check::Subject, origin::Network,
+};
+
+use super::{
+    failure::Exit,
+    forms::Forms,
+    output::{Format, Style, clean, print_value, styled},
+    remote::{Place, Remote, answered, block_on},
+    resource::{Kind, short},
+    say,
+};
+
+/// A question. Needs an enforcer that may name access points itself.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("network").args(["public", "vpc", "private"])))]
+pub(super) struct Arguments {
+    /// The access point: its short name, or in full.
+    access_point: String,
+    /// What it wants to do, such as `GetSecretValue`.
+    action: String,
+    /// To what, such as `secret/database`; nothing for actions without a resource.
+    #[arg(default_value = "", hide_default_value = true)]
+    resource: String,
+    /// The instance asked.
+    #[arg(long, default_value = "shared")]
+    instance: String,
+    /// Its call came over the public endpoint.
+    #[arg(long)]
+    public: bool,
+    /// Its call came from this VPC.
+    #[arg(long, value_name = "VPC_ID")]
+    vpc: Option<String>,
+    /// Its call came over the private network of a dedicated instance.
+    #[arg(long)]
+    private: bool,
+    /// The address that its call came from.
+    #[arg(long, value_name = "ADDRESS", default_value = "", hide_default_value = true)]
+    from: String,
+    /// A word of your own that the record keeps.
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// Decide at this revision or a later one.
+    #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
+    at_least_revision: u64,
+    /// In which form to print: `table`, `json`, `yaml` or `name`.
+    #[arg(
+        long,
+        short,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        hide_possible_values = true
+    )]
+    output: Format,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Asks, and says how the program ends: only an allow is a success.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Option<Exit>> {
+    let target = arguments.remote.target()?;
+    let request = arguments.request(&target.place)?;
+    let answer = block_on(async {
+        let mut client = AuthorizationServiceClient::new(target.connect().await?);
+        answered(client.check_access(request).await)
+    })?;
+    let decision = answer.decision.clone().unwrap_or_default();
+    let allowed = decision.outcome() == pb::Outcome::Allow;
+    if arguments.output == Format::Table {
+        print(&answer, &decision);
+    } else {
+        let value = Forms::load()?.value("aap.v1.CheckAccessResponse", &answer)?;
+        print_value(arguments.output, &value)?;
+    }
+    Ok((!allowed).then_some(Exit::Denied))
+}
+
+impl Arguments {
+    fn request(&self, place: &Place) -> anyhow::Result<pb::CheckAccessRequest> {
+        let access_point = Kind::AccessPoint.name(place, &self.access_point)?;
+        // What is asked about is where the access point is.
+        let parent = access_point.split('/').take(4).collect::<Vec<_>>().join("/");
+        let network = match (self.public, &self.vpc, self.private) {
+            (true, _, _) => Some(Network::PublicNetwork(pb::PublicNetwork {})),
+            (_, Some(vpc_id), _) => {
+                Some(Network::VpcNetwork(pb::VpcNetwork { vpc_id: vpc_id.clone() }))
+            }
+            (_, _, true) => Some(Network::PrivateNetwork(pb::PrivateNetwork {})),
+            (false, None, false) => None,
+        };
+        let address = self.from.clone();
+        let is_known = network.is_some() || !address.is_empty();
+        Ok(pb::CheckAccessRequest {
+            parent,
+            check: Some(pb::Check {
+                subject: Some(Subject::AccessPoint(access_point)),
+                action: self.action.clone(),
+                resource: self.resource.clone(),
+                instance: self.instance.clone(),
+                origin: is_known.then_some(pb::Origin { network, address }),
+            }),
+            request_id: self.request_id.clone(),
+            at_least_revision: self.at_least_revision,
+        })
+    }
+}
+
+fn print(answer: &pb::CheckAccessResponse, decision: &pb::Decision) {
+    let outcome = match decision.outcome() {
+        pb::Outcome::Allow => styled(Style::Good, "allowed"),
+        pb::Outcome::Deny | pb::Outcome::Unspecified => styled(Style::Bad, "denied"),
+    };
+    say(format_args!("{outcome}: {}", clean(&words(decision))));
+    if let Some(pb::Receipt { sequence, durable, .. }) = &answer.receipt {
+        let kept = if *durable { "on disk" } else { "not yet on disk" };
+        let revision = answer.revision;
+        say(format_args!("decided at revision {revision}; record {sequence}, {kept}"));
+    }
+}
+
+/// Why, as a sentence.
+fn words(decision: &pb::Decision) -> String {
+    let pb::Decision { policy, network_rule, nearest_policy, .. } = decision;
+    let nearest = match nearest_policy.as_str() {
+        "" => String::new(),
+        nearest => format!(" (the nearest policy is `{}`)", short(nearest)),
+    };
+    match decision.reason() {
+        Reason::PolicyGrants => match network_rule.as_str() {
+            "" => format!("policy `{}` grants it, from any network", short(policy)),
+            rule => format!(
+                "policy `{}` grants it, and network rule `{}` lets the call in",
+                short(policy),
+                short(rule)
+            ),
+        },
+        Reason::AccessPointNotFound => "there is no such access point".to_owned(),
+        Reason::AccessPointSuspended => "the access point is suspended".to_owned(),
+        Reason::ScopeNotCovered => "no policy is for that instance".to_owned() + &nearest,
+        Reason::ActionNotPermitted => {
+            format!("no policy for that instance permits the action{nearest}")
+        }
+        Reason::ResourceNotCovered => {
+            format!("no policy that permits the action covers the resource{nearest}")
+        }
+        Reason::NetworkNotAllowed => {
+            format!("no network rule lets a call in from there{nearest}")
+        }
+        Reason::RoleNotTrusted => {
+            "the access point's RAM role doesn't trust its environment, or isn't there".to_owned()
+        }
+        Reason::Unspecified => {
+            "the server gives a reason that this program doesn't know".to_owned()
+        }
+    }
+}

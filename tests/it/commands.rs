@@ -1,0 +1,303 @@
+//! The commands that ask a server: each with its help, one success and one failure, as a script reads
+//! them in a pipe and as a person does on a terminal.
+
+use std::{fmt::Write as _, fs, net::SocketAddr, process::Command};
+
+use aap::{clock::Clock, domain::time::UnixNanos};
+use expect_test::{ExpectFile, expect_file};
+use tempfile::TempDir;
+
+use crate::support::{
+    ADMIN, ENFORCER, Setup, TestServer,
+    clients::token_of,
+    terminal::{Said, in_a_pipe, on_a_terminal},
+    world,
+};
+
+/// A page with what commands say.
+struct Page {
+    text: String,
+    address: SocketAddr,
+    home: TempDir,
+}
+
+impl Page {
+    fn new(address: SocketAddr) -> Self {
+        Self { text: String::new(), address, home: tempfile::tempdir().unwrap() }
+    }
+
+    fn command(&self, caller: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
+        command
+            .args(words)
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("TERM", "xterm-256color")
+            .env("AAP_SERVER", format!("http://{}", self.address))
+            .env("AAP_TOKEN", token_of(caller))
+            .env("AAP_ACCOUNT", "acme")
+            .env("AAP_REGION", "eu-1");
+        command
+    }
+
+    /// Runs a command that changes nothing in both places.
+    fn both(&mut self, caller: &str, line: &str) {
+        let words = words(line);
+        let piped = in_a_pipe(&mut self.command(caller, &words));
+        let shown = on_a_terminal(&mut self.command(caller, &words));
+        self.note(line, &piped);
+        if shown == piped {
+            self.text += "(the same on a terminal)\n\n";
+        } else {
+            self.note(&format!("{line} # on a terminal"), &shown);
+        }
+    }
+
+    /// Runs a command once.
+    fn once(&mut self, line: &str) {
+        let said = in_a_pipe(&mut self.command(ADMIN, &words(line)));
+        self.note(line, &said);
+    }
+
+    fn note(&mut self, line: &str, said: &Said) {
+        let Said { text, code } = said;
+        let text = without_chance(&text.replace(&self.address.to_string(), "SERVER"));
+        let home = self.home.path().to_str().unwrap();
+        let text = text.replace(home, "HOME");
+        let line = line.replace(&self.address.to_string(), "SERVER");
+        let _ = write!(self.text, "$ aap {line}\n{text}[{code}]\n\n");
+    }
+
+    fn is(&self, expected: &ExpectFile) {
+        expected.assert_eq(&self.text);
+    }
+}
+
+/// The words of a line; spaces in apostrophes part nothing.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    for (place, part) in line.split('\'').enumerate() {
+        match place % 2 {
+            0 => words.extend(part.split_whitespace()),
+            _ => words.push(part),
+        }
+    }
+    words
+}
+
+/// A text with what is made by chance left out.
+fn without_chance(text: &str) -> String {
+    let random = ["uid", "etag", "logId", "leafHash"];
+    let line = |line: &str| match line.split_whitespace().next() {
+        Some(word) if random.contains(&word.trim_matches(|mark| "\":".contains(mark))) => {
+            let indent = line.len() - line.trim_start().len();
+            format!("{:indent$}{word} …\n", "")
+        }
+        _ => match line.split_once("its etag is `") {
+            Some((before, _)) => format!("{before}its etag is …\n"),
+            None => format!("{line}\n"),
+        },
+    };
+    text.lines().map(line).collect()
+}
+
+/// A server with the example, at a time of its own.
+async fn server() -> TestServer {
+    let clock = Clock::manual(UnixNanos(1_800_000_000_123_456_789));
+    let server = Setup { clock, ..Setup::new() }.start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    server
+}
+
+#[tokio::test]
+async fn access_points() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.both(ADMIN, "access-point --help");
+    page.both(ADMIN, "access-point create --help");
+    page.once("access-point create reports --client-key --policies RAMPolicy --description 'reads reports'");
+    page.both(ADMIN, "access-point create reports --client-key --policies RAMPolicy");
+    page.both(ADMIN, "access-point create other --client-key --policies Nobody,RAMPolicy,Nothing");
+    page.both(ADMIN, "access-point create other");
+    page.both(ADMIN, "access-point get --help");
+    page.both(ADMIN, "access-point get reports");
+    page.both(ADMIN, "access-point get reports -o json");
+    page.both(ADMIN, "access-point get nobody");
+    page.both(ADMIN, "access-point list --help");
+    page.both(ADMIN, "access-point list");
+    page.both(ADMIN, "access-point list --policy RAMPolicy -o name");
+    page.both(ADMIN, "access-point list --region 'no region'");
+    page.both(ADMIN, "access-point update --help");
+    page.once("access-point update reports --description 'reads more reports'");
+    page.both(ADMIN, "access-point update reports --etag old --description no");
+    page.both(ADMIN, "access-point suspend --help");
+    page.once("access-point suspend reports");
+    page.both(ADMIN, "access-point suspend nobody");
+    page.both(ADMIN, "access-point resume --help");
+    page.once("access-point resume reports");
+    page.both(ADMIN, "access-point resume nobody");
+    page.both(ADMIN, "access-point delete --help");
+    page.once("access-point delete reports");
+    page.both(ADMIN, "access-point delete reports");
+    page.is(&expect_file!["../snapshots/cli/access-point.txt"]);
+}
+
+#[tokio::test]
+async fn policies() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.both(ADMIN, "policy --help");
+    page.both(ADMIN, "policy create --help");
+    page.both(ADMIN, "policy create Open --scope shared --permissions secret-user --resources secret/* --any-network --validate-only");
+    page.once("policy create Reports --scope shared --permissions secret-user --resources secret/reports/* --network-rules Network");
+    page.both(ADMIN, "policy create 'no id' --scope here --permissions secret-user --resources reports/* --any-network");
+    page.both(ADMIN, "policy get --help");
+    page.both(ADMIN, "policy get Reports");
+    page.both(ADMIN, "policy get Reports -o yaml");
+    page.both(ADMIN, "policy get Nobody");
+    page.both(ADMIN, "policy list --help");
+    page.both(ADMIN, "policy list");
+    page.both(ADMIN, "policy list --scope nowhere");
+    page.both(ADMIN, "policy update --help");
+    page.once("policy update Reports --resources secret/reports/a,secret/reports/b,secret/reports/c,secret/reports/d,secret/reports/e");
+    page.both(ADMIN, "policy list --network-rule Network");
+    page.both(ADMIN, "policy update Reports");
+    page.both(ADMIN, "policy delete --help");
+    page.once("policy delete Reports");
+    page.both(ADMIN, "policy delete RAMPolicy");
+    page.is(&expect_file!["../snapshots/cli/policy.txt"]);
+}
+
+#[tokio::test]
+async fn network_rules() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.both(ADMIN, "network-rule --help");
+    page.both(ADMIN, "network-rule create --help");
+    page.once("network-rule create Office --public --addresses '203.0.113.0/24, 2001:db8::/32'");
+    page.both(ADMIN, "network-rule create Home --vpc 'no vpc' --addresses 203.0.113,::1/200");
+    page.both(ADMIN, "network-rule get --help");
+    page.both(ADMIN, "network-rule get Office");
+    page.both(ADMIN, "network-rule get Nobody");
+    page.both(ADMIN, "network-rule list --help");
+    page.both(ADMIN, "network-rule list");
+    page.both(ADMIN, "network-rule list --account other");
+    page.both(ADMIN, "network-rule update --help");
+    page.once("network-rule update Office --addresses 203.0.113.9/24");
+    page.both(ADMIN, "network-rule update Office --addresses nowhere");
+    page.both(ADMIN, "network-rule delete --help");
+    page.once("network-rule delete Office");
+    page.both(ADMIN, "network-rule delete Network");
+    page.is(&expect_file!["../snapshots/cli/network-rule.txt"]);
+}
+
+#[tokio::test]
+async fn ram_roles() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    let trust = r#"{"Version":"1","Statement":[{"Action":"sts:AssumeRole","Effect":"Allow","Principal":{"Service":["fc.aliyuncs.com"]}}]}"#;
+    fs::write(page.home.path().join("trust.json"), trust).unwrap();
+    page.both(ADMIN, "ram-role --help");
+    page.both(ADMIN, "ram-role create --help");
+    page.once("ram-role create Function --trust-policy trust.json");
+    page.both(ADMIN, "ram-role create Other --trust-policy nowhere.json");
+    page.both(ADMIN, "ram-role get --help");
+    page.both(ADMIN, "ram-role get Function");
+    page.both(ADMIN, "ram-role get Nobody");
+    page.both(ADMIN, "ram-role list --help");
+    page.both(ADMIN, "ram-role list --trusted-role function-compute");
+    page.both(ADMIN, "ram-role list --trusted-role nothing");
+    page.both(ADMIN, "ram-role update --help");
+    page.once("ram-role update Function --description 'runs functions'");
+    page.both(ADMIN, "ram-role update Nobody --description nothing");
+    page.both(ADMIN, "ram-role delete --help");
+    page.once("ram-role delete Function");
+    page.both(ADMIN, "ram-role delete ECSRole");
+    page.is(&expect_file!["../snapshots/cli/ram-role.txt"]);
+}
+
+#[tokio::test]
+async fn checks_and_changes() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.both(ADMIN, "check --help");
+    page.both(ENFORCER, "check app GetSecretValue secret/dataKey1 --vpc vpc-1 --from 192.168.7.9");
+    page.both(ENFORCER, "check app GetSecretValue secret/dataKey1 --public --from 192.168.7.9");
+    page.both(ENFORCER, "check app GetSecretValue secret/other -o json");
+    page.both(ENFORCER, "check nobody GetSecretValue secret/dataKey1");
+    page.both(ADMIN, "check app GetSecretValue secret/dataKey1");
+    page.both(ENFORCER, "check app 'no action' secret/dataKey1 --instance ''");
+    page.both(ADMIN, "changes --help");
+    page.both(ADMIN, "changes list --help");
+    page.both(ADMIN, "changes list");
+    page.both(ADMIN, "changes list --limit 1 -o yaml");
+    page.both(ADMIN, "changes list --resource app");
+    page.both(ADMIN, "changes tail --help");
+    page.both(ADMIN, "changes tail --from 1000");
+    page.is(&expect_file!["../snapshots/cli/check.txt"]);
+}
+
+#[tokio::test]
+async fn contexts_and_the_rest() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.both(ADMIN, "--help");
+    page.both(ADMIN, "--version");
+    page.both(ADMIN, "version");
+    page.both(ADMIN, "nonsense");
+    page.both(ADMIN, "context --help");
+    page.both(ADMIN, "context show");
+    fs::write(page.home.path().join("token"), token_of(ADMIN)).unwrap();
+    page.once("context set --help");
+    page.once("context set here --server http://127.0.0.1:7300 --token-file token --account acme");
+    page.once("context set there --server https://aap.example:7300 --certificate cert.pem");
+    page.once("context set there --server https://aap.example:7300 --account other");
+    page.both(ADMIN, "context list");
+    page.both(ADMIN, "context use nobody");
+    page.once("context use there");
+    page.both(ADMIN, "context show");
+    page.once("context delete there");
+    page.both(ADMIN, "context list");
+    // The context has no region, and the environment doesn't count beside it.
+    page.once(&format!("context set here --server http://{}", server.address()));
+    page.both(ADMIN, "policy list --context here");
+    page.both(ADMIN, "policy list --context here --region eu-1");
+    page.both(ADMIN, "policy list --server http://192.0.2.1:7300");
+    page.both(ADMIN, "policy list --server here");
+    page.both(ADMIN, "policy list --server https://127.0.0.1:1");
+    page.both(ADMIN, "completion --help");
+    page.both(ADMIN, "completion cmd");
+    page.is(&expect_file!["../snapshots/cli/context.txt"]);
+    for shell in ["bash", "zsh", "fish"] {
+        let said = in_a_pipe(&mut page.command(ADMIN, &["completion", shell]));
+        assert!(said.code == 0 && said.text.contains("access-point"), "{}", said.text);
+    }
+}
+
+#[tokio::test]
+async fn colors_are_for_terminals_that_want_them() {
+    let server = server().await;
+    let page = Page::new(server.address());
+    let list = ["policy", "list"];
+    let plain = in_a_pipe(&mut page.command(ADMIN, &list)).text;
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+    let colored = on_a_terminal(&mut page.command(ADMIN, &list)).text;
+    assert!(colored.starts_with("\\e[1m"), "{colored}");
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let shown = on_a_terminal(page.command(ADMIN, &list).env(name, value)).text;
+        assert_eq!(shown, plain, "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_server_that_answers_is_asked() {
+    let server = server().await;
+    let page = Page::new(server.address());
+    let servers = format!("http://127.0.0.1:1,http://{}", server.address());
+    let said = in_a_pipe(&mut page.command(ADMIN, &["policy", "list", "--server", &servers]));
+    assert!(said.code == 0 && said.text.contains("RAMPolicy"), "{}", said.text);
+    let said =
+        in_a_pipe(page.command(ADMIN, &["policy", "list"]).env("AAP_SERVER", "http://127.0.0.1:1"));
+    assert_eq!(said.code, 6, "{}", said.text);
+}
