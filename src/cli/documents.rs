@@ -21,21 +21,27 @@ use crate::{
         pb,
     },
     domain::{
+        access_point::{AccessPoint, AccessPointState},
         catalog::{Catalog, inventory::Item},
-        command::{Batch, Command, Request, Target},
+        command::{
+            Batch, Command, NewAccessPoint, NewNetworkRule, NewPolicy, NewRamRole, Request, Target,
+        },
         decide::{Rejected, Rejection, Verdict, decide},
         event::Event,
         limits::Limits,
         name::{
             AccessPointName, AccountName, NetworkRuleName, PolicyName, RamRoleName, ResourceName,
         },
+        network_rule::NetworkRule,
+        policy::Policy,
+        ram_role::RamRole,
         resource::{Header, Uid},
         time::UnixNanos,
     },
     entropy::{self, EntropyError},
 };
 
-use super::forms::Forms;
+use super::{failure::Failure, forms::Forms, resource::Resource};
 
 /// A resource as a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +120,71 @@ pub(super) fn of(catalog: &Catalog, fields: ServerFields) -> anyhow::Result<Vec<
     }
     documents.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(documents)
+}
+
+/// A resource that a document says is to be there.
+#[derive(Debug)]
+pub(super) struct WantedResource {
+    /// Where it stands.
+    pub(super) document: String,
+    /// The resource as the server would show it.
+    pub(super) resource: Resource,
+    /// Whether it is to be suspended.
+    pub(super) suspended: bool,
+}
+
+/// What documents say is to be there, each in its canonical form; or all that is wrong with them.
+pub(super) fn wanted(documents: &[Document]) -> anyhow::Result<Vec<WantedResource>> {
+    let Read { wanted, mut violations, .. } = read_all(documents)?;
+    violations.sort();
+    if !violations.is_empty() {
+        let lines = violations.iter().map(ToString::to_string).collect();
+        return Err(Failure::invalid("the documents are not valid; nothing is done", lines).into());
+    }
+    let wanted = wanted.into_iter().filter_map(|Wanted { document, commands, .. }| {
+        let suspended =
+            commands.iter().any(|command| matches!(command, Command::SuspendAccessPoint(_)));
+        let resource = commands.into_iter().find_map(canonical)?;
+        Some(WantedResource { document: document.to_owned(), resource, suspended })
+    });
+    Ok(wanted.collect())
+}
+
+/// What is to be created, as the server would show it without what only it makes.
+fn canonical(command: Command) -> Option<Resource> {
+    let header = |description| Header {
+        uid: Uid(uuid::Uuid::nil()),
+        revision: 0,
+        create_time: UnixNanos(0),
+        update_time: UnixNanos(0),
+        description,
+    };
+    let none = SentHeader::default;
+    Some(match command {
+        Command::CreateNetworkRule(NewNetworkRule { name, description, kind, addresses }) => {
+            let rule = NetworkRule { name, header: header(description), kind, addresses };
+            Resource::NetworkRule(network_rule::send(&rule, none()))
+        }
+        Command::CreatePolicy(NewPolicy { name, description, terms }) => {
+            let policy = Policy { name, header: header(description), terms };
+            Resource::Policy(policy::send(&policy, none()))
+        }
+        Command::CreateRamRole(NewRamRole { name, description, trust_policy }) => {
+            let role = RamRole { name, header: header(description), trust_policy };
+            Resource::RamRole(ram_role::send(&role, none()))
+        }
+        Command::CreateAccessPoint(NewAccessPoint {
+            name,
+            description,
+            authentication,
+            policies,
+        }) => {
+            let (header, state) = (header(description), AccessPointState::Active);
+            let point = AccessPoint { name, header, authentication, policies, state };
+            Resource::AccessPoint(access_point::send(&point, none()))
+        }
+        _ => return None,
+    })
 }
 
 /// The events that make a new journal of these documents, or all that is wrong with them.

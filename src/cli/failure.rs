@@ -6,17 +6,20 @@ use std::{fmt, process::ExitCode};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::output::clean;
+
 /// The exit codes, for the help.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0   done; of `check`: allowed
+  0   done; of `check`: allowed; of `diff`: no difference
   1   failed
   2   the command line, a document or the request is not valid
   3   the caller is not known, or may not do that
   4   there is no such thing
   5   in conflict with what there is: it exists, is held, has changed, is at its limit
   6   the server can't be reached or can't do it now; try again
-  10  `check`: denied";
+  10  `check`: denied
+  11  `diff`: there are differences";
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(super) enum Exit {
     Unavailable = 6,
     /// A check was denied.
     Denied = 10,
+    /// There are differences.
+    Different = 11,
 }
 
 impl From<Exit> for ExitCode {
@@ -84,19 +89,46 @@ impl std::error::Error for Failure {}
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        Self::of(&status, |_, field| shown_field(field), without_only_change(status.message()))
+    }
+}
+
+impl Failure {
+    /// What is wrong with one of several changes, by the names of what they are about.
+    pub(super) fn of_changes(status: &Status, names: &[&str]) -> Self {
+        let (place, said) = match status.message().split_once("`: ") {
+            Some((before, said)) if before.starts_with("`changes[") => {
+                (place_of(before.trim_start_matches('`')), said)
+            }
+            _ => (None, status.message()),
+        };
+        let name = |place: Option<usize>| names.get(place?).copied();
+        let message = match name(place) {
+            Some(name) => format!("{name}: {said}"),
+            None => said.to_owned(),
+        };
+        let field = |place, field: &str| match name(place) {
+            Some(name) => format!("{name}: {}", shown_field(field)),
+            None => shown_field(field),
+        };
+        Self::of(status, field, &message)
+    }
+
+    fn of(status: &Status, shown: impl Fn(Option<usize>, &str) -> String, message: &str) -> Self {
         let details = status.get_error_details();
         let mut lines = Vec::new();
         if let Some(bad) = details.bad_request() {
-            let fields = &bad.field_violations;
-            lines.extend(fields.iter().map(|one| {
-                format!("{} {}", shown_field(&one.field), super::output::clean(&one.description))
+            lines.extend(bad.field_violations.iter().map(|one| {
+                format!("{} {}", shown(place_of(&one.field), &one.field), clean(&one.description))
             }));
         }
         if let Some(precondition) = details.precondition_failure() {
-            let violations = &precondition.violations;
-            lines.extend(violations.iter().map(|one| {
-                super::output::clean(&format!("`{}` {}", one.subject, one.description))
-            }));
+            lines.extend(
+                precondition
+                    .violations
+                    .iter()
+                    .map(|one| clean(&format!("`{}` {}", one.subject, one.description))),
+            );
         }
         if let Some(after) = details.retry_info().and_then(|info| info.retry_delay) {
             lines.push(format!("try again in {} ms", after.as_millis()));
@@ -104,14 +136,16 @@ impl From<Status> for Failure {
         let message = match lines.len() {
             // The server's message has the first of them, and then how many more there are.
             1.. if details.bad_request().is_some() => "the request is not valid".to_owned(),
-            _ => super::output::clean(without_only_change(status.message())),
-        };
-        let message = match message.as_str() {
-            "" => format!("{:?}", status.code()),
-            _ => message,
+            _ if message.is_empty() => format!("{:?}", status.code()),
+            _ => clean(message),
         };
         Self { exit: exit_for(status.code()), message, details: lines }
     }
+}
+
+/// The place of a change in a path such as `changes[3].create_policy`.
+fn place_of(path: &str) -> Option<usize> {
+    path.strip_prefix("changes[")?.split_once(']')?.0.parse().ok()
 }
 
 /// What is said of the only change there is, without its place.
@@ -134,7 +168,7 @@ pub(super) fn shown_field(path: &str) -> String {
             shown.push(part);
         }
     }
-    format!("`{}`", super::output::clean(&shown.join(".")))
+    format!("`{}`", clean(&shown.join(".")))
 }
 
 fn exit_for(code: Code) -> Exit {

@@ -75,12 +75,13 @@ fn make(path: &Path, origin: &str, events: &[Event]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads every document, by path.
-fn read(directory: &Path) -> anyhow::Result<Vec<Document>> {
+/// Reads every document, by path; or the one that a path names.
+pub(super) fn read(directory: &Path) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
     let mut pending = vec![PathBuf::new()];
     while let Some(relative) = pending.pop() {
-        let path = directory.join(&relative);
+        let is_named = relative.as_os_str().is_empty();
+        let path = if is_named { directory.to_owned() } else { directory.join(&relative) };
         let failed = || format!("can't read `{}`", path.display());
         if path.is_dir() {
             for entry in fs::read_dir(&path).with_context(failed)? {
@@ -89,11 +90,10 @@ fn read(directory: &Path) -> anyhow::Result<Vec<Document>> {
                     pending.push(relative.join(name));
                 }
             }
-        } else if relative.as_os_str().is_empty() {
-            bail!("`{}` is no directory", path.display());
-        } else if path.extension().is_some_and(|extension| extension == "json") {
+        } else if is_named || path.extension().is_some_and(|extension| extension == "json") {
             let text = fs::read_to_string(&path).with_context(failed)?;
-            documents.push(Document { path: relative.to_string_lossy().into_owned(), text });
+            let shown = if is_named { &path } else { &relative };
+            documents.push(Document { path: shown.to_string_lossy().into_owned(), text });
         }
     }
     documents.sort_by(|one, other| one.path.cmp(&other.path));

@@ -1,5 +1,6 @@
 //! The command line: what the program is told, and what it tells people.
 
+mod apply;
 mod audit;
 mod changes;
 mod check;
@@ -54,6 +55,10 @@ enum Command {
     /// Manage RAM roles.
     #[command(subcommand)]
     RamRole(ram_role::Command),
+    /// Make what there is be as documents say, all or nothing.
+    Apply(Box<apply::ApplyArguments>),
+    /// Say how what there is differs from what documents say: exits with 11 if it does.
+    Diff(Box<apply::DiffArguments>),
     /// Ask whether an application may do something: exits with 0 if it may, with 10 if it may not.
     Check(Box<check::Arguments>),
     /// See who changed what, and when.
@@ -100,6 +105,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Policy(command) => policy::run(command)?,
         Command::NetworkRule(command) => network_rule::run(command)?,
         Command::RamRole(command) => ram_role::run(command)?,
+        Command::Apply(arguments) => apply::apply(&arguments)?,
+        Command::Diff(arguments) => {
+            return Ok(apply::diff(&arguments)?.map_or(ExitCode::SUCCESS, Exit::into));
+        }
         Command::Check(arguments) => {
             return Ok(check::run(&arguments)?.map_or(ExitCode::SUCCESS, Exit::into));
         }

@@ -40,8 +40,8 @@ pub(super) struct Server {
     context: Option<String>,
     /// The server, `https://HOST:PORT`, or `http://` on this machine; of several, separated by
     /// commas, the first that answers [env: AAP_SERVER]
-    #[arg(long, value_name = "URL")]
-    server: Option<String>,
+    #[arg(long = "server", value_name = "URL")]
+    url: Option<String>,
     /// A file with the caller's token [env: AAP_TOKEN_FILE, or the token itself in AAP_TOKEN]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -141,12 +141,8 @@ impl Server {
         self.target(None, None)
     }
 
-    fn target(
-        &self,
-        account: Option<&String>,
-        region: Option<&String>,
-    ) -> anyhow::Result<Target> {
-        let Self { context, server, token_file, ca, certificate, key } = self;
+    fn target(&self, account: Option<&String>, region: Option<&String>) -> anyhow::Result<Target> {
+        let Self { context, url, token_file, ca, certificate, key } = self;
         let explicit = context.is_some();
         let variable = |name: &str| environment(name).filter(|_| !explicit);
         let context = match context.clone().or_else(|| variable("AAP_CONTEXT")) {
@@ -183,7 +179,7 @@ impl Server {
             (None, None) => None,
             _ => bail!("a certificate and its key belong together: name both"),
         };
-        let servers = text(server.as_ref(), "AAP_SERVER", context_server);
+        let servers = text(url.as_ref(), "AAP_SERVER", context_server);
         let servers = servers.as_deref().unwrap_or(DEFAULT_SERVER);
         Ok(Target {
             servers: servers.split(',').map(parse_server).collect::<anyhow::Result<_>>()?,

@@ -3,6 +3,7 @@
 
 use prost_types::FieldMask;
 use serde_json::Value;
+use tonic::{Response, Status};
 
 use crate::api::pb::{
     self, access_point::Authentication, access_point_service_client::AccessPointServiceClient,
@@ -12,6 +13,7 @@ use crate::api::pb::{
 };
 
 use super::{
+    failure::Failure,
     forms::Forms,
     output::{Table, some_of},
     remote::{Connection, Place, answered},
@@ -64,6 +66,9 @@ pub(super) enum Resource {
 }
 
 impl Kind {
+    /// Those that are in regions.
+    pub(super) const IN_REGIONS: [Self; 3] = [Self::NetworkRule, Self::Policy, Self::AccessPoint];
+
     /// What people call one.
     pub(super) fn word(self) -> &'static str {
         match self {
@@ -264,6 +269,37 @@ impl Resource {
         }
     }
 
+    /// Its etag.
+    pub(super) fn etag(&self) -> &str {
+        match self {
+            Self::NetworkRule(rule) => &rule.etag,
+            Self::RamRole(role) => &role.etag,
+            Self::Policy(policy) => &policy.etag,
+            Self::AccessPoint(access_point) => &access_point.etag,
+        }
+    }
+
+    /// The same with another etag.
+    pub(super) fn with_etag(mut self, etag: String) -> Self {
+        match &mut self {
+            Self::NetworkRule(rule) => rule.etag = etag,
+            Self::RamRole(role) => role.etag = etag,
+            Self::Policy(policy) => policy.etag = etag,
+            Self::AccessPoint(access_point) => access_point.etag = etag,
+        }
+        self
+    }
+
+    /// What it is in.
+    pub(super) fn parent(&self) -> String {
+        split(self.name()).0
+    }
+
+    /// Whether it is a suspended access point.
+    pub(super) fn is_suspended(&self) -> bool {
+        matches!(self, Self::AccessPoint(point) if point.state() == pb::AccessPointState::Suspended)
+    }
+
     /// As the API shows it in JSON.
     pub(super) fn value(&self, forms: &Forms) -> anyhow::Result<Value> {
         let form = self.kind().type_name();
@@ -437,8 +473,18 @@ pub(super) async fn apply(
     connection: &Connection,
     account: String,
     changes: Vec<Wanted>,
-    (validate_only, request_id): (bool, String),
+    how: (bool, String),
 ) -> anyhow::Result<pb::ApplyChangesResponse> {
+    Ok(try_to_apply(connection, account, changes, how).await.map_err(Failure::from)?)
+}
+
+/// The same, with the status as it is.
+pub(super) async fn try_to_apply(
+    connection: &Connection,
+    account: String,
+    changes: Vec<Wanted>,
+    (validate_only, request_id): (bool, String),
+) -> Result<pb::ApplyChangesResponse, Status> {
     let wanted = |change| pb::RequestedChange { change: Some(change) };
     let request = pb::ApplyChangesRequest {
         parent: account,
@@ -448,7 +494,7 @@ pub(super) async fn apply(
     };
     let mut client =
         ChangeServiceClient::new(connection.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-    answered(client.apply_changes(request).await)
+    client.apply_changes(request).await.map(Response::into_inner)
 }
 
 /// More than any answer has.

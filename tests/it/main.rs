@@ -25,6 +25,7 @@ mod client_keys;
 mod commands;
 mod configuration;
 mod coverage;
+mod documents;
 mod errors;
 mod evidence;
 mod failing;

@@ -1,0 +1,206 @@
+//! `aap apply` and `aap diff`: what there is, made or compared to what documents say.
+//!
+//! A plan is made from what the server has now, and each step of it says by an etag what it was made
+//! from: whoever changes something in between stops the whole, and nobody's change is lost.
+
+mod plan;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::api::pb;
+
+use super::{
+    documents,
+    failure::{Exit, Failure},
+    forms::Forms,
+    import,
+    manage::warn,
+    output::{Format, Style, clean, print_values, styled},
+    remote::{Connection, Remote, block_on},
+    resource, say,
+};
+use plan::{Plan, Step, Verb};
+
+/// The most changes that are made at once.
+const BATCH: usize = 1_000;
+
+/// What to compare.
+#[derive(Args, Debug)]
+pub(super) struct DiffArguments {
+    /// The directory with the documents, as `aap export` writes them: every `.json`
+    /// file in it and below it; or one file.
+    #[arg(long, short, value_name = "PATH")]
+    file: PathBuf,
+    /// What is in the documents' regions and in no document is a difference, too; RAM roles where
+    /// there are documents of the account's RAM roles.
+    #[arg(long)]
+    prune: bool,
+    /// In which form to print the plan: `table`, `json`, `yaml` or `name`.
+    #[arg(
+        long,
+        short,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        hide_possible_values = true
+    )]
+    output: Format,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// What to make, and how.
+#[derive(Args, Debug)]
+pub(super) struct ApplyArguments {
+    #[command(flatten)]
+    diff: DiffArguments,
+    /// Have the server judge the plan, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Make more than 1,000 changes of an account in several steps, each of which is made whole or
+    /// not at all.
+    #[arg(long)]
+    in_steps: bool,
+}
+
+/// Says what differs.
+pub(super) fn diff(arguments: &DiffArguments) -> anyhow::Result<Option<Exit>> {
+    let forms = Forms::load()?;
+    let target = arguments.remote.target()?;
+    let documents = documents::wanted(&import::read(&arguments.file)?)?;
+    let plan = block_on(async {
+        Plan::make(&target.connect().await?, &forms, &documents, arguments.prune).await
+    })?;
+    print(arguments.output, &plan)?;
+    Ok((!plan.steps.is_empty()).then_some(Exit::Different))
+}
+
+/// Makes what there is be as documents say.
+pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
+    let ApplyArguments { diff, dry_run, in_steps } = arguments;
+    let forms = Forms::load()?;
+    let target = diff.remote.target()?;
+    let documents = documents::wanted(&import::read(&diff.file)?)?;
+    block_on(async {
+        let connection = target.connect().await?;
+        let plan = Plan::make(&connection, &forms, &documents, diff.prune).await?;
+        let batches = plan.batches(BATCH);
+        if let Some((account, _)) = batches.iter().find(|(account, steps)| {
+            let others = batches.iter().filter(|(other, _)| other == account).count();
+            others > 1 && !in_steps && !steps.is_empty()
+        }) {
+            let message = format!("`{account}` needs more than {BATCH} changes");
+            let remedy = "they can't be made all or none; `--in-steps` makes them in several steps";
+            return Err(Failure::invalid(message, vec![remedy.to_owned()]).into());
+        }
+        print(diff.output, &plan)?;
+        // Where there are several, each first one is judged before any is made.
+        let mut judged = Vec::new();
+        for (account, steps) in &batches {
+            if !judged.contains(account) && (*dry_run || batches.len() > 1) {
+                judged.push(account.clone());
+                let answer = send(&connection, account, steps, Mode::Judge).await?;
+                if *dry_run {
+                    warn(&answer.warnings);
+                }
+            }
+        }
+        if *dry_run {
+            return Ok(());
+        }
+        for (account, steps) in &batches {
+            let answer = send(&connection, account, steps, Mode::Make).await?;
+            warn(&answer.warnings);
+            let last = answer.changes.last().map_or(0, |change| change.revision);
+            if diff.output == Format::Table {
+                say(format_args!("applied {}; the last is revision {last}", changes(steps.len())));
+            }
+        }
+        Ok(())
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Judge,
+    Make,
+}
+
+async fn send(
+    connection: &Connection,
+    account: &str,
+    steps: &[&Step],
+    mode: Mode,
+) -> anyhow::Result<pb::ApplyChangesResponse> {
+    let changes = steps.iter().map(|step| step.wanted.clone()).collect();
+    let how = (mode == Mode::Judge, String::new());
+    let answer = resource::try_to_apply(connection, account.to_owned(), changes, how).await;
+    let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
+    Ok(answer.map_err(|status| Failure::of_changes(&status, &names))?)
+}
+
+fn changes(count: usize) -> String {
+    if count == 1 { "1 change".to_owned() } else { format!("{count} changes") }
+}
+
+fn print(format: Format, plan: &Plan) -> anyhow::Result<()> {
+    match format {
+        Format::Table => {
+            for step in &plan.steps {
+                print_step(step);
+            }
+        }
+        Format::Name => {
+            for step in &plan.steps {
+                say(&step.name);
+            }
+        }
+        Format::Json | Format::Yaml => {
+            let values: Vec<_> = plan.steps.iter().map(value).collect();
+            return print_values(format, &values);
+        }
+    }
+    if format == Format::Table {
+        let count = |verb: Verb| plan.steps.iter().filter(|step| step.verb == verb).count();
+        say(match plan.steps.len() {
+            0 => format!("no difference: {} documents", plan.documents),
+            _ => format!(
+                "{}: {} to create, {} to update, {} to suspend or resume, {} to delete",
+                changes(plan.steps.len()),
+                count(Verb::Create),
+                count(Verb::Update),
+                count(Verb::Suspend) + count(Verb::Resume),
+                count(Verb::Delete)
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn print_step(step: &Step) {
+    let (mark, style) = match step.verb {
+        Verb::Create => ("+", Style::Good),
+        Verb::Update => ("~", Style::Odd),
+        Verb::Suspend => ("suspend", Style::Odd),
+        Verb::Resume => ("resume", Style::Odd),
+        Verb::Delete => ("-", Style::Bad),
+    };
+    say(format_args!("{} {}", styled(style, mark), clean(&step.name)));
+    for (field, before, after) in &step.differences {
+        let text =
+            |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
+        say(format_args!("    {field}: {} -> {}", clean(&text(before)), clean(&text(after))));
+    }
+}
+
+fn value(step: &Step) -> Value {
+    let differences: Vec<_> = step
+        .differences
+        .iter()
+        .map(|(field, before, after)| json!({"field": field, "before": before, "after": after}))
+        .collect();
+    json!({"action": step.verb.word(), "name": step.name, "differences": differences})
+}

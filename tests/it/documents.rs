@@ -1,0 +1,177 @@
+//! `aap apply` and `aap diff`: a directory of documents and what there is, brought together.
+
+use std::{fmt::Write as _, fs, net::SocketAddr, process::Command};
+
+use expect_test::expect_file;
+use tempfile::TempDir;
+
+use crate::support::{
+    ADMIN, Setup,
+    clients::token_of,
+    processes,
+    terminal::{Said, in_a_pipe, on_a_terminal},
+    world,
+};
+
+/// As many documents as one call may change.
+const MANY: usize = 1_000;
+
+/// A directory of documents, and a server to bring them to.
+struct Place {
+    home: TempDir,
+    address: SocketAddr,
+}
+
+impl Place {
+    fn new(address: SocketAddr) -> Self {
+        Self { home: tempfile::tempdir().unwrap(), address }
+    }
+
+    /// Writes a document at the path that its name makes.
+    fn write(&self, name: &str, fields: &str) {
+        let path = self.home.path().join(format!("documents/{name}.json"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("{{\"name\": \"{name}\", {fields}}}\n")).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.home.path().join(format!("documents/{name}.json"))).unwrap();
+    }
+
+    fn rule(&self, id: &str, addresses: &str) {
+        let fields = format!("\"publicNetwork\": {{}}, \"addresses\": [{addresses}]");
+        self.write(&world::rule_name(id), &fields);
+    }
+
+    fn policy(&self, id: &str, resource: &str, rule: &str) {
+        let rule = world::rule_name(rule);
+        let fields = format!(
+            "\"scope\": \"shared\", \"permissions\": [\"PERMISSION_TEMPLATE_SECRET_USER\"], \
+             \"resources\": [\"{resource}\"], \"networkRules\": {{\"names\": [\"{rule}\"]}}"
+        );
+        self.write(&world::policy_name(id), &fields);
+    }
+
+    fn access_point(&self, id: &str, policy: &str, more: &str) {
+        let policy = world::policy_name(policy);
+        let fields = format!("\"clientKey\": {{}}, \"policies\": [\"{policy}\"]{more}");
+        self.write(&world::access_point_name(id), &fields);
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.home.path())
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("AAP_SERVER", format!("http://{}", self.address))
+            .env("AAP_TOKEN", token_of(ADMIN));
+        command
+    }
+
+    fn run(&self, line: &str) -> Said {
+        in_a_pipe(&mut self.command(line))
+    }
+
+    /// Runs a command, and says what it says.
+    fn note(&self, page: &mut String, line: &str) {
+        let Said { text, code } = self.run(line);
+        let _ = write!(page, "$ aap {line}\n{text}[{code}]\n\n");
+    }
+}
+
+fn lines(said: &Said) -> usize {
+    said.text.lines().count()
+}
+
+#[tokio::test]
+async fn a_thousand_documents_are_applied_once_and_then_there_is_no_difference() {
+    let server = Setup::new().start().await;
+    let place = Place::new(server.address());
+    place.rule("Office", "\"203.0.113.9/24\"");
+    for number in 1..MANY / 2 {
+        place.policy(&format!("P{number}"), &format!("secret/{number}/****"), "Office");
+        place.access_point(&format!("a{number}"), &format!("P{number}"), "");
+    }
+    place.access_point("last", "P1", "");
+    let said = place.run("diff -f documents -o name");
+    assert_eq!((said.code, lines(&said)), (11, MANY));
+
+    // Killed at once, it has made all of it or nothing.
+    let mut killed = processes::spawn(&mut place.command("apply -f documents -o name")).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let said = place.run("diff -f documents -o name");
+    assert!([0, MANY].contains(&lines(&said)), "{}", said.text);
+
+    let said = place.run("apply -f documents");
+    assert_eq!(said.code, 0, "{}", said.text);
+    let said = place.run("diff -f documents --prune");
+    assert_eq!((said.code, said.text.as_str()), (0, "no difference: 1000 documents\n"));
+    let said = place.run("apply -f documents --prune");
+    assert_eq!((said.code, said.text.as_str()), (0, "no difference: 1000 documents\n"));
+
+    // One more can't be made together with all the others being changed.
+    for number in 1..=MANY {
+        place.rule(&format!("R{number}"), "\"192.0.2.1\"");
+    }
+    place.access_point("another", "P2", "");
+    let said = place.run("apply -f documents");
+    assert_eq!(said.code, 2, "{}", said.text);
+    let said = place.run("apply -f documents --in-steps -o name");
+    assert_eq!((said.code, lines(&said)), (0, MANY + 1));
+    assert_eq!(place.run("diff -f documents").code, 0);
+}
+
+#[tokio::test]
+async fn documents_and_what_there_is_are_brought_together() {
+    let server = Setup::new().start().await;
+    let place = Place::new(server.address());
+    let mut page = String::new();
+    for (name, line) in [("diff", "diff --help"), ("apply", "apply --help")] {
+        place.note(&mut page, line);
+        let shown = on_a_terminal(place.command(line).env("TERM", "xterm"));
+        let _ =
+            write!(page, "$ aap {name} --help # on a terminal\n{}[{}]\n\n", shown.text, shown.code);
+    }
+    place.rule("Office", "\"203.0.113.0/24\"");
+    place.policy("Reports", "secret/reports/*", "Office");
+    place.access_point("reports", "Reports", ", \"state\": \"ACCESS_POINT_STATE_SUSPENDED\"");
+    place.note(&mut page, "diff -f documents");
+    place.note(&mut page, "apply -f documents --dry-run");
+    place.note(&mut page, "apply -f documents");
+    place.note(&mut page, "apply -f documents");
+
+    place.policy("Reports", "secret/other/*", "Office");
+    place.access_point("reports", "Reports", ", \"description\": \"reads\"");
+    place.access_point("new", "Reports", "");
+    place.note(&mut page, "diff -f documents");
+    place.note(&mut page, "diff -f documents -o json");
+    let shown = on_a_terminal(place.command("diff -f documents").env("TERM", "xterm"));
+    let _ =
+        write!(page, "$ aap diff -f documents # on a terminal\n{}[{}]\n\n", shown.text, shown.code);
+    place.note(&mut page, "apply -f documents");
+
+    // A document that is wrong applies nothing, be it found here or by the server.
+    place.rule("Home", "\"198.51.100.0/24\"");
+    place.policy("Wrong", "reports/*", "Nowhere");
+    place.note(&mut page, "apply -f documents");
+    place.policy("Wrong", "secret/*", "Nowhere");
+    place.note(&mut page, "apply -f documents");
+    place.remove(&world::policy_name("Wrong"));
+    place.note(&mut page, "diff -f documents -o name");
+    place.remove(&world::rule_name("Home"));
+
+    let kind = "\"privateNetwork\": {}, \"addresses\": [\"203.0.113.0/24\"]";
+    place.write(&world::rule_name("Office"), kind);
+    place.note(&mut page, "apply -f documents");
+    place.rule("Office", "\"203.0.113.0/24\"");
+
+    place.remove(&world::access_point_name("new"));
+    place.note(&mut page, "diff -f documents");
+    place.note(&mut page, "apply -f documents --prune");
+    place.note(&mut page, "diff -f documents --prune");
+    place.note(&mut page, "diff -f nowhere");
+    expect_file!["../snapshots/cli/apply.txt"].assert_eq(&page);
+}
