@@ -14,6 +14,15 @@ const PUBLIC: &[&str] = &[
     "aap/v1/error_reason.proto",
     "aap/v1/policy_service.proto",
     "aap/v1/ram_role_service.proto",
+    "aap/v1/session_service.proto",
+];
+/// Messages that have a secret in them.
+const SECRET: [&str; 5] = [
+    "aap.v1.CreateSessionRequest",
+    "aap.v1.CreateSessionRequest.proof",
+    "aap.v1.IssueClientKeyRequest",
+    "aap.v1.IssueClientKeyResponse",
+    "aap.v1.Session",
 ];
 const PRIVATE: &[&str] =
     &["aap/store/v1/event.proto", "aap/store/v1/segment.proto", "aap/store/v1/snapshot.proto"];
@@ -25,8 +34,8 @@ fn main() -> Result<(), Error> {
     let public = compiler(PUBLIC)?;
     fs::write(out.join("aap.v1.descriptor.bin"), public.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
-        // What is secret in them is never printed: `api::convert::client_key`.
-        .skip_debug(["aap.v1.IssueClientKeyRequest", "aap.v1.IssueClientKeyResponse"])
+        // What is secret in them is never printed.
+        .skip_debug(SECRET)
         .codec_path("crate::api::codec::StrictCodec")
         // Its content is the stored bytes, spliced in: see `api::audit_entry`.
         .extern_path(".aap.v1.AuditEntry", "crate::api::audit_entry::AuditEntry")

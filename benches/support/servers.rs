@@ -140,6 +140,7 @@ fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores))
         reserve: Reserve { management_percent: 0, check_percent: 0 },
         limits: Limits::NONE,
         watches: aap::service::watches::WatchLimits::default(),
+        audience: None,
         snapshot_every: snapshot::DEFAULT_EVERY,
         verification: Verification::Quick,
         clock: Clock::system(),

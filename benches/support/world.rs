@@ -216,6 +216,7 @@ impl Builder {
                 authentication: Authentication::ClientKey,
                 policies: PolicyIds::new(ids.clone()).unwrap(),
                 state,
+                sessions_valid_from: 0,
             };
             self.happen(Change::AccessPointCreated(Arc::new(access_point)));
         }

@@ -20,6 +20,7 @@ use crate::{
     },
     service::{
         gate::{Gate, GateError},
+        permissions::{self, Needs},
         refusals::{Refusal, Refusals},
     },
 };
@@ -51,6 +52,9 @@ impl Admission {
     fn admit(&self, request: &Request<Body>) -> Result<Option<Authenticated>, GateError> {
         let method = request.uri().path();
         if !method.starts_with(OWN_METHODS) {
+            return Ok(None);
+        }
+        if permissions::needs_of(method) == Some(Needs::Proof) {
             return Ok(None);
         }
         let credential = credential(request).ok_or(GateError::Unauthenticated)?;

@@ -34,9 +34,18 @@ pub fn facts<'a>(
     metadata: &'a MetadataMap,
     extensions: &Extensions,
 ) -> Call<'a> {
+    facts_of(&caller.name, metadata, extensions)
+}
+
+/// The same for somebody of that name, or of none.
+pub fn facts_of<'a>(
+    caller: &'a str,
+    metadata: &'a MetadataMap,
+    extensions: &Extensions,
+) -> Call<'a> {
     let connection = connection(extensions);
     Call {
-        caller: &caller.name,
+        caller,
         peer: connection.map(|connection| connection.peer),
         forwarded: connection.and_then(|connection| connection.forwarded),
         request_id: "",

@@ -21,6 +21,7 @@ mod changes;
 mod check_stream;
 mod policies;
 mod ram_roles;
+mod sessions;
 
 use tonic::{Request, service::RoutesBuilder};
 
@@ -33,7 +34,7 @@ use pb::{
     audit_service_server::AuditServiceServer,
     authorization_service_server::AuthorizationServiceServer,
     change_service_server::ChangeServiceServer, policy_service_server::PolicyServiceServer,
-    ram_role_service_server::RamRoleServiceServer,
+    ram_role_service_server::RamRoleServiceServer, session_service_server::SessionServiceServer,
 };
 use status::ApiError;
 
@@ -43,6 +44,7 @@ pub use authorization::Authorization;
 pub use changes::Changes;
 pub use policies::Policies;
 pub use ram_roles::RamRoles;
+pub use sessions::SessionGranting;
 
 /// The services of the API.
 #[derive(Clone, Debug)]
@@ -57,6 +59,8 @@ pub struct Services {
     pub changes: Changes,
     /// `AuthorizationService`.
     pub authorization: Authorization,
+    /// `SessionService`.
+    pub sessions: SessionGranting,
     /// `AuditService`.
     pub audit: Audit,
 }
@@ -64,7 +68,8 @@ pub struct Services {
 impl Services {
     /// Adds them to what is served. [`admission`] must stand before them.
     pub fn add_to(self, routes: &mut RoutesBuilder) {
-        let Self { access_points, policies, ram_roles, changes, authorization, audit } = self;
+        let Self { access_points, policies, ram_roles, changes, authorization, sessions, audit } =
+            self;
         let limit = MAX_MESSAGE_BYTES;
         routes
             .add_service(
@@ -76,6 +81,7 @@ impl Services {
             .add_service(PolicyServiceServer::new(policies).max_decoding_message_size(limit))
             .add_service(RamRoleServiceServer::new(ram_roles).max_decoding_message_size(limit))
             .add_service(ChangeServiceServer::new(changes).max_decoding_message_size(limit))
+            .add_service(SessionServiceServer::new(sessions).max_decoding_message_size(limit))
             .add_service(AuditServiceServer::new(audit).max_decoding_message_size(limit));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     domain::{decide::Rejection, name::ResourceName},
     service::{
         checks::CheckError, client_keys::IssueError, gate::GateError, history::HistoryError,
-        management::ManageError, proofs::ProofError, reading::ReadingError,
+        management::ManageError, proofs::ProofError, reading::ReadingError, sessions::SessionError,
         watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
@@ -30,6 +30,8 @@ use super::{
 const DOMAIN: &str = "aap";
 /// When to repeat what was refused because too much waited.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// When to ask for a session again: the window in which they are counted.
+const SESSION_DELAY: Duration = Duration::from_secs(1);
 /// When to repeat what was refused because others hold something for long.
 const LONG_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How many bytes of a status its list of violations may have. A status travels in headers, of
@@ -49,6 +51,8 @@ pub enum ApiError {
     Manage(ManageError),
     /// No client key is given away.
     Issue(IssueError),
+    /// No session is granted.
+    Session(SessionError),
     /// One of many changes is rejected.
     RejectedChange {
         /// The path of the change.
@@ -93,6 +97,12 @@ impl From<ManageError> for ApiError {
 impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
         Self::Issue(error)
+    }
+}
+
+impl From<SessionError> for ApiError {
+    fn from(error: SessionError) -> Self {
+        Self::Session(error)
     }
 }
 
@@ -148,6 +158,7 @@ impl From<ApiError> for Status {
             ApiError::Invalid(violations) => invalid(violations),
             ApiError::Manage(error) => management::manage(error),
             ApiError::Issue(error) => management::issue(error),
+            ApiError::Session(error) => session(error),
             ApiError::RejectedChange { path, place, rejection } => {
                 management::rejected_change(&path, place, *rejection)
             }
@@ -317,6 +328,23 @@ fn as_many_as_fit<T>(violations: impl Iterator<Item = T>, size: impl Fn(&T) -> u
         left.is_some()
     };
     violations.take_while(fits).collect()
+}
+
+fn session(error: SessionError) -> Problem {
+    let message = error.to_string();
+    match error {
+        SessionError::Refused => {
+            Problem::new(Code::Unauthenticated, Reason::SessionRefused, message)
+        }
+        SessionError::TooMany => {
+            Problem::new(Code::ResourceExhausted, Reason::TooManySessionRequests, message)
+                .retry_after(SESSION_DELAY)
+        }
+        SessionError::NoAudience => {
+            Problem::new(Code::FailedPrecondition, Reason::NoSessionAudience, message)
+        }
+        SessionError::Record(error) => check(error.into()),
+    }
 }
 
 fn check(error: CheckError) -> Problem {

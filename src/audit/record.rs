@@ -3,6 +3,8 @@
 //! Its first fields have a fixed width and a fixed place, because their values are known only to the
 //! writer, which stamps them in. Everything in a record is bounded by the types it comes from.
 
+pub mod session;
+
 use std::{net::SocketAddr, str};
 
 use crate::domain::{
@@ -11,10 +13,12 @@ use crate::domain::{
     network::OriginNetwork,
     resource::Uid,
     rules::RulesVersion,
+    session::ShownSession,
     time::UnixNanos,
 };
 
 use super::{log::Mode, succession::Head, wire};
+use session::SessionDraft;
 
 /// The most bytes that a record has.
 pub const MAX_RECORD_BYTES: usize = 4_096;
@@ -107,6 +111,8 @@ pub enum EventDraft<'a> {
     Gap(GapDraft),
     /// The audit log was read.
     AuditRead(AuditReadDraft<'a>),
+    /// An application asked for a session.
+    Session(&'a SessionDraft<'a>),
 }
 
 /// What is missing, and why.
@@ -166,6 +172,8 @@ pub struct CheckDraft<'a> {
     pub check: Check<'a>,
     /// The access point's uid, if it exists.
     pub access_point: Option<Uid>,
+    /// Its name, where the question doesn't have it.
+    pub name: Option<&'a str>,
     /// The answer.
     pub decision: Decision<'a>,
     /// The revision decided at.
@@ -219,6 +227,9 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
         }
         EventDraft::Gap(gap) => wire::message(out, 21, |out| encode_gap(out, gap)),
         EventDraft::AuditRead(read) => wire::message(out, 22, |out| encode_audit_read(out, &read)),
+        EventDraft::Session(draft) => {
+            wire::message(out, 24, |out| session::encode(out, draft));
+        }
     }
 }
 
@@ -240,17 +251,23 @@ fn encode_address(out: &mut Vec<u8>, field: u32, address: Option<SocketAddr>) {
 }
 
 fn encode_check(out: &mut Vec<u8>, draft: &CheckDraft<'_>) {
-    let CheckDraft { time, check, access_point, decision, revision, rules_version, nanos } = draft;
+    let CheckDraft { time, check, access_point, name, decision, .. } = draft;
+    let CheckDraft { revision, rules_version, nanos, .. } = draft;
     let Check { location: _, subject, action, resource, instance, origin } = check;
     wire::timestamp(out, 1, *time);
     match subject {
         Subject::Asserted(name) => {
             wire::bytes(out, 2, name.as_str().as_bytes());
-            if let Some(uid) = access_point {
-                let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-                wire::bytes(out, 3, uid.0.hyphenated().encode_lower(&mut text).as_bytes());
-            }
+            encode_uid(out, 3, *access_point);
             wire::message(out, 4, |_| {});
+        }
+        Subject::Session(ShownSession::Genuine(shown), _) => {
+            wire::bytes(out, 2, name.unwrap_or_default().as_bytes());
+            encode_uid(out, 3, Some(shown.access_point));
+            wire::message(out, 12, |out| session::encode_shown(out, shown));
+        }
+        Subject::Session(ShownSession::Foreign, _) | Subject::Token(_) => {
+            wire::message(out, 12, |_| {});
         }
     }
     wire::bytes(out, 5, action.as_str().as_bytes());
@@ -276,6 +293,13 @@ fn encode_check(out: &mut Vec<u8>, draft: &CheckDraft<'_>) {
     wire::message(out, 9, |out| encode_decision(out, decision, *rules_version));
     wire::integer(out, 10, *revision);
     wire::integer(out, 11, *nanos);
+}
+
+fn encode_uid(out: &mut Vec<u8>, field: u32, uid: Option<Uid>) {
+    if let Some(uid) = uid {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        wire::bytes(out, field, uid.0.hyphenated().encode_lower(&mut text).as_bytes());
+    }
 }
 
 fn encode_load(out: &mut Vec<u8>, load: LoadDraft<'_>) {
@@ -357,6 +381,12 @@ fn reason_number(reason: DenyReason) -> u64 {
         DenyReason::ResourceNotCovered => 6,
         DenyReason::NetworkNotAllowed => 7,
         DenyReason::RoleNotTrusted => 8,
+        DenyReason::CredentialUnknown => 9,
+        DenyReason::CredentialInvalid => 10,
+        DenyReason::CredentialDisabled => 11,
+        DenyReason::CredentialNotYetValid => 12,
+        DenyReason::CredentialExpired => 13,
+        DenyReason::AuthenticationMethodMismatch => 14,
     }
 }
 
@@ -417,7 +447,7 @@ pub fn is_of_stranger(record: &[u8]) -> bool {
         match field {
             // The account, and the caller.
             6 | 8 => return false,
-            17 => return true,
+            17 | 24 => return true,
             _ => {}
         }
     }

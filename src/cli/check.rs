@@ -155,6 +155,17 @@ fn words(decision: &pb::Decision) -> String {
         Reason::RoleNotTrusted => {
             "the access point's RAM role doesn't trust its environment, or isn't there".to_owned()
         }
+        Reason::ProofAccepted => "the proof is good".to_owned(),
+        Reason::CredentialUnknown => "there is no such client key or session".to_owned(),
+        Reason::CredentialInvalid => {
+            "the session is not genuine, or has been revoked since it was granted".to_owned()
+        }
+        Reason::CredentialDisabled => "the client key is disabled".to_owned(),
+        Reason::CredentialNotYetValid => "the client key is not valid yet".to_owned(),
+        Reason::CredentialExpired => "the session or the client key has expired".to_owned(),
+        Reason::AuthenticationMethodMismatch => {
+            "the access point has another way to authenticate".to_owned()
+        }
         Reason::Unspecified => {
             "the server gives a reason that this program doesn't know".to_owned()
         }

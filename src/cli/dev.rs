@@ -42,6 +42,8 @@ use crate::{
 use super::say;
 
 const ADDRESS: &str = "127.0.0.1:7300";
+/// What it is called by applications that ask for sessions.
+const AUDIENCE: &str = "aap.local/dev";
 const DATA_DIR: &str = "aap-dev";
 const ACCOUNT: &str = "demo";
 const REGION: &str = "local";
@@ -86,6 +88,7 @@ impl World {
             limits: Limits::default(),
             watches: WatchLimits::default(),
             telemetry: TelemetryConfig::default(),
+            audience: Some(AUDIENCE.into()),
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })

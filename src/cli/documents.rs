@@ -180,7 +180,9 @@ fn canonical(command: Command) -> Option<Resource> {
             policies,
         }) => {
             let (header, state) = (header(description), AccessPointState::Active);
-            let point = AccessPoint { name, header, authentication, policies, state };
+            let sessions_valid_from = 0;
+            let point =
+                AccessPoint { name, header, authentication, policies, state, sessions_valid_from };
             Resource::AccessPoint(access_point::send(&point, none()))
         }
         _ => return None,

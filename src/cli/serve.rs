@@ -121,6 +121,7 @@ fn start(
         reserve: config.reserve,
         limits: config.limits,
         watches: config.watches,
+        audience: config.audience.clone(),
         snapshot_every: config.snapshot_every,
         verification,
         connections: config.connections,

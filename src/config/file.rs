@@ -37,6 +37,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) telemetry: TelemetryTable,
     #[serde(default)]
+    pub(super) sessions: SessionsTable,
+    #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
 }
 
@@ -157,6 +159,14 @@ pub(super) struct TelemetryTable {
     pub(super) metrics_interval_seconds: Option<u64>,
     /// Which part of the calls without a caller's trace has one.
     pub(super) trace_ratio: Option<f64>,
+}
+
+/// How applications get sessions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionsTable {
+    /// What this server is called in assertions (`aud`).
+    pub(super) audience: Option<String>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

@@ -129,6 +129,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         limits,
         watches,
         telemetry,
+        audience,
     } = config;
     let are_same = listeners.len() == started.listeners.len()
         && listeners.iter().zip(&started.listeners).all(|(a, b)| ListenerConfig::is_same(a, b));
@@ -144,6 +145,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         ("limits", *limits != started.limits),
         ("watches", *watches != started.watches),
         ("telemetry", *telemetry != started.telemetry),
+        ("sessions", *audience != started.audience),
     ] {
         if differs {
             keys.push(key);

@@ -34,7 +34,7 @@ use crate::{
 use callers::Vouching;
 use file::{
     AuditTable, ConnectionsTable, DiskTable, File, JournalTable, LimitsTable, RetentionTable,
-    WatchesTable,
+    SessionsTable, WatchesTable,
 };
 use listeners::{ListenerConfig, Listeners, PlainText, Security, Sources};
 use pem::Files;
@@ -67,6 +67,8 @@ pub struct Config {
     pub watches: WatchLimits,
     /// What is told about the server while it runs.
     pub telemetry: TelemetryConfig,
+    /// What this server is called by applications that ask for sessions.
+    pub audience: Option<Arc<str>>,
 }
 
 impl Config {
@@ -85,6 +87,7 @@ impl Config {
             limits,
             watches,
             telemetry,
+            audience,
         } = self;
         let listeners: Vec<_> = listeners.iter().map(ListenerFacts::of).collect();
         let (sans, authorities) = (callers.sans(), callers.authorities().digest());
@@ -92,7 +95,7 @@ impl Config {
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
              {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
-             {watches:?}\n{telemetry:?}\n"
+             {watches:?}\n{telemetry:?}\n{audience:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -281,6 +284,8 @@ fn line_of(text: &str, byte: usize) -> usize {
 const DURABLE: &str = "durable";
 const BUFFERED: &str = "buffered-may-lose-decisions";
 
+/// How long the name of a server in assertions is.
+const MAX_AUDIENCE_BYTES: usize = 255;
 /// More watches than this have never been tried.
 const MAX_WATCHES: usize = 10_000;
 const DAY: Duration = Duration::from_hours(24);
@@ -310,6 +315,7 @@ impl Problems {
             limits,
             watches,
             telemetry,
+            sessions,
             callers,
         } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
@@ -333,6 +339,7 @@ impl Problems {
         let limits = limits_of(&limits);
         let watches = self.check_watches(&watches);
         let telemetry = telemetry::check(self, telemetry);
+        let audience = self.check_sessions(sessions);
         if caller_ca.is_some() && !can_show_certificates {
             self.add("caller_ca", "needs a listener with a `certificate`: others see none");
         }
@@ -351,6 +358,7 @@ impl Problems {
             limits,
             watches,
             telemetry,
+            audience,
         })
     }
 
@@ -479,6 +487,17 @@ impl Problems {
         let total = check("total", total, defaults.total, MAX_WATCHES);
         let per_caller = check("per_caller", per_caller, defaults.per_caller, total.get());
         WatchLimits { total, per_caller }
+    }
+
+    fn check_sessions(&mut self, table: SessionsTable) -> Option<Arc<str>> {
+        let SessionsTable { audience } = table;
+        let audience = audience?;
+        let is_visible = audience.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_visible || !(1..=MAX_AUDIENCE_BYTES).contains(&audience.len()) {
+            self.add("sessions.audience", "must be 1 to 255 visible ASCII characters");
+            return None;
+        }
+        Some(audience.into())
     }
 
     fn check_disk(&mut self, disk: &DiskTable) -> Reserve {

@@ -21,6 +21,8 @@ pub struct AccessPoint {
     pub policies: PolicyIds,
     /// Whether it may be granted anything.
     pub state: AccessPointState,
+    /// The revision from which on its sessions are good; what is older is dead for good.
+    pub sessions_valid_from: u64,
 }
 
 /// Whether an access point may be granted anything.

@@ -3,6 +3,8 @@
 use super::{
     name::{AccessPointRef, LocationRef},
     network::Origin,
+    session::ShownSession,
+    time::UnixNanos,
 };
 
 /// One question: may this access point do this, to this resource, there, from this network?
@@ -27,6 +29,10 @@ pub struct Check<'a> {
 pub enum Subject<'a> {
     /// The enforcement point authenticated the application and names its access point.
     Asserted(AccessPointRef<'a>),
+    /// The application shows a session's token, at which nobody has looked yet.
+    Token(&'a str),
+    /// The application shows a session, at this time.
+    Session(ShownSession, UnixNanos),
 }
 
 /// Defines a text of a check that is bounded, and more than bounded only as far as is said.

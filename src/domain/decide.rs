@@ -264,6 +264,8 @@ fn create_access_point(
         authentication: new.authentication.clone(),
         policies: new.policies.clone(),
         state: AccessPointState::Active,
+        // Its uid is new: there is no session that is older.
+        sessions_valid_from: 0,
     })))
 }
 
@@ -340,6 +342,7 @@ fn update_access_point(
     })))
 }
 
+/// Suspending ends sessions for good: resuming doesn't bring them back.
 fn set_state(
     catalog: &Catalog,
     request: &Request,
@@ -348,7 +351,11 @@ fn set_state(
 ) -> Result<Arc<AccessPoint>, Rejection> {
     let found = find_access_point(catalog, target)?;
     let header = changed_header(catalog, request, &found.header, None);
-    Ok(Arc::new(AccessPoint { header, state, ..found.clone() }))
+    let sessions_valid_from = match state {
+        AccessPointState::Suspended => header.revision,
+        AccessPointState::Active => found.sessions_valid_from,
+    };
+    Ok(Arc::new(AccessPoint { header, state, sessions_valid_from, ..found.clone() }))
 }
 
 fn delete_access_point(

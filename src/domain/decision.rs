@@ -49,6 +49,18 @@ pub enum DenyReason {
     AccessPointNotFound,
     /// The access point is suspended.
     AccessPointSuspended,
+    /// The credential isn't there any more.
+    CredentialUnknown,
+    /// The credential isn't genuine, or was revoked.
+    CredentialInvalid,
+    /// The credential is disabled.
+    CredentialDisabled,
+    /// The credential isn't valid yet.
+    CredentialNotYetValid,
+    /// The credential, or the session, has expired.
+    CredentialExpired,
+    /// The access point authenticates in another way.
+    AuthenticationMethodMismatch,
     /// The access point's RAM role doesn't trust its environment, or isn't there.
     RoleNotTrusted,
     /// No policy has that scope.
@@ -63,9 +75,15 @@ pub enum DenyReason {
 
 impl DenyReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::AccessPointNotFound,
         Self::AccessPointSuspended,
+        Self::CredentialUnknown,
+        Self::CredentialInvalid,
+        Self::CredentialDisabled,
+        Self::CredentialNotYetValid,
+        Self::CredentialExpired,
+        Self::AuthenticationMethodMismatch,
         Self::RoleNotTrusted,
         Self::ScopeNotCovered,
         Self::ActionNotPermitted,

@@ -63,7 +63,7 @@ pub trait Room {
 
 impl Room for AccessPoint {
     fn approximate_bytes(&self) -> usize {
-        let Self { name, header, authentication, policies, state: _ } = self;
+        let Self { name, header, authentication, policies, .. } = self;
         let role = match authentication {
             Authentication::RamRole { trusted_role: _, role } => of_name(&name.location, role),
             Authentication::ClientKey => 0,

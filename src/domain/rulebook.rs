@@ -3,19 +3,22 @@
 //! Policies and rules have dense ids, access points hold policy ids, so that a change costs in
 //! proportion to what holds it. Cloning is cheap: the structures share what didn't change.
 
+pub mod sessions;
+
 use std::{fmt, sync::Arc};
 
 use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
 
 use super::{
-    access_point::{AccessPoint, AccessPointState, PolicyIds},
+    access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds},
     catalog::{Catalog, inventory::Item},
     check::{Check, InstanceText, Subject},
     decision::{Decision, Denial, DenyReason, Grant},
     event::{Change, Event},
     name::{
-        AccessPointRef, Instance, Location, LocationRef, NetworkRuleName, PolicyName, RamRoleName,
+        AccessPointName, AccessPointRef, Instance, Location, LocationRef, NetworkRuleName,
+        PolicyName, RamRoleName,
     },
     network::{ComparableAddress, Origin},
     network_rule::NetworkRule,
@@ -25,9 +28,12 @@ use super::{
     ranges::{Networks, Ordinal},
     resource::Uid,
     rules::{Action, ActionSet, RulesVersion},
+    session::{Session, ShownSession},
     slots::{SlotId, Slots},
+    time::UnixNanos,
     trie::{NameTrie, Named},
 };
+use sessions::HeldKey;
 
 /// Everything that checks are decided by, as of one revision.
 #[derive(Clone, Debug)]
@@ -35,9 +41,13 @@ pub struct Rulebook {
     version: RulesVersion,
     revision: u64,
     access_points: NameTrie<Subscriber>,
+    /// The names of access points that authenticate by client keys, by their uids.
+    names: Names,
     policies: Slots<PolicyName, Arc<CompiledPolicy>>,
     rules: Rules,
 }
+
+type Names = HashTrieMapSync<Uid, Arc<str>, RandomState>;
 
 type Rules = HashTrieMapSync<NetworkRuleName, CompiledRule, RandomState>;
 
@@ -49,6 +59,9 @@ struct Subscriber {
     policies: [Option<SlotId>; PolicyIds::MAX],
     state: AccessPointState,
     role: RoleStanding,
+    /// The revision from which on sessions are good.
+    sessions_valid_from: u64,
+    keys: Box<[HeldKey]>,
 }
 
 impl Named for Subscriber {
@@ -107,6 +120,8 @@ pub struct Judgement<'r> {
     pub decision: Decision<'r>,
     /// The access point's uid, if it exists.
     pub access_point: Option<Uid>,
+    /// Its name, where it is known by its uid.
+    pub name: Option<&'r str>,
 }
 
 impl Rulebook {
@@ -116,6 +131,7 @@ impl Rulebook {
             version,
             revision: 0,
             access_points: NameTrie::default(),
+            names: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
             policies: Slots::default(),
             rules: HashTrieMapSync::new_with_hasher_and_ptr_kind(RandomState::default()),
         }
@@ -133,18 +149,49 @@ impl Rulebook {
 
     /// Decides. Pure: the same rulebook and check give the same answer, always.
     pub fn decide(&self, check: &Check<'_>) -> Judgement<'_> {
-        let Subject::Asserted(name) = check.subject;
-        let Some(subscriber) = self.find(name, check.location) else {
-            return Judgement::denied(DenyReason::AccessPointNotFound, None);
-        };
+        match check.subject {
+            Subject::Asserted(name) => {
+                let Some(subscriber) = self.find(name, check.location) else {
+                    return Judgement::denied(DenyReason::AccessPointNotFound, None);
+                };
+                self.decide_for(subscriber, check, None)
+            }
+            Subject::Session(ShownSession::Genuine(session), now) => {
+                let Some(subscriber) = self.find_by_uid(session.access_point, check.location)
+                else {
+                    return Judgement::denied(DenyReason::AccessPointNotFound, None);
+                };
+                self.decide_for(subscriber, check, Some((&session, now)))
+            }
+            Subject::Session(ShownSession::Foreign, _) | Subject::Token(_) => {
+                Judgement::denied(DenyReason::CredentialInvalid, None)
+            }
+        }
+    }
+
+    fn decide_for<'r>(
+        &'r self,
+        subscriber: &'r Subscriber,
+        check: &Check<'_>,
+        session: Option<(&Session, UnixNanos)>,
+    ) -> Judgement<'r> {
         if subscriber.state == AccessPointState::Suspended {
-            return Judgement::denied(DenyReason::AccessPointSuspended, Some(subscriber.uid));
+            return Judgement::denied(DenyReason::AccessPointSuspended, Some(subscriber));
+        }
+        let refused = session.and_then(|(session, now)| subscriber.refuse(session, now));
+        if let Some(reason) = refused {
+            return Judgement::denied(reason, Some(subscriber));
         }
         if subscriber.role == RoleStanding::NotTrusted {
-            return Judgement::denied(DenyReason::RoleNotTrusted, Some(subscriber.uid));
+            return Judgement::denied(DenyReason::RoleNotTrusted, Some(subscriber));
         }
         let decision = self.decide_by_policies(subscriber, check);
-        Judgement { decision, access_point: Some(subscriber.uid) }
+        Judgement { decision, access_point: Some(subscriber.uid), name: Some(&subscriber.name) }
+    }
+
+    fn find_by_uid(&self, uid: Uid, location: LocationRef<'_>) -> Option<&Subscriber> {
+        let name = AccessPointRef::parse(self.names.get(&uid)?).ok()?;
+        self.find(name, location).filter(|subscriber| subscriber.uid == uid)
     }
 
     /// Finds an access point; one of another account or region isn't there at all.
@@ -175,10 +222,13 @@ impl Rulebook {
     }
 }
 
-impl Judgement<'_> {
-    fn denied(reason: DenyReason, access_point: Option<Uid>) -> Self {
-        let decision = Decision::Deny(Denial { reason, nearest_policy: None });
-        Self { decision, access_point }
+impl<'r> Judgement<'r> {
+    fn denied(reason: DenyReason, subscriber: Option<&'r Subscriber>) -> Self {
+        Self {
+            decision: Decision::Deny(Denial { reason, nearest_policy: None }),
+            access_point: subscriber.map(|subscriber| subscriber.uid),
+            name: subscriber.map(|subscriber| &*subscriber.name),
+        }
     }
 }
 
@@ -301,13 +351,14 @@ impl Rulebook {
         Self { revision, ..Self::new(version) }
     }
 
-    /// Takes in the next item. The catalog must have the RAM roles that came before it.
+    /// Takes in the next item. The catalog must have the RAM roles and client keys that came before it.
     pub fn put(&mut self, item: &Item, catalog: &Catalog) {
         match item {
             Item::NetworkRule(rule) => self.put_rule(rule),
             Item::Policy(policy) => self.put_policy(policy),
             Item::AccessPoint(access_point) => self.put_access_point(access_point, catalog),
-            // Access points come after the roles that they name, and nobody decides by a request.
+            // Access points come after the roles that they name and after their own keys, and
+            // nobody decides by a request.
             Item::RamRole(_) | Item::ClientKey(_) | Item::Request(_) => {}
         }
     }
@@ -325,6 +376,7 @@ impl Rulebook {
             }
             Change::AccessPointDeleted(gone) => {
                 self.access_points.remove(&gone.name.to_string());
+                self.names.remove_mut(&gone.uid);
             }
             Change::PolicyCreated(policy) | Change::PolicyUpdated(policy) => {
                 self.put_policy(policy);
@@ -347,12 +399,11 @@ impl Rulebook {
                 self.put_holders_of_role(&role.name, catalog);
             }
             Change::RamRoleDeleted(gone) => self.put_holders_of_role(&gone.name, catalog),
-            // Nobody shows a key in a check.
-            Change::ClientKeyIssued(_)
-            | Change::ClientKeyImported(_)
-            | Change::ClientKeyEnabled(_)
-            | Change::ClientKeyDisabled(_)
-            | Change::ClientKeyDeleted(_) => {}
+            Change::ClientKeyIssued(key)
+            | Change::ClientKeyImported(key)
+            | Change::ClientKeyEnabled(key)
+            | Change::ClientKeyDisabled(key) => self.put_keys_of(&key.name.access_point, catalog),
+            Change::ClientKeyDeleted(gone) => self.put_keys_of(&gone.name.access_point, catalog),
         }
     }
 
@@ -386,6 +437,12 @@ impl Rulebook {
         }
     }
 
+    fn put_keys_of(&mut self, access_point: &AccessPointName, catalog: &Catalog) {
+        if let Some(access_point) = catalog.access_point(access_point) {
+            self.put_access_point(access_point, catalog);
+        }
+    }
+
     fn put_access_point(&mut self, access_point: &AccessPoint, catalog: &Catalog) {
         let mut policies = [None; PolicyIds::MAX];
         for (place, id) in policies.iter_mut().zip(access_point.policies.iter()) {
@@ -396,8 +453,13 @@ impl Rulebook {
             uid: access_point.header.uid,
             state: access_point.state,
             role: RoleStanding::of(access_point, catalog),
+            sessions_valid_from: access_point.sessions_valid_from,
+            keys: catalog.client_keys_of(&access_point.name).map(|key| HeldKey::of(key)).collect(),
             policies,
         };
+        if access_point.authentication == Authentication::ClientKey {
+            self.names.insert_mut(subscriber.uid, subscriber.name.as_ref().into());
+        }
         self.access_points.put(subscriber);
     }
 

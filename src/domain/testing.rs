@@ -421,7 +421,7 @@ impl Outcome {
 
 /// A rulebook's answer.
 pub(crate) fn answer(rulebook: &Rulebook, question: &Question<'_>) -> Answer {
-    let Judgement { decision, access_point } = rulebook.decide(&Check {
+    let Judgement { decision, access_point, .. } = rulebook.decide(&Check {
         location: LocationRef::parse(question.location).unwrap(),
         subject: Subject::Asserted(
             AccessPointRef::parse(&resolved("accessPoints", question.access_point)).unwrap(),

@@ -12,14 +12,21 @@ use tonic::{service::RoutesBuilder, transport::Server};
 use crate::{
     api::{
         self, AccessPoints, Audit, Authorization, Changes, Policies, RamRoles, Services,
-        admission::Admission, observed::Observer,
+        SessionGranting, admission::Admission, observed::Observer,
     },
     audit::log::AuditLog,
     clock::Clock,
     projection::Published,
     service::{
-        audit_reads::AuditReads, checks::Checker, client_keys::Issuer, gate::Gate,
-        history::History, management::Manager, refusals::Refusals, watches::Watches,
+        audit_reads::AuditReads,
+        checks::Checker,
+        client_keys::Issuer,
+        gate::Gate,
+        history::History,
+        management::Manager,
+        refusals::Refusals,
+        sessions::{Sessions, Shared},
+        watches::Watches,
     },
     telemetry::{
         meters::{LaneMeters, Meters},
@@ -32,6 +39,7 @@ use super::{
     DRAIN, MoreServices, Parts, ServeError,
     accept::{Acceptor, Door, Usher},
     health::Health,
+    session_keys,
 };
 
 /// Calls that one connection may have open.
@@ -51,6 +59,7 @@ pub(super) struct Doors {
     refusals: Refusals,
     manager: Manager,
     issuer: Issuer,
+    sessions: Arc<Shared>,
     published: Arc<Published>,
     log: AuditLog,
     changes: Changes,
@@ -85,6 +94,7 @@ impl Doors {
             refusals: parts.refusals.clone(),
             changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),
             issuer: Issuer::new(manager.clone(), background.clone()),
+            sessions: session_keys::granting(parts),
             manager,
             published,
             audit: Audit::new(
@@ -177,8 +187,10 @@ impl Doors {
 
     fn routes(&self, lane: usize) -> Result<RoutesBuilder, ServeError> {
         let (published, log) = (Arc::clone(&self.published), self.log.clone());
-        let checker = Checker::new(published, log.clone(), lane, self.clock.clone())
+        let keys = Arc::clone(&self.sessions.keys);
+        let checker = Checker::new(published, (log.clone(), lane), self.clock.clone(), keys)
             .counting(self.meters_of(lane));
+        let sessions = Sessions::new(Arc::clone(&self.sessions), self.refusals.clone(), lane);
         let services = Services {
             access_points: AccessPoints::new(self.manager.clone(), self.issuer.clone()),
             policies: Policies::new(self.manager.clone()),
@@ -191,6 +203,7 @@ impl Doors {
                 self.gate.clone(),
                 self.stopping.clone(),
             ),
+            sessions: SessionGranting::new(sessions),
             audit: self.audit.clone(),
         };
         let mut routes = RoutesBuilder::default();

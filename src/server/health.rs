@@ -15,7 +15,7 @@ use tonic_health::{
 use crate::{audit::log::AuditCondition, store::writer::JournalCondition};
 
 /// Services that need the audit log.
-const RECORDING: &[&str] = &["aap.v1.AuthorizationService"];
+const RECORDING: &[&str] = &["aap.v1.AuthorizationService", "aap.v1.SessionService"];
 /// Services that need the journal.
 const CHANGING: &[&str] = &[
     "aap.v1.AccessPointService",

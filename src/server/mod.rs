@@ -17,6 +17,7 @@ mod operators;
 mod process;
 mod proxy;
 mod retention;
+mod session_keys;
 mod snapshots;
 mod stores;
 mod telling;
@@ -44,7 +45,7 @@ use crate::{
             self as audit_log, AuditCondition, AuditLog, Mode as AuditMode, Options, RecordError,
         },
         record::{Call, Draft, EventDraft, GapDraft, PreviousStop},
-        recovery::{Damage, RecoveryError},
+        recovery::RecoveryError,
         succession::{self, Head},
         tree::evidence,
         volume::{Folder, Untouched, Volume},
@@ -57,14 +58,14 @@ use crate::{
         resource::Uid,
     },
     entropy::{self, EntropyError},
-    identity::{caller::Callers, roster::Roster},
+    identity::{caller::Callers, roster::Roster, session::SessionKeys},
     projection::Published,
-    service::refusals::Refusals,
-    service::watches::WatchLimits,
+    service::{refusals::Refusals, watches::WatchLimits},
     store::{
         data_dir::{DataDir, DataDirError, Identity},
         journal::{Journal, JournalReader, ReadError},
         metered::Metered,
+        session_keys::SessionKeysError,
         sled_journal::{OpenError, SledJournal},
         snapshot::Snapshots,
         space::{Reserve, Space},
@@ -154,6 +155,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many watches may be open.
     pub watches: WatchLimits,
+    /// What this server is called by applications that ask for sessions.
+    pub audience: Option<Arc<str>>,
     /// After how many changes a new snapshot of the state is written.
     pub snapshot_every: NonZeroU64,
     /// How much of what is on disk is verified first.
@@ -230,6 +233,9 @@ pub enum ServeError {
     /// The server can't listen.
     #[error("can't serve: {0}")]
     Transport(String),
+    /// There are no keys for sessions.
+    #[error(transparent)]
+    SessionKeys(#[from] SessionKeysError),
     /// There is no randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -301,6 +307,7 @@ struct Parts {
     changes: ChangeWriter,
     log: AuditLog,
     refusals: Refusals,
+    session_keys: Arc<SessionKeys>,
     space: Arc<Space>,
     snapshots: SnapshotTaker,
     previous_stop: PreviousStop,
@@ -334,7 +341,7 @@ impl Parts {
             space: Arc::clone(&space),
             clock: settings.clock.clone(),
         })?;
-        opened.damage.iter().for_each(name_damage);
+        opened.damage.iter().for_each(stores::name_damage);
         let published = Arc::new(Published::new(state.clone()));
         let reader = journal.reader();
         let (journal, journal_meters) = Metered::new(journal, settings.clock.clone());
@@ -353,14 +360,14 @@ impl Parts {
             last: snapshot_revision,
         };
         let (tracer, spans) = settings.telemetry.tracer()?.unzip();
-        let mut threads = opened.threads;
-        threads.push(journal_thread);
+        let threads = opened.threads.into_iter().chain([journal_thread]).collect();
         let (log, mut previous_stop) = (opened.log, opened.previous_stop);
         let previous_head = head_of(previous_log, &log)?;
         if previous_head.is_some() {
             previous_stop = PreviousStop::Unclean;
         }
         Ok(Self {
+            session_keys: session_keys::open(&data_dir, &settings.clock)?,
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
             data_dir,
             roster: Arc::new(Roster::new(settings.callers.clone())),
@@ -406,6 +413,7 @@ impl Parts {
             stopping: stopped.clone(),
         };
         background.spawn(health.clone().follow(conditions.clone()));
+        background.spawn(session_keys::keep(&self, stopped.clone()));
         let snapshots = background.spawn(self.snapshots.clone().run(stopped.clone()));
         let (log, lane) = (self.log.clone(), self.background_lane);
         let kept = self.settings.audit.retention;
@@ -533,25 +541,6 @@ fn head_of(
             Ok(Some(head?))
         }
         _ => Ok(None),
-    }
-}
-
-fn name_damage(damage: &Damage) {
-    let Damage { file, offset, records } = damage;
-    if let Some((from, through)) = records {
-        tracing::error!(
-            file,
-            offset,
-            from,
-            through,
-            "audit records are damaged; they are named to readers and the others are served"
-        );
-    } else {
-        tracing::error!(
-            file,
-            offset,
-            "an audit segment is damaged between its records; none is lost"
-        );
     }
 }
 

@@ -172,3 +172,23 @@ fn parse_key(path: &Path, secret: &str, name: &str) -> Result<SigningKey, KeyErr
     }
     Ok(key)
 }
+
+/// Says what of the audit log is damaged.
+pub(super) fn name_damage(damage: &crate::audit::recovery::Damage) {
+    let crate::audit::recovery::Damage { file, offset, records } = damage;
+    if let Some((from, through)) = records {
+        tracing::error!(
+            file,
+            offset,
+            from,
+            through,
+            "audit records are damaged; they are named to readers and the others are served"
+        );
+    } else {
+        tracing::error!(
+            file,
+            offset,
+            "an audit segment is damaged between its records; none is lost"
+        );
+    }
+}

@@ -16,10 +16,12 @@ use crate::{
         name::LocationRef,
         rulebook::Rulebook,
         rules::RulesVersion,
+        time::UnixNanos,
     },
     identity::{
         bounds::{Beyond, Bound},
         caller::{Assertion, Caller, CallerRole},
+        session::SessionKeys,
     },
     projection::Published,
     telemetry::meters::LaneMeters,
@@ -34,6 +36,7 @@ pub struct Checker {
     clock: Clock,
     /// Counts decisions, if anybody wants to know.
     meters: Option<Arc<LaneMeters>>,
+    keys: Arc<SessionKeys>,
 }
 
 /// Why a check isn't answered.
@@ -117,9 +120,14 @@ pub struct Decided<'r> {
 }
 
 impl Checker {
-    /// A checker whose callers wait on the runtime `lane`.
-    pub fn new(published: Arc<Published>, log: AuditLog, lane: usize, clock: Clock) -> Self {
-        Self { published, log, lane, clock, meters: None }
+    /// A checker whose callers wait on the runtime `lane`, and which reads tokens by these keys.
+    pub fn new(
+        published: Arc<Published>,
+        (log, lane): (AuditLog, usize),
+        clock: Clock,
+        keys: Arc<SessionKeys>,
+    ) -> Self {
+        Self { published, log, lane, clock, keys, meters: None }
     }
 
     /// The same, with its decisions counted.
@@ -200,15 +208,27 @@ impl Checker {
         }
     }
 
+    /// Reads the token that a check shows, if it shows one.
+    fn read<'a>(&self, check: Check<'a>, time: UnixNanos) -> Check<'a> {
+        match check.subject {
+            Subject::Token(token) => {
+                Check { subject: Subject::Session(self.keys.open(token), time), ..check }
+            }
+            Subject::Asserted(_) | Subject::Session(..) => check,
+        }
+    }
+
     fn decide<'a>(&self, rulebook: &'a Rulebook, check: Check<'a>) -> CheckDraft<'a> {
         let time = self.clock.now();
         let began = self.clock.elapsed();
+        let check = self.read(check, time);
         let judgement = rulebook.decide(&check);
         let took = self.clock.elapsed().saturating_sub(began);
         CheckDraft {
             time,
             check,
             access_point: judgement.access_point,
+            name: judgement.name,
             decision: judgement.decision,
             revision: rulebook.revision(),
             rules_version: rulebook.version(),
@@ -227,11 +247,11 @@ enum Place {
 /// Makes sure that a caller may name the access point, and vouch for the rest.
 fn authorize_question(caller: &Caller, check: &Check<'_>, place: Place) -> Result<(), CheckError> {
     let name = || Arc::clone(&caller.name);
-    let bounds = match (check.subject, &caller.role) {
-        (Subject::Asserted(_), CallerRole::Enforcer(Assertion::Allowed, bounds)) => bounds,
-        (Subject::Asserted(_), _) => {
-            return Err(CheckError::AssertionNotAllowed { caller: name() });
-        }
+    let ((Subject::Asserted(_), CallerRole::Enforcer(Assertion::Allowed, bounds))
+    | (Subject::Token(_) | Subject::Session(..), CallerRole::Enforcer(_, bounds))) =
+        (check.subject, &caller.role)
+    else {
+        return Err(CheckError::AssertionNotAllowed { caller: name() });
     };
     let Some(Beyond { bound, value }) = bounds.first_beyond(check) else { return Ok(()) };
     let place = match place {

@@ -13,4 +13,5 @@ pub mod permissions;
 pub mod proofs;
 pub mod reading;
 pub mod refusals;
+pub mod sessions;
 pub mod watches;

@@ -15,6 +15,8 @@ pub enum Needs {
     Enforcer,
     /// An auditor.
     Auditor,
+    /// No caller: an application, whose message has the proof.
+    Proof,
 }
 
 /// Every method of the API, and what it needs.
@@ -22,6 +24,7 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.AuthorizationService/CheckAccess", Needs::Enforcer),
     ("/aap.v1.AuthorizationService/BatchCheckAccess", Needs::Enforcer),
     ("/aap.v1.AuthorizationService/StreamCheckAccess", Needs::Enforcer),
+    ("/aap.v1.SessionService/CreateSession", Needs::Proof),
     ("/aap.v1.AuditService/GetAuditRecord", Needs::Auditor),
     ("/aap.v1.AuditService/ListAuditRecords", Needs::Auditor),
     ("/aap.v1.AuditService/WatchAuditRecords", Needs::Auditor),
@@ -75,6 +78,7 @@ impl Needs {
             Self::Viewer => matches!(role, CallerRole::Viewer | CallerRole::Admin),
             Self::Enforcer => matches!(role, CallerRole::Enforcer(..)),
             Self::Auditor => *role == CallerRole::Auditor,
+            Self::Proof => true,
         }
     }
 }
@@ -87,6 +91,7 @@ impl fmt::Display for Needs {
             Self::Viewer => "viewer",
             Self::Enforcer => "enforcer",
             Self::Auditor => "auditor",
+            Self::Proof => "proof",
         })
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     audit::{
         log::{AuditLog, RecordError},
-        record::{Call, Draft, EventDraft},
+        record::{Call, Draft, EventDraft, session::SessionDraft},
     },
     clock::Clock,
     telemetry::{cells::Counter, meters::CODES},
@@ -103,6 +103,22 @@ impl Refusals {
         self.budgets.refused.each_ref().map(Counter::read)
     }
 
+    /// Records that a session was refused to somebody who may be anybody: by the strangers' budget,
+    /// and without an account.
+    pub fn record_session(&self, call: Call<'_>, reason: &str, session: &SessionDraft<'_>) {
+        let source = call.forwarded.or(call.peer).map(|address| Source::of(address.ip()));
+        let mut budget = lock(&self.budgets.strangers);
+        if !budget.spend(self.clock.elapsed(), source, reason) {
+            return;
+        }
+        if !self.log.has_room_for_strangers() {
+            return budget.count(reason);
+        }
+        drop(budget);
+        let event = EventDraft::Session(session);
+        let _ = self.append(Draft { account: "", region: "", call, event });
+    }
+
     /// Records how many refusals were beyond a budget since this was last called. To be called once
     /// a second, and when the last call was served.
     pub fn report(&self) {
@@ -128,10 +144,11 @@ fn lock(budget: &Mutex<Budget>) -> std::sync::MutexGuard<'_, Budget> {
 
 /// The network that a call comes from: an IPv4 /24 or an IPv6 /48, which is about what one site has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Source(u64);
+pub struct Source(u64);
 
 impl Source {
-    fn of(address: IpAddr) -> Self {
+    /// The network of an address.
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(u64::from(v4.to_bits() >> 8)),
             // No IPv4 source has a bit that high.

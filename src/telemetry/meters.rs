@@ -106,6 +106,12 @@ fn reason_name(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::AccessPointNotFound => "ACCESS_POINT_NOT_FOUND",
         DenyReason::AccessPointSuspended => "ACCESS_POINT_SUSPENDED",
+        DenyReason::CredentialUnknown => "CREDENTIAL_UNKNOWN",
+        DenyReason::CredentialInvalid => "CREDENTIAL_INVALID",
+        DenyReason::CredentialDisabled => "CREDENTIAL_DISABLED",
+        DenyReason::CredentialNotYetValid => "CREDENTIAL_NOT_YET_VALID",
+        DenyReason::CredentialExpired => "CREDENTIAL_EXPIRED",
+        DenyReason::AuthenticationMethodMismatch => "AUTHENTICATION_METHOD_MISMATCH",
         DenyReason::RoleNotTrusted => "ROLE_NOT_TRUSTED",
         DenyReason::ScopeNotCovered => "SCOPE_NOT_COVERED",
         DenyReason::ActionNotPermitted => "ACTION_NOT_PERMITTED",

@@ -205,7 +205,7 @@ async fn a_key_is_disabled_enabled_deleted_and_goes_with_its_access_point() {
 }
 
 /// Every file below a directory that has some bytes in it.
-fn files_with(directory: &Path, wanted: &[u8]) -> Vec<String> {
+pub fn files_with(directory: &Path, wanted: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

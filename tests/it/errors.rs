@@ -6,8 +6,9 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, os::unix::fs::FileExt, tim
 
 use aap::{
     api::pb::{
-        self, ErrorReason, access_point::Authentication, network_rule::Kind,
-        requested_change::Change as Requested, watch_audit_records_request::Start,
+        self, ErrorReason, access_point::Authentication, create_session_request::Proof,
+        network_rule::Kind, requested_change::Change as Requested,
+        watch_audit_records_request::Start,
     },
     audit::log::Options,
     domain::limits::Limits,
@@ -207,6 +208,7 @@ async fn what_is_not_so(page: &mut Page, server: &TestServer) {
 
     what_many_changes_can_not(page, &admin).await;
     what_client_keys_can_not(page, &admin).await;
+    what_applications_can_not(page, server).await;
     let limits = Limits { policies: 0, ..Limits::default() };
     let narrow = Setup { limits, ..Setup::new() }.start().await;
     let policy = world::new_policy("p", &["secret/a"], &[]);
@@ -299,6 +301,36 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     let one_more = Watch::begin(&auditor, Start::FromSequence(1)).await.unwrap_err();
     page.add("WatchAuditRecords when its caller has 100 open", &Refusal::of(&one_more));
     drop(open);
+}
+
+async fn what_applications_can_not(page: &mut Page, server: &TestServer) {
+    let mut nobody = Client::without_token(server.channel().clone()).sessions();
+    let request = pb::CreateSessionRequest {
+        access_point: world::access_point_name("keyed"),
+        proof: Some(Proof::ClientKeyAssertion("nothing".into())),
+        lifetime_seconds: 0,
+    };
+    page.add(
+        "CreateSession without a proof",
+        &refused(nobody.create_session(request.clone()).await),
+    );
+    let mut refusals = Vec::new();
+    // As many as are looked at in a second, and more; another second may begin meanwhile.
+    for _ in 0..1_000 {
+        let refusal = refused(nobody.create_session(request.clone()).await);
+        let is_last = refusal.reason == "ERROR_REASON_TOO_MANY_SESSION_REQUESTS";
+        refusals.push(refusal);
+        if is_last {
+            break;
+        }
+    }
+    page.add("CreateSession too often", refusals.last().unwrap());
+
+    let silent = Setup { audience: None, ..Setup::new() }.start().await;
+    let mut nobody = Client::without_token(silent.channel().clone()).sessions();
+    let refusal = refused(nobody.create_session(request).await);
+    page.add("CreateSession of a server without a name for assertions", &refusal);
+    silent.stop().await;
 }
 
 async fn what_client_keys_can_not(page: &mut Page, admin: &Client) {

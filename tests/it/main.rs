@@ -45,6 +45,7 @@ mod repeating;
 mod replay;
 mod retention;
 mod roles;
+mod sessions;
 mod snapshots;
 mod soaking;
 mod strangers;

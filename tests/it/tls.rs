@@ -3,7 +3,10 @@
 use std::{fs, net::SocketAddr, time::Duration};
 
 use aap::{
-    api::pb::{self, ConfigurationLoadOutcome, audit_record::Event},
+    api::pb::{
+        self, ConfigurationLoadOutcome, audit_record::Event, check::Subject,
+        create_session_request::Proof,
+    },
     clock::Clock,
     domain::time::{Date, UnixNanos},
 };
@@ -382,5 +385,46 @@ async fn a_flood_of_connections_is_no_harm_to_others() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("there are places again");
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_application_proves_by_its_connection_that_it_has_its_client_key() {
+    let place = Place::start().await;
+    let admin = place.admin();
+    world::enter_page_example(&admin).await;
+    let keyed = world::new_access_point("keyed", &["RAMPolicy"]);
+    admin.access_points().create_access_point(keyed).await.unwrap();
+    // What the certificate says is never believed, be it an admin's name.
+    let application = self_signed(&params(&[ADMIN_SAN]));
+    let key = rcgen::KeyPair::from_pem(&application.key).unwrap();
+    let request = params(&[]).serialize_request(&key).unwrap().pem().unwrap();
+    let request = pb::ImportClientKeyRequest {
+        parent: world::access_point_name("keyed"),
+        signing_request_pem: request,
+        ..Default::default()
+    };
+    admin.access_points().import_client_key(request).await.unwrap();
+
+    let ask = pb::CreateSessionRequest {
+        access_point: world::access_point_name("keyed"),
+        proof: Some(Proof::ClientKeyTls(pb::ClientKeyTls {})),
+        lifetime_seconds: 0,
+    };
+    let shown = place.showing(&application);
+    let session = shown.sessions().create_session(ask.clone()).await.unwrap().into_inner();
+    let check = pb::Check { subject: Some(Subject::Session(session.token)), ..world::allowed() };
+    let enforcer = place.speaker().client_with(place.address(), &token_of(ENFORCER));
+    let answer = world::answer(&enforcer, check).await;
+    assert_eq!(answer.decision.unwrap().outcome(), pb::Outcome::Allow);
+
+    let list = pb::ListPoliciesRequest { parent: HERE.into(), ..Default::default() };
+    let refusal = refused(shown.policies().list_policies(list).await);
+    refusal.is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED");
+    let other = place.showing(&self_signed(&params(&[ADMIN_SAN])));
+    for other in [other, place.speaker().client(place.address())] {
+        let refusal = refused(other.sessions().create_session(ask.clone()).await);
+        refusal.is(Code::Unauthenticated, "SESSION_REFUSED");
+    }
     place.server.stop().await;
 }

@@ -239,8 +239,8 @@ fn parse_policy(location: &Location, text: &str) -> Result<Id, String> {
 
 /// An access point as it is sent.
 pub fn send(access_point: &AccessPoint, header: SentHeader) -> pb::AccessPoint {
-    let AccessPoint { name, header: Header { description, .. }, authentication, policies, state } =
-        access_point;
+    let AccessPoint { name, header: own, authentication, policies, state, .. } = access_point;
+    let Header { description, .. } = own;
     let SentHeader { uid, etag, revision, create_time, update_time } = header;
     let policy = |id: &Id| PolicyName { location: name.location.clone(), id: id.clone() };
     pb::AccessPoint {

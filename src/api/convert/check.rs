@@ -95,6 +95,8 @@ fn parse<'a>(
         Some(SentSubject::AccessPoint(name)) => {
             keep.keep(".access_point", AccessPointRef::parse(name)).map(Subject::Asserted)
         }
+        // Whatever it is: what isn't a token is a session that isn't genuine.
+        Some(SentSubject::Session(token)) => Some(Subject::Token(token)),
         None => keep.keep(".subject", Err("is required")),
     };
     let action = keep.keep(".action", ActionName::parse(action));

@@ -37,6 +37,14 @@ pub fn send_reason(reason: DenyReason) -> pb::DecisionReason {
         DenyReason::AccessPointNotFound => pb::DecisionReason::AccessPointNotFound,
         DenyReason::AccessPointSuspended => pb::DecisionReason::AccessPointSuspended,
         DenyReason::RoleNotTrusted => pb::DecisionReason::RoleNotTrusted,
+        DenyReason::CredentialUnknown => pb::DecisionReason::CredentialUnknown,
+        DenyReason::CredentialInvalid => pb::DecisionReason::CredentialInvalid,
+        DenyReason::CredentialDisabled => pb::DecisionReason::CredentialDisabled,
+        DenyReason::CredentialNotYetValid => pb::DecisionReason::CredentialNotYetValid,
+        DenyReason::CredentialExpired => pb::DecisionReason::CredentialExpired,
+        DenyReason::AuthenticationMethodMismatch => {
+            pb::DecisionReason::AuthenticationMethodMismatch
+        }
         DenyReason::ScopeNotCovered => pb::DecisionReason::ScopeNotCovered,
         DenyReason::ActionNotPermitted => pb::DecisionReason::ActionNotPermitted,
         DenyReason::ResourceNotCovered => pb::DecisionReason::ResourceNotCovered,

@@ -39,6 +39,7 @@ fn is_wanted(filter: &AuditFilter, record: &pb::AuditRecord) -> bool {
         Event::ConfigurationLoad(_) => pb::AuditRecordKind::ConfigurationLoad,
         Event::Gap(_) => pb::AuditRecordKind::Gap,
         Event::AuditRead(_) => pb::AuditRecordKind::AuditRead,
+        Event::Session(_) => pb::AuditRecordKind::Session,
     };
     let (access_point, action, resource, decision) = match &record.event {
         Some(Event::Check(check)) => (

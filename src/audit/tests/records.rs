@@ -13,6 +13,7 @@ use crate::{
         record::{
             self, AuditReadDraft, Call, CheckDraft, Draft, EventDraft, GapDraft, LoadDraft,
             MAX_RECORD_BYTES, PreviousStop, Stamp,
+            session::{self, ProofMethod, SessionDraft, SessionOutcome},
         },
         succession::Head,
         testing::LOG_ID,
@@ -22,8 +23,10 @@ use crate::{
         decision::{Decision, Denial, DenyReason},
         name::{AccessPointRef, LocationRef},
         network::{Origin, OriginNetwork},
+        proof::ProofProblem,
         resource::Uid,
         rules::RulesVersion,
+        session::{Session, ShownSession},
         testing::{
             World, create_access_point, create_network_rule, create_policy, full_name, origin,
         },
@@ -77,6 +80,7 @@ fn check_draft<'a>(check: Check<'a>, decision: Decision<'a>) -> CheckDraft<'a> {
         time: UnixNanos(TIME.0 - 1_000),
         check,
         access_point: Some(Uid(Uuid::from_u128(77))),
+        name: None,
         decision,
         revision: 300,
         rules_version: RulesVersion::CURRENT,
@@ -159,6 +163,63 @@ fn golden_records_are_read_and_written_as_ever() {
             "audit_read_under_a_long_filter",
             nobody(EventDraft::AuditRead(audit_read(52, &[b'f'; 1_025]))),
         ),
+    ];
+    let today = today.map(|(name, draft)| (name, stamped(&draft)));
+    check_golden("audit_records", &today, |bytes| {
+        format!("{:#?}\n", pb::AuditRecord::decode(bytes).unwrap())
+    });
+}
+
+#[test]
+fn golden_records_of_sessions_are_read_and_written_as_ever() {
+    let world = world(HOME, "app");
+    let name = full_name(HOME, "accessPoints", "app");
+    let allowed = check(HOME, &name, "vpc-1 10.1.2.3");
+    let grant = world.rulebook.decide(&allowed).decision;
+    let session = Session {
+        access_point: Uid(Uuid::from_u128(77)),
+        client_key: Uid(Uuid::from_u128(78)),
+        revision: 299,
+        made: UnixNanos::from_parts(1_795_458_000, 0),
+        expires: UnixNanos::from_parts(1_795_458_900, 0),
+    };
+    let shown = |shown| Check { subject: Subject::Session(shown, TIME), ..allowed };
+    let by_session = CheckDraft {
+        name: Some(&name),
+        ..check_draft(shown(ShownSession::Genuine(session)), grant)
+    };
+    let by_nobody = CheckDraft {
+        access_point: None,
+        ..check_draft(
+            shown(ShownSession::Foreign),
+            world.rulebook.decide(&shown(ShownSession::Foreign)).decision,
+        )
+    };
+    let asked = SessionDraft {
+        time: TIME,
+        access_point: &name,
+        access_point_uid: Some(session.access_point),
+        method: ProofMethod::ClientKeyTls,
+        client_key: Some(session.client_key),
+        outcome: SessionOutcome::Granted(session.expires),
+        revision: 299,
+    };
+    let not_proved = SessionDraft {
+        access_point_uid: None,
+        client_key: None,
+        method: ProofMethod::ClientKeyAssertion,
+        outcome: SessionOutcome::Refused(
+            DenyReason::CredentialInvalid,
+            Some(ProofProblem::SignatureInvalid),
+        ),
+        ..asked
+    };
+    let nobody = |event| Draft { account: "", region: "", call: Call::default(), event };
+    let today = [
+        ("check_by_session", draft(call(), EventDraft::Check(&by_session))),
+        ("check_by_no_session", draft(call(), EventDraft::Check(&by_nobody))),
+        ("session_granted", draft(Call::default(), EventDraft::Session(&asked))),
+        ("session_refused", nobody(EventDraft::Session(&not_proved))),
     ];
     let today = today.map(|(name, draft)| (name, stamped(&draft)));
     check_golden("audit_records", &today, |bytes| {
@@ -312,6 +373,12 @@ fn outcomes_and_reasons_have_the_numbers_of_the_public_message() {
     let reasons = [
         pb::DecisionReason::AccessPointNotFound,
         pb::DecisionReason::AccessPointSuspended,
+        pb::DecisionReason::CredentialUnknown,
+        pb::DecisionReason::CredentialInvalid,
+        pb::DecisionReason::CredentialDisabled,
+        pb::DecisionReason::CredentialNotYetValid,
+        pb::DecisionReason::CredentialExpired,
+        pb::DecisionReason::AuthenticationMethodMismatch,
         pb::DecisionReason::RoleNotTrusted,
         pb::DecisionReason::ScopeNotCovered,
         pb::DecisionReason::ActionNotPermitted,
@@ -351,4 +418,14 @@ fn what_the_log_reads_back_of_a_record_is_what_it_says() {
     }
     let refused = EventDraft::RefusedCall { method: "", code: 0, reason: "", suppressed: 0 };
     assert!(!record::is_server_stop(&stamped(&draft(call(), refused))));
+}
+
+#[test]
+fn problems_of_proofs_have_the_numbers_of_the_public_message() {
+    for problem in ProofProblem::ALL {
+        let number = i32::try_from(session::problem_number(problem)).unwrap();
+        let public = pb::ProofProblem::try_from(number).unwrap();
+        let spelled = format!("{problem:?}").to_uppercase();
+        assert_eq!(public.as_str_name().replace("PROOF_PROBLEM_", "").replace('_', ""), spelled);
+    }
 }

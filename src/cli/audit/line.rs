@@ -101,6 +101,7 @@ fn describe(record: &pb::AuditRecord) -> (Mood, &'static str, String) {
             };
             (Mood::Quiet, "config", text)
         }
+        Some(Event::Session(session)) => describe_session(session),
         Some(Event::AuditRead(read)) => {
             let method = read.method.rsplit('/').next().unwrap_or_default();
             let range = match read.through_sequence {
@@ -129,6 +130,25 @@ fn describe(record: &pb::AuditRecord) -> (Mood, &'static str, String) {
             (Mood::Quiet, "other", "a kind of record that this program doesn't know".to_owned())
         }
     }
+}
+
+fn describe_session(session: &pb::SessionEvent) -> (Mood, &'static str, String) {
+    let name = short_name(&session.access_point);
+    let how = match session.proof_method() {
+        pb::ProofMethod::ClientKeyAssertion => "by assertion",
+        pb::ProofMethod::ClientKeyTls => "by TLS",
+        pb::ProofMethod::Unspecified => "without a proof",
+    };
+    if session.outcome() == pb::Outcome::Allow {
+        return (Mood::Good, "session", format!("granted to {name} {how}"));
+    }
+    let mut text = format!("refused to {name} {how}: {}", short(session.reason().as_str_name()));
+    if session.problem() != pb::ProofProblem::Unspecified {
+        let problem = session.problem().as_str_name();
+        text.push_str(", ");
+        text.push_str(problem.strip_prefix("PROOF_PROBLEM_").unwrap_or(problem));
+    }
+    (Mood::Bad, "session", text)
 }
 
 fn describe_check(check: &pb::CheckEvent, caller: &str) -> (Mood, &'static str, String) {

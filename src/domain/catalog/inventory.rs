@@ -89,7 +89,8 @@ impl Catalog {
             // Another request may have taken the id over; what is left of the first one is its age.
             (answered.time == *time).then(|| Item::Request(key.remembered(*answered)))
         });
-        let resources = rules.chain(policies).chain(roles).chain(access_points).chain(client_keys);
+        // Access points are judged by their keys, so those come before them.
+        let resources = rules.chain(policies).chain(roles).chain(client_keys).chain(access_points);
         resources.chain(requests)
     }
 

@@ -9,7 +9,8 @@ use super::{At, DecodeError, decode_header, encode_header, meaningless, missing,
 use pb::access_point::Authentication as StoredAuthentication;
 
 pub(super) fn encode(access_point: &AccessPoint) -> pb::AccessPoint {
-    let AccessPoint { name, header, authentication, policies, state } = access_point;
+    let AccessPoint { name, header, authentication, policies, state, sessions_valid_from } =
+        access_point;
     let state = match state {
         AccessPointState::Active => pb::AccessPointState::Active,
         AccessPointState::Suspended => pb::AccessPointState::Suspended,
@@ -19,6 +20,7 @@ pub(super) fn encode(access_point: &AccessPoint) -> pb::AccessPoint {
         authentication: Some(encode_authentication(authentication)),
         policies: policies.iter().map(ToString::to_string).collect(),
         state: state.into(),
+        sessions_valid_from: *sessions_valid_from,
     }
 }
 
@@ -40,7 +42,7 @@ fn encode_authentication(authentication: &Authentication) -> StoredAuthenticatio
 }
 
 pub(super) fn decode(at: At, stored: pb::AccessPoint) -> Result<AccessPoint, DecodeError> {
-    let pb::AccessPoint { header, authentication, policies, state } = stored;
+    let pb::AccessPoint { header, authentication, policies, state, sessions_valid_from } = stored;
     let (name, header) = decode_header(at, header)?;
     let state = match pb::AccessPointState::try_from(state) {
         Ok(pb::AccessPointState::Active) => AccessPointState::Active,
@@ -55,6 +57,7 @@ pub(super) fn decode(at: At, stored: pb::AccessPoint) -> Result<AccessPoint, Dec
         authentication: decode_authentication(authentication)?,
         policies: PolicyIds::new(policies).map_err(|error| meaningless("policies", error))?,
         state,
+        sessions_valid_from,
     })
 }
 

@@ -24,7 +24,7 @@ use super::{
 
 /// The format of snapshots. It is raised when their bytes change, and also when folding the same
 /// events gives another state: a snapshot holds what they were folded into.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// After how many changes a new one is written, unless it is said otherwise: folding so many takes a
 /// part of a second, and so does writing one of 100,000 access points.
 pub const DEFAULT_EVERY: NonZeroU64 = match NonZeroU64::new(20_000) {

@@ -132,13 +132,13 @@ fn make_catalog(
 fn make_rulebook(version: RulesVersion, revision: u64, items: Receiver<Items>) -> Rulebook {
     let mut rulebook = Rulebook::as_of(version, revision);
     // The other thread's catalog is not at hand; this has of it what access points are judged by.
-    let mut roles = Catalog::as_of(revision);
+    let mut known = Catalog::as_of(revision);
     for items in items {
         for item in items.iter() {
-            if let Item::RamRole(_) = item {
-                roles.put(item);
+            if let Item::RamRole(_) | Item::ClientKey(_) = item {
+                known.put(item);
             }
-            rulebook.put(item, &roles);
+            rulebook.put(item, &known);
         }
     }
     rulebook

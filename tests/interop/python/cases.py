@@ -470,6 +470,9 @@ def client_keys():
             ("Disable", ""), ("Delete", ""),
         ]
     )
+    session, check = "SessionService/CreateSession", "AuthorizationService/CheckAccess"
+    by_session = {key: value for key, value in question().items() if key != "accessPoint"}
+    by_session["session"] = "aaps_none"
     ec, app = "CLIENT_KEY_ALGORITHM_EC_P256", {"parent": APP}
     issuing = {**app, "algorithm": ec, "password": "correct-horse-7", "requestId": "issue-key"}
     binding = {**app, "signingRequestPem": CSR, "requestId": "bind-key"}
@@ -528,6 +531,18 @@ def client_keys():
         happy(list_, "viewer", app, {"clientKeys": ...}),
         missing(list_, "viewer", {"parent": MISSING_APP}, MISSING_APP, details=RESOURCE),
         foreign(list_, app, APP, details=RESOURCE),
+        refused(
+            session, "unproved", {"accessPoint": APP, "clientKeyAssertion": "a.b.c"},
+            "UNAUTHENTICATED", "SESSION_REFUSED", {},
+        ),
+        refused(
+            session, "invalid", {"accessPoint": APP, "lifetimeSeconds": -1}, "INVALID_ARGUMENT",
+            "INVALID_FIELDS", {"violations": "2"}, ("BadRequest",),
+        ),
+        happy(
+            check, "gateway", {"parent": HERE, "check": by_session},
+            {"decision": {"reason": "DECISION_REASON_CREDENTIAL_INVALID"}},
+        ),
         *states(disable, "disable-key", "DISABLED"),
         *states(enable, "enable-key", "ENABLED"),
         *states(delete, "delete-key", ""),

@@ -9,6 +9,7 @@ use aap::{
         authorization_service_client::AuthorizationServiceClient,
         change_service_client::ChangeServiceClient, policy_service_client::PolicyServiceClient,
         ram_role_service_client::RamRoleServiceClient,
+        session_service_client::SessionServiceClient,
     },
     domain::{name::Id, time::UnixNanos},
     identity::{
@@ -147,6 +148,10 @@ impl Client {
 
     pub fn ram_roles(&self) -> RamRoleServiceClient<Authorized> {
         RamRoleServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
+    }
+
+    pub fn sessions(&self) -> SessionServiceClient<Authorized> {
+        SessionServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     pub fn changes(&self) -> ChangeServiceClient<Authorized> {

@@ -51,6 +51,7 @@ pub const AUDIT: &str = "aap.v1.AuditService";
 pub const ACCESS_POINTS: &str = "aap.v1.AccessPointService";
 pub const POLICIES: &str = "aap.v1.PolicyService";
 pub const RAM_ROLES: &str = "aap.v1.RamRoleService";
+pub const SESSIONS: &str = "aap.v1.SessionService";
 pub const CHANGES: &str = "aap.v1.ChangeService";
 
 /// How a server is to be run.
@@ -60,6 +61,7 @@ pub struct Setup {
     pub reserve: Reserve,
     pub limits: Limits,
     pub watches: WatchLimits,
+    pub audience: Option<&'static str>,
     /// After how many changes a snapshot is written.
     pub snapshot_every: NonZeroU64,
     /// What is verified at the start.
@@ -86,6 +88,7 @@ impl Setup {
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),
             watches: WatchLimits::default(),
+            audience: Some(AUDIENCE),
             snapshot_every: snapshot::DEFAULT_EVERY,
             verification: Verification::Quick,
             listeners: 1,
@@ -200,6 +203,7 @@ impl Serving {
             reserve: setup.reserve,
             limits: setup.limits,
             watches: setup.watches,
+            audience: setup.audience.map(Into::into),
             snapshot_every: setup.snapshot_every,
             verification: setup.verification,
             clock: setup.clock,
@@ -212,6 +216,9 @@ impl Serving {
         server::run(stores, settings, listeners, stop)
     }
 }
+
+/// What test servers are called by applications.
+pub const AUDIENCE: &str = "aap.test";
 
 /// A server that runs.
 #[derive(Debug)]
