@@ -15,6 +15,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::{
     audit::{log::AuditLog, record::AuditReadDraft},
@@ -102,13 +103,15 @@ impl AuditService for Audit {
         let (metadata, extensions, message) = request.into_parts();
         let caller = Arc::clone(call::caller(&extensions)?);
         let facts = call::facts(&caller, &metadata, &extensions);
-        let pb::GetAuditRecordRequest { sequence, form } = message;
+        let pb::GetAuditRecordRequest { sequence, form, log_id } = message;
         let mut violations = Violations::default();
         let form = audit::parse_form(&mut violations, form);
         if sequence == 0 {
             violations.add("sequence", "must be at least 1");
         }
-        let form = violations.finish(form)?;
+        let log_id = audit::parse_log_id(&mut violations, &log_id);
+        let (form, log_id) = violations.finish(form.zip(log_id))?;
+        reading::expect_log(&self.log, log_id).map_err(ApiError::from)?;
         let (log, reader) = (self.log.clone(), Arc::clone(&caller));
         let read =
             self.background.spawn_blocking(move || reading::read_one(&log, &reader, sequence));
@@ -126,7 +129,8 @@ impl AuditService for Audit {
         let caller = Arc::clone(call::caller(&extensions)?);
         let facts = call::facts(&caller, &metadata, &extensions);
         let filter = encode(message.filter.as_ref());
-        let wanted = WantedPage::parse(message)?;
+        let (wanted, log_id) = WantedPage::parse(message)?;
+        reading::expect_log(&self.log, log_id).map_err(ApiError::from)?;
         let (log, reader) = (self.log.clone(), Arc::clone(&caller));
         // Dropped with the call, so that nobody goes on looking for whom nobody waits.
         let awaited = Arc::new(());
@@ -192,13 +196,16 @@ impl AuditService for Audit {
     ) -> Result<Response<Self::WatchAuditRecordsStream>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         let authenticated = call::authenticated(&extensions)?.clone();
-        let pb::WatchAuditRecordsRequest { form, start, filter } = message;
+        let pb::WatchAuditRecordsRequest { form, start, filter, log_id } = message;
         let encoded = encode(filter.as_ref());
         let mut violations = Violations::default();
         let form = audit::parse_form(&mut violations, form);
         let start = audit::parse_start(&mut violations, start);
         let filter = audit_filter::parse(&mut violations, filter);
-        let ((form, start), filter) = violations.finish(form.zip(start).zip(filter))?;
+        let log_id = audit::parse_log_id(&mut violations, &log_id);
+        let parsed = form.zip(start).zip(filter).zip(log_id);
+        let (((form, start), filter), log_id) = violations.finish(parsed)?;
+        reading::expect_log(&self.log, log_id).map_err(ApiError::from)?;
         let permit = self.watches.open(&authenticated.caller.name).map_err(ApiError::from)?;
         let log = self.log.clone();
         let watch = self.background.spawn_blocking(move || Watch::begin(&log, start, filter));
@@ -238,7 +245,8 @@ struct WantedPage {
 }
 
 impl WantedPage {
-    fn parse(mut message: pb::ListAuditRecordsRequest) -> Result<Self, ApiError> {
+    /// And the log that it is of, if that is said.
+    fn parse(mut message: pb::ListAuditRecordsRequest) -> Result<(Self, Option<Uuid>), ApiError> {
         let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
         let list = List::of("ListAuditRecords", &message);
         let pb::ListAuditRecordsRequest {
@@ -251,17 +259,20 @@ impl WantedPage {
             start_time: start,
             end_time: end,
             form,
+            log_id,
         } = message;
         let mut violations = Violations::default();
+        let log_id = audit::parse_log_id(&mut violations, &log_id);
         let place = list.parse_place(&mut violations, (size, &token), audit_filter::parse_place);
         let filter = audit_filter::parse(&mut violations, filter);
         let order = audit_filter::parse_order(&mut violations, order);
         let bounds = SentBounds { from, through, start, end };
         let bounds = audit_filter::parse_bounds(&mut violations, bounds);
         let form = audit::parse_form(&mut violations, form);
-        let parsed = place.zip(filter).zip(order).zip(bounds).zip(form);
-        let (((((size, place), filter), order), bounds), form) = violations.finish(parsed)?;
-        Ok(Self { list, page: Page { place, size }, filter, bounds, order, form })
+        let parsed = place.zip(filter).zip(order).zip(bounds).zip(form).zip(log_id);
+        let ((((((size, place), filter), order), bounds), form), log_id) =
+            violations.finish(parsed)?;
+        Ok((Self { list, page: Page { place, size }, filter, bounds, order, form }, log_id))
     }
 }
 

@@ -423,6 +423,11 @@ fn reading(error: &ReadingError) -> Problem {
                 .with("first", first)
                 .with("last", last)
         }
+        ReadingError::OtherLog { wanted, current } => {
+            Problem::new(Code::FailedPrecondition, Reason::OtherAuditLog, message)
+                .with("log_id", wanted)
+                .with("current_log_id", current)
+        }
         ReadingError::Io(error) => {
             tracing::error!(%error, "the audit log can't be read");
             Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")

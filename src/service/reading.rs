@@ -3,6 +3,7 @@
 use std::{fmt, io, ops::RangeInclusive};
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::{
     audit::{
@@ -46,6 +47,14 @@ pub enum ReadingError {
         /// The last record there is.
         last: u64,
     },
+    /// It is another log's place.
+    #[error("records are written to audit log {current}, not to {wanted}")]
+    OtherLog {
+        /// The log asked for.
+        wanted: Uuid,
+        /// The log that there is.
+        current: Box<str>,
+    },
     /// The disk failed.
     #[error("can't read the audit log")]
     Io(#[source] io::Error),
@@ -81,6 +90,16 @@ pub struct Progress {
     pub from: u64,
     /// The last record looked at; `from - 1` if there is none yet.
     pub through: u64,
+}
+
+/// Makes sure that a place is in this log, if it is known which log it is in.
+pub fn expect_log(log: &AuditLog, wanted: Option<Uuid>) -> Result<(), ReadingError> {
+    match wanted {
+        Some(wanted) if wanted.to_string() != log.id() => {
+            Err(ReadingError::OtherLog { wanted, current: log.id().into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads one record. Blocks on the disk.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aap::{
-    api::pb::{self, audit_record::Event, gap_event::Cause},
+    api::pb::{self, audit_record::Event, gap_event::Cause, watch_audit_records_request::Start},
     audit::{
         record::leaf_hash,
         recovery,
@@ -14,10 +14,11 @@ use aap::{
     store::data_dir::DataDir,
 };
 use tokio::task::JoinSet;
+use tonic::Code;
 use uuid::Uuid;
 
 use crate::support::{
-    Client,
+    Client, Refusal,
     clients::connect,
     home::{Home, Server},
     watching::{Watch, record},
@@ -115,6 +116,27 @@ async fn beginning(auditor: &Client) -> (String, pb::PreviousLog) {
     (watch.log_id.clone(), previous)
 }
 
+/// Who goes on where it was in the old log is told that there is another one.
+async fn refuse_old_log(auditor: &Client, old: &str, new: &str) {
+    let start = Some(Start::FromSequence(1));
+    let (log_id, filter) = (old.to_owned(), None);
+    let watch = pb::WatchAuditRecordsRequest { start, form: 0, filter, log_id: log_id.clone() };
+    let get = pb::GetAuditRecordRequest { sequence: 1, form: 0, log_id: log_id.clone() };
+    let list = pb::ListAuditRecordsRequest { log_id, ..Default::default() };
+    let mut audit = auditor.audit();
+    for status in [
+        audit.watch_audit_records(watch.clone()).await.map(drop).unwrap_err(),
+        audit.get_audit_record(get).await.map(drop).unwrap_err(),
+        audit.list_audit_records(list).await.map(drop).unwrap_err(),
+    ] {
+        let refusal = Refusal::of(&status);
+        refusal.is(Code::FailedPrecondition, "OTHER_AUDIT_LOG");
+        refusal.has("log_id", old).has("current_log_id", new);
+    }
+    let watch = pb::WatchAuditRecordsRequest { log_id: new.to_owned(), ..watch };
+    drop(audit.watch_audit_records(watch).await.unwrap());
+}
+
 #[tokio::test]
 async fn a_killed_server_that_did_not_wait_for_the_disk_begins_a_new_log_that_names_the_old_ones_end()
  {
@@ -144,6 +166,7 @@ async fn a_killed_server_that_did_not_wait_for_the_disk_begins_a_new_log_that_na
             *by_durability.entry(receipt.durable).or_default() += 1;
         }
         assert!(by_durability.contains_key(&false), "{by_durability:?}");
+        refuse_old_log(&callers.auditor, &log_id, &new_log).await;
         log_id = new_log;
     }
     // A stop in good order ends no log.

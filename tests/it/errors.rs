@@ -287,6 +287,12 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     let request = pb::WatchAuditRecordsRequest::default();
     let refusal = refused(auditor.audit().watch_audit_records(request).await);
     page.add("WatchAuditRecords from nowhere", &refusal);
+    let log_id = "00000000-0000-0000-0000-000000000001".to_owned();
+    let request = pb::GetAuditRecordRequest { sequence: 1, form: 0, log_id };
+    let mut refusal = refused(auditor.audit().get_audit_record(request).await);
+    let current = refusal.metadata.insert("current_log_id".into(), "<current>".into()).unwrap();
+    refusal.message = refusal.message.replace(&current, "<current>");
+    page.add("GetAuditRecord of another log", &refusal);
 
     what_is_not_proved(page, server).await;
 

@@ -343,7 +343,9 @@ async fn a_record_of_anothers_looks_like_one_that_is_not_there() {
     let evil = server.client("evil-auditor");
     let path = "/aap.v1.AuditService/GetAuditRecord";
     for form in [0, 1, 2] {
-        let get = |sequence| pb::GetAuditRecordRequest { sequence, form }.encode_to_vec();
+        let get = |sequence| {
+            pb::GetAuditRecordRequest { sequence, form, log_id: String::new() }.encode_to_vec()
+        };
         // Of one length, so that only the number differs.
         let absent =
             (last + 1..10_000).find(|one| one.to_string().len() == theirs.to_string().len());

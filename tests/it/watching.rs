@@ -124,7 +124,7 @@ async fn a_watch_does_not_begin_where_there_is_no_log() {
     let refusal = Refusal::of(&Watch::begin(&auditor, Start::FromSequence(0)).await.unwrap_err());
     refusal.is(Code::InvalidArgument, "INVALID_FIELDS");
     assert_eq!(refusal.paths(), ["from_sequence"]);
-    let request = pb::WatchAuditRecordsRequest { start: None, form: 9, filter: None };
+    let request = pb::WatchAuditRecordsRequest { form: 9, ..Default::default() };
     let refusal = refused(auditor.audit().watch_audit_records(request).await);
     assert_eq!(refusal.paths(), ["form", "start"]);
     for ahead in [3, 1_000, u64::MAX] {

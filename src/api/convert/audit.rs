@@ -1,6 +1,7 @@
 //! Records of the audit log, as they are sent: the stored bytes, never encoded again.
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -36,6 +37,18 @@ pub fn parse_form(violations: &mut Violations, form: i32) -> Option<Form> {
             None
         }
     }
+}
+
+/// Parses which log a place is in, if that is said.
+pub fn parse_log_id(violations: &mut Violations, log_id: &str) -> Option<Option<Uuid>> {
+    if log_id.is_empty() {
+        return Some(None);
+    }
+    let parsed = Uuid::parse_str(log_id).ok();
+    if parsed.is_none() {
+        violations.add("log_id", "must be a UUID");
+    }
+    parsed.map(Some)
 }
 
 /// Parses where a watch begins.

@@ -179,6 +179,7 @@ impl Tail {
             form: pb::RecordForm::Message.into(),
             start: Some(self.start),
             filter: self.filter.clone(),
+            log_id: self.log_id.clone().unwrap_or_default(),
         };
         let mut messages = match self.client.watch_audit_records(request).await {
             Ok(answer) => answer.into_inner(),

@@ -31,7 +31,7 @@ pub(super) async fn audit_log(client: &mut Client, ledger: &Ledger, marker: u64)
     let request = pb::WatchAuditRecordsRequest {
         start,
         form: pb::RecordForm::Serialized.into(),
-        filter: None,
+        ..Default::default()
     };
     let mut watch = client.audit.watch_audit_records(request).await.unwrap().into_inner();
     let mut reader = Reader::new(ledger);

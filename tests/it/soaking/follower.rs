@@ -210,6 +210,7 @@ impl Follower {
             form: pb::RecordForm::Message.into(),
             start: Some(Start::FromSequence(self.got.through + 1)),
             filter: self.got.need.filter(),
+            log_id: String::new(),
         };
         let mut client = AuditServiceClient::new(clients::connect(address));
         let request = with_token(&self.token, request);

@@ -413,7 +413,10 @@ pub const METHODS: [Method; 41] = [
     Method {
         path: "/aap.v1.AuditService/GetAuditRecord",
         caller: AUDITOR,
-        example: || pb::GetAuditRecordRequest { sequence: 1, form: 2 }.encode_to_vec(),
+        example: || {
+            pb::GetAuditRecordRequest { sequence: 1, form: 2, log_id: String::new() }
+                .encode_to_vec()
+        },
     },
     Method {
         path: "/aap.v1.AuditService/ListAuditRecords",
@@ -430,6 +433,7 @@ pub const METHODS: [Method; 41] = [
                 start_time: time(1),
                 end_time: time(9_000_000_000),
                 form: 2,
+                log_id: String::new(),
             };
             request.encode_to_vec()
         },
@@ -440,7 +444,8 @@ pub const METHODS: [Method; 41] = [
         example: || {
             let start = Some(pb::watch_audit_records_request::Start::FromSequence(1));
             let filter = Some(every_filter());
-            pb::WatchAuditRecordsRequest { form: 1, start, filter }.encode_to_vec()
+            pb::WatchAuditRecordsRequest { form: 1, start, filter, log_id: String::new() }
+                .encode_to_vec()
         },
     },
     Method {

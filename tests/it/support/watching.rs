@@ -35,7 +35,8 @@ impl Watch {
         start: Start,
         filter: Option<pb::AuditRecordFilter>,
     ) -> Result<Self, Status> {
-        let request = pb::WatchAuditRecordsRequest { form: 0, start: Some(start), filter };
+        let request =
+            pb::WatchAuditRecordsRequest { start: Some(start), filter, ..Default::default() };
         let mut messages = auditor.audit().watch_audit_records(request).await?.into_inner();
         let first = messages.message().await?.expect("a first message");
         let scanned = first.scanned.unwrap();
@@ -127,7 +128,7 @@ pub fn record(entry: &AuditEntry) -> pb::AuditRecord {
 /// One record's entry with its bytes as stored.
 pub async fn stored(auditor: &Client, sequence: u64) -> Result<AuditEntry, Status> {
     let form = pb::RecordForm::Serialized.into();
-    let request = pb::GetAuditRecordRequest { sequence, form };
+    let request = pb::GetAuditRecordRequest { sequence, form, log_id: String::new() };
     Ok(auditor.audit().get_audit_record(request).await?.into_inner())
 }
 
