@@ -1,4 +1,4 @@
-//! `CheckAccess`, durable, against a method that does nothing.
+//! `CheckAccess` against a method that does nothing, against load, and against the bare disk.
 //!
 //! Servers run in processes of their own: (a) an empty method on default tonic, (b) an empty method
 //! in the same process and behind the same layers as the checks, (c) checks by a server without the
@@ -6,9 +6,10 @@
 //! the other, so that the machine's drift touches both; what counts is the ratio.
 //!
 //! ```text
-//! cargo bench --bench check_access              # 12 pairs of 2 s, 200 in flight
-//! cargo bench --bench check_access -- --short   # 10 pairs of 0.5 s
-//! cargo bench --bench check_access -- --tree    # (c) alone, 24 pairs of 1 s
+//! cargo bench --bench check_access                    # 12 pairs of 2 s, 200 in flight; 6 minutes
+//! cargo bench --bench check_access -- --short         # 10 pairs of 0.5 s, the main rows
+//! cargo bench --bench check_access -- --tree          # (c) alone, 24 pairs of 1 s
+//! cargo bench --bench check_access -- --instructions  # what a call costs, under valgrind
 //! ```
 
 #![allow(
@@ -18,6 +19,9 @@
     clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
     dead_code,
     unused_imports,
     unreachable_pub,
@@ -25,88 +29,110 @@
     reason = "bench code"
 )]
 
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "support/empty.rs"]
 mod empty;
 #[path = "support/load.rs"]
 mod load;
 #[path = "support/pairing.rs"]
 mod pairing;
+#[path = "support/plot.rs"]
+mod plot;
+#[path = "support/publisher.rs"]
+mod publisher;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "support/streaming.rs"]
+mod streaming;
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, fs, path::Path, time::Duration};
 
 use aap::api::pb;
 use prost::Message;
 
-use load::{Call, Load, Report};
-use servers::Server;
+use load::{Call, Histogram, Load, Report};
+use plot::{Line, Plot};
+use servers::{LOCATION, Server, Variant};
+use streaming::Stream;
 
 const IN_FLIGHT: usize = 200;
 const WARMUP: Duration = Duration::from_millis(300);
+/// How many questions a message of a stream has, and how many messages are on the way.
+const QUESTIONS: usize = 100;
+const WINDOW: usize = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |option: &str| arguments.iter().any(|argument| argument == option);
     match arguments.first().map(String::as_str) {
         Some("serve-empty") => servers::serve_empty(),
-        Some("serve-aap") => servers::serve_aap(&arguments[1], servers::Tells::Nothing),
-        Some("serve-aap-without-tree") => servers::serve_aap_without_tree(&arguments[1]),
-        _ => {
-            let is_short = arguments.iter().any(|argument| argument == "--short");
-            if arguments.iter().any(|argument| argument == "--tree") {
-                compare_trees();
-            } else {
-                compare(is_short);
-            }
-        }
+        Some("serve-aap") => servers::serve_aap(&arguments[1], variant(&arguments[2])),
+        _ if has("--instructions") => instructions(),
+        _ if has("--tree") => compare_trees(),
+        _ => compare(has("--short")),
     }
 }
 
 fn compare(is_short: bool) {
     let (pairs, slice) =
         if is_short { (10, Duration::from_millis(500)) } else { (12, Duration::from_secs(2)) };
-    let directory = tempfile::tempdir_in("target").unwrap();
+    let (durable, buffered) = (directory(), directory());
     let empty = Server::spawn(&["serve-empty"]);
-    let aap = Server::spawn(&["serve-aap", directory.path().to_str().unwrap()]);
-    let check = Subject { server: &aap, call: check_call(&aap) };
-    let default_empty = Subject { server: &empty, call: empty_call(&[]) };
-    let own_empty = Subject { server: &aap, call: empty_call(&headers(&aap)) };
+    let durable_server = serve(&durable, "durable");
+    let buffered_server = serve(&buffered, "buffered");
+    let check = Subject { server: &durable_server, call: check_call(&durable_server) };
+    let buffered = Subject { server: &buffered_server, call: check_call(&buffered_server) };
+    let bare_tonic = Subject { server: &empty, call: empty_call(&[]) };
+    let own = Subject { server: &durable_server, call: empty_call(&headers(&durable_server)) };
 
-    verify(&check);
+    verify(&check, true);
+    verify(&buffered, false);
     println!("\n{IN_FLIGHT} in flight on one connection, {pairs} pairs of {slice:?}\n");
     println!("{}", pairing::HEADER);
-    for (name, opponent) in [
-        ("CheckAccess, durable : (a) empty on default tonic", &default_empty),
-        ("CheckAccess, durable : (b) empty in the same process", &own_empty),
+    for (name, subject, opponent) in [
+        ("CheckAccess, durable : (a) empty on default tonic", &check, &bare_tonic),
+        ("CheckAccess, durable : (b) empty in the same process", &check, &own),
+        ("CheckAccess, buffered : (b) empty in the same process", &buffered, &own),
     ] {
         let row =
-            pairing::compare(name, pairs, slice, &mut |slice| check.rate(slice), &mut |slice| {
+            pairing::compare(name, pairs, slice, &mut |slice| subject.rate(slice), &mut |slice| {
                 opponent.rate(slice)
             });
         println!("{row}");
     }
-    println!("\nlatency\n");
-    for (name, subject, in_flight) in [
-        ("CheckAccess, durable, 200 in flight", &check, IN_FLIGHT),
-        ("CheckAccess, durable, 1 in flight", &check, 1),
-        ("(a) 200 in flight", &default_empty, IN_FLIGHT),
-        ("(a) 1 in flight", &default_empty, 1),
-    ] {
-        println!("{name}: {}", subject.run(in_flight, slice));
+    let stream = stream(&durable_server);
+    verify_stream(&stream);
+    let name = format!("StreamCheckAccess, {QUESTIONS} a message : CheckAccess, both durable");
+    let streamed = &mut |slice| stream.rate(slice, &mut |_| {});
+    println!("{}", pairing::compare(&name, pairs, slice, streamed, &mut |slice| check.rate(slice)));
+    alone(&check, &bare_tonic, slice);
+    if !is_short {
+        against_load(&[("durable", &check), ("buffered", &buffered), ("(a)", &bare_tonic)], slice);
+        at_half_load(&check, slice);
+        while_publishing(&check, pairs, slice);
+    }
+}
+
+fn variant(name: &str) -> Variant {
+    match name {
+        "durable" => Variant::Durable,
+        "buffered" => Variant::Buffered,
+        "without-tree" => Variant::WithoutTree,
+        _ => panic!("{name} is no variant"),
     }
 }
 
 /// What the tree and its checkpoints cost.
 fn compare_trees() {
     let (pairs, slice) = (24, Duration::from_secs(1));
-    let directory = tempfile::tempdir_in("target").unwrap();
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let with = Server::spawn(&["serve-aap", &path("with")]);
-    let without = Server::spawn(&["serve-aap-without-tree", &path("without")]);
+    let (with, without) = (directory(), directory());
+    let with = serve(&with, "durable");
+    let without = serve(&without, "without-tree");
     let with = Subject { server: &with, call: check_call(&with) };
     let without = Subject { server: &without, call: check_call(&without) };
-    verify(&with);
-    verify(&without);
+    verify(&with, true);
+    verify(&without, true);
     println!("\n{IN_FLIGHT} in flight on one connection, {pairs} pairs of {slice:?}\n");
     println!("{}", pairing::HEADER);
     let name = "CheckAccess, durable : (c) without tree and checkpoints";
@@ -114,24 +140,167 @@ fn compare_trees() {
     println!("{}", pairing::compare(name, pairs, slice, &mut subject, &mut opponent));
 }
 
-/// Looks at every answer once: an allow, on disk, with a place of its own.
-fn verify(check: &Subject<'_>) {
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("target").unwrap()
+}
+
+fn serve(directory: &tempfile::TempDir, mode: &str) -> Server {
+    Server::spawn(&["serve-aap", directory.path().to_str().unwrap(), mode])
+}
+
+/// One call at a time: what it takes beside an empty call and a synced write of a record's size.
+fn alone(check: &Subject<'_>, empty: &Subject<'_>, slice: Duration) {
+    println!("\none call at a time\n");
+    println!("| | p50 | p99 |\n|---|---:|---:|");
+    let bare = bare::appends(Path::new("target"), RECORD, slice);
+    let call = empty.run(1, slice);
+    let check = check.run(1, slice);
+    for (name, histogram) in [
+        ("`CheckAccess`, durable", &check.latency),
+        ("(a) empty on default tonic", &call.latency),
+        ("write of a record and `fdatasync`, bare", &bare),
+    ] {
+        let micros = |percent| histogram.percentile(percent).as_secs_f64() * 1e6;
+        println!("| {name} | {:.0} us | {:.0} us |", micros(50.0), micros(99.0));
+    }
+}
+
+/// How long calls take, the more of them are in flight.
+fn against_load(subjects: &[(&'static str, &Subject<'_>)], slice: Duration) {
+    println!("\nlatency against load (closed loop)\n");
+    println!("| what | in flight | calls /s | p50 | p99 | p99.9 |\n|---|---:|---:|---:|---:|---:|");
+    let mut lines = Vec::new();
+    for &(name, subject) in subjects {
+        let (mut middle, mut high) = (Vec::new(), Vec::new());
+        for in_flight in [1, 2, 5, 10, 20, 50, 100, 200, 500] {
+            let report = subject.run(in_flight, slice);
+            let millis = |percent| report.percentile(percent).as_secs_f64() * 1e3;
+            let rate = report.rate();
+            let [p50, p99, p999] = [50.0, 99.0, 99.9].map(millis);
+            println!("| {name} | {in_flight} | {rate:.0} | {p50:.3} | {p99:.3} | {p999:.3} |");
+            middle.push((in_flight as f64, p50));
+            high.push((in_flight as f64, p99));
+        }
+        lines.push(Line { name: format!("{name}, p50"), points: middle });
+        lines.push(Line { name: format!("{name}, p99"), points: high });
+    }
+    let plot = Plot {
+        title: "Latency of CheckAccess against calls in flight",
+        horizontal: "calls in flight",
+        vertical: "ms",
+        lines,
+    };
+    plot.draw("target/check_access.svg");
+    println!("\nplot: target/check_access.svg");
+}
+
+/// The tail at half of what the server can do, beside the tail of bare synced writes of as many bytes.
+fn at_half_load(check: &Subject<'_>, slice: Duration) {
+    let most = check.rate(slice);
+    let rate = most / 2.0;
+    let report = check.load(3 * slice).open_loop(rate, 2_000, &mut load::ignore).unwrap();
+    let syncs_take = bare::appends(Path::new("target"), RECORD, slice / 4).percentile(50.0);
+    let bytes = ((rate * syncs_take.as_secs_f64()).ceil() as usize).max(1) * RECORD;
+    let bare = bare::appends(Path::new("target"), bytes, 3 * slice);
+    let millis = |histogram: &Histogram, percent| histogram.percentile(percent).as_secs_f64() * 1e3;
+    println!("\nat half load (open loop): {report}");
+    println!(
+        "write of {bytes} bytes and fdatasync, bare: p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms",
+        millis(&bare, 50.0),
+        millis(&bare, 99.0),
+        millis(&bare, 99.9)
+    );
+    let ratio = millis(&report.latency, 99.9) / millis(&bare, 99.9);
+    println!("p99.9 : bare p99.9 = {ratio:.2}");
+}
+
+/// Full load, with a policy published over and over and without, in turns.
+fn while_publishing(check: &Subject<'_>, pairs: usize, slice: Duration) {
+    let (mut calm, mut busy) = (Histogram::new(), Histogram::new());
+    let mut published = 0;
+    for _ in 0..pairs / 2 {
+        calm.add(&check.run(IN_FLIGHT, slice).latency);
+        let publisher = publisher::Publisher::start(check.server);
+        busy.add(&check.run(IN_FLIGHT, slice).latency);
+        published += publisher.stop();
+    }
+    println!("\nwhile a policy is published, {published} times in all\n");
+    println!("| | p50 | p99 | p99.9 | most |\n|---|---:|---:|---:|---:|");
+    for (name, histogram) in [("without", &calm), ("with", &busy)] {
+        let millis = |percent| histogram.percentile(percent).as_secs_f64() * 1e3;
+        let [p50, p99, p999] = [50.0, 99.0, 99.9].map(millis);
+        let most = histogram.max().as_secs_f64() * 1e3;
+        println!("| {name} | {p50:.3} ms | {p99:.3} ms | {p999:.3} ms | {most:.3} ms |");
+    }
+}
+
+/// How many instructions a call costs the whole server, all threads: valgrind counts two runs of the
+/// server that differ by a number of calls alone.
+fn instructions() {
+    println!("\n| what | instructions a call |\n|---|---:|");
+    for name in ["CheckAccess, durable", "(b) empty in the same process"] {
+        let counted = [2_000, 12_000].map(|calls| {
+            let directory = directory();
+            let out = directory.path().join("callgrind.out");
+            let valgrind = [
+                "valgrind",
+                "--tool=callgrind",
+                &format!("--callgrind-out-file={}", out.display()),
+            ];
+            let data = directory.path().to_str().unwrap();
+            let server = Server::spawn_under(&valgrind, &["serve-aap", data, "durable"]);
+            let call = match name {
+                "CheckAccess, durable" => check_call(&server),
+                _ => empty_call(&headers(&server)),
+            };
+            Subject { server: &server, call }.calls(calls);
+            server.stop();
+            let text = fs::read_to_string(&out).unwrap();
+            let totals = text.lines().rev().find_map(|line| line.strip_prefix("totals: "));
+            totals.unwrap().trim().parse::<f64>().unwrap()
+        });
+        println!("| {name} | {:.0} |", (counted[1] - counted[0]) / 10_000.0);
+    }
+}
+
+/// How many bytes a check's record has on disk, about.
+const RECORD: usize = 512;
+
+/// Looks at every answer once: an allow, on disk or not yet, with a place of its own.
+fn verify(check: &Subject<'_>, is_durable: bool) {
     let mut sequences = HashSet::new();
     let mut see = |bytes: &[u8]| {
         let answer = pb::CheckAccessResponse::decode(bytes).unwrap();
         let (decision, receipt) = (answer.decision.unwrap(), answer.receipt.unwrap());
         assert_eq!(decision.outcome(), pb::Outcome::Allow);
-        assert!(receipt.durable && sequences.insert(receipt.sequence));
+        assert_eq!(receipt.durable, is_durable);
+        assert!(sequences.insert(receipt.sequence));
     };
     // Making its world takes a server a while, and a disk that others use too longer.
     let is_up = || check.load(Duration::ZERO).closed_loop(1, &mut load::ignore).is_ok();
     assert!((0..50).any(|_| is_up()), "the server doesn't answer");
     let report = check.load(Duration::from_millis(500)).closed_loop(IN_FLIGHT, &mut see).unwrap();
     assert_eq!(report.failed, 0);
+    let answers = sequences.len();
     println!(
-        "verified {} answers: allowed, durable, each with a sequence of its own",
-        sequences.len()
+        "verified {answers} answers: allowed, durable: {is_durable}, each with a place of its own"
     );
+}
+
+/// Looks at one answer of each message that comes over a stream.
+fn verify_stream(stream: &Stream<'_>) {
+    let mut see = |bytes: &[u8]| {
+        let answer = pb::StreamCheckAccessResponse::decode(bytes).unwrap();
+        assert_eq!(answer.results.len(), QUESTIONS);
+        for result in answer.results {
+            let Some(pb::streamed_result::Result::Decided(decided)) = result.result else {
+                panic!("{result:?}");
+            };
+            assert_eq!(decided.decision.unwrap().outcome(), pb::Outcome::Allow);
+            assert!(decided.receipt.unwrap().durable);
+        }
+    };
+    stream.rate(Duration::from_millis(200), &mut see);
 }
 
 struct Subject<'a> {
@@ -155,6 +324,15 @@ impl Subject<'_> {
     fn rate(&self, duration: Duration) -> f64 {
         self.run(IN_FLIGHT, duration).rate()
     }
+
+    /// Makes exactly so many calls.
+    fn calls(&self, calls: u32) {
+        let rate = 1_000.0;
+        let duration = Duration::from_secs_f64(f64::from(calls) / rate);
+        let load = Load { warmup: Duration::ZERO, duration, ..self.load(duration) };
+        let report = load.open_loop(rate, 10_000, &mut load::ignore).expect("the load runs");
+        assert_eq!((report.failed, report.calls), (0, u64::from(calls)));
+    }
 }
 
 fn headers(server: &Server) -> Vec<(String, String)> {
@@ -170,5 +348,23 @@ fn check_call(server: &Server) -> Call {
         path: "/aap.v1.AuthorizationService/CheckAccess".to_owned(),
         headers: headers(server),
         message: servers::check_message(),
+    }
+}
+
+fn stream(server: &Server) -> Stream<'_> {
+    let check =
+        |number| pb::StreamedCheck { correlation_id: number, check: Some(servers::check()) };
+    let message = pb::StreamCheckAccessRequest {
+        parent: LOCATION.to_owned(),
+        checks: (0..QUESTIONS as u64).map(check).collect(),
+        request_id: String::new(),
+        at_least_revision: 0,
+    };
+    Stream {
+        address: server.address,
+        token: &server.token,
+        message: message.encode_to_vec().into(),
+        questions: QUESTIONS,
+        window: WINDOW,
     }
 }

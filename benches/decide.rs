@@ -79,8 +79,8 @@ fn main() {
         horizontal: "access points",
         vertical: "ns a decision (median)",
         lines: vec![
-            Line { name: "1,000 hot ones", points: hot_line },
-            Line { name: "uniform over all", points: uniform_line },
+            Line { name: "1,000 hot ones".to_owned(), points: hot_line },
+            Line { name: "uniform over all".to_owned(), points: uniform_line },
         ],
     };
     plot.draw("target/decide.svg");

@@ -51,7 +51,7 @@ const FLOOD_IN_FLIGHT: usize = 256;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("serve-aap") => servers::serve_aap(&arguments[1], servers::Tells::Nothing),
+        Some("serve-aap") => servers::serve_aap(&arguments[1], servers::Variant::Durable),
         _ => compare(arguments.iter().any(|argument| argument == "--short")),
     }
 }

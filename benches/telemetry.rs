@@ -47,7 +47,7 @@ use std::{
 };
 
 use load::{Call, Load};
-use servers::{Server, Tells};
+use servers::{Server, Variant};
 
 const IN_FLIGHT: usize = 200;
 const WARMUP: Duration = Duration::from_millis(200);
@@ -57,10 +57,10 @@ fn main() {
     let word = |place: usize| arguments.get(place).map_or("", String::as_str);
     match word(0) {
         "collect" => collector::serve(),
-        "serve-silent" => servers::serve_aap(word(1), Tells::Nothing),
-        "serve-metrics" => servers::serve_aap(word(1), Tells::Metrics),
+        "serve-silent" => servers::serve_aap(word(1), Variant::Durable),
+        "serve-metrics" => servers::serve_aap(word(1), Variant::TellsMetrics),
         "serve-all" => {
-            servers::serve_aap(word(1), Tells::All { collector: word(2).parse().unwrap() });
+            servers::serve_aap(word(1), Variant::TellsAll { collector: word(2).parse().unwrap() });
         }
         _ => compare(arguments.iter().any(|argument| argument == "--short")),
     }

@@ -6,7 +6,7 @@ use plotters::prelude::*;
 
 #[derive(Debug)]
 pub struct Line {
-    pub name: &'static str,
+    pub name: String,
     pub points: Vec<(f64, f64)>,
 }
 
@@ -18,8 +18,14 @@ pub struct Plot {
     pub lines: Vec<Line>,
 }
 
-const COLORS: [RGBColor; 4] =
-    [RGBColor(27, 94, 165), RGBColor(200, 80, 20), RGBColor(40, 130, 70), RGBColor(120, 60, 140)];
+const COLORS: [RGBColor; 6] = [
+    RGBColor(27, 94, 165),
+    RGBColor(200, 80, 20),
+    RGBColor(40, 130, 70),
+    RGBColor(120, 60, 140),
+    RGBColor(110, 110, 110),
+    RGBColor(170, 130, 0),
+];
 
 impl Plot {
     pub fn draw(&self, path: &str) {
@@ -48,7 +54,7 @@ impl Plot {
             chart
                 .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(3))
                 .unwrap()
-                .label(line.name)
+                .label(line.name.as_str())
                 .legend(move |(x, y)| {
                     PathElement::new([(x, y), (x + 24, y)], color.stroke_width(3))
                 });

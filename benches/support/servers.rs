@@ -13,7 +13,7 @@ use std::{
 
 use aap::{
     api::pb,
-    audit::log::Options,
+    audit::log::{Mode, Options},
     clock::Clock,
     config::{ConnectionLimits, listeners::ListenerConfig, telemetry::Otlp},
     domain::{
@@ -50,18 +50,25 @@ pub(crate) struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
     pub(crate) address: SocketAddr,
+    /// The enforcer's.
     pub(crate) token: String,
+    /// The admin's, of a server that has one.
+    pub(crate) admin: String,
     /// Where its metrics can be fetched.
     pub(crate) metrics: Option<SocketAddr>,
 }
 
-/// What a server tells about itself.
+/// How this service is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tells {
-    Nothing,
-    Metrics,
+pub(crate) enum Variant {
+    Durable,
+    Buffered,
+    /// Durable, without the tree over the audit log and its checkpoints.
+    WithoutTree,
+    /// Durable, and tells metrics.
+    TellsMetrics,
     /// Metrics, and spans of one call in a hundred, to a collector that may be dead.
-    All {
+    TellsAll {
         collector: SocketAddr,
     },
 }
@@ -69,19 +76,33 @@ pub(crate) enum Tells {
 impl Server {
     /// Starts one and waits until it says where it listens.
     pub(crate) fn spawn(arguments: &[&str]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(arguments);
+        Self::start(command)
+    }
+
+    /// Starts one under a program that takes it and its arguments as its own last ones.
+    pub(crate) fn spawn_under(program: &[&str], arguments: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(std::env::current_exe().unwrap()).args(arguments);
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let mut words = line.split_whitespace();
         let mut word = || words.next().expect("a server says where it listens").to_owned();
-        let (address, token) = (word().parse().unwrap(), word());
+        let (address, token, admin) = (word().parse().unwrap(), word(), word());
         let metrics = words.next().map(|address| address.parse().unwrap());
-        Self { stdin: child.stdin.take(), child, address, token, metrics }
+        Self { stdin: child.stdin.take(), child, address, token, admin, metrics }
+    }
+
+    /// Stops it, and waits for its end.
+    pub(crate) fn stop(mut self) {
+        drop(self.stdin.take());
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// Its process.
@@ -102,7 +123,7 @@ pub(crate) fn serve_empty() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{} -", listener.local_addr().unwrap());
+        println!("{} - -", listener.local_addr().unwrap());
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tonic::transport::Server::builder()
             .add_service(Empty)
@@ -114,29 +135,28 @@ pub(crate) fn serve_empty() {
 }
 
 /// Serves this service, and an empty method beside it.
-pub(crate) fn serve_aap(directory: &str, tells: Tells) {
-    serve_stores(directory, tells, |_| {});
-}
-
-/// The same without the tree over the audit log and its checkpoints.
-pub(crate) fn serve_aap_without_tree(directory: &str) {
-    serve_stores(directory, Tells::Nothing, |stores| stores.evidence = None);
-}
-
-fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores)) {
-    let token = NewToken::make().unwrap();
+pub(crate) fn serve_aap(directory: &str, variant: Variant) {
+    let (token, admin) = (NewToken::make().unwrap(), NewToken::make().unwrap());
     let mut callers = Callers::default();
     let role = CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE);
     let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All, expires: None };
     assert!(callers.add(token.digest(), enforcer));
-    let metrics = (tells != Tells::Nothing).then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+    let role = CallerRole::Admin;
+    let operator =
+        Caller { name: "bench-admin".into(), role, accounts: Accounts::All, expires: None };
+    assert!(callers.add(admin.digest(), operator));
+    let is_telling = matches!(variant, Variant::TellsMetrics | Variant::TellsAll { .. });
+    let metrics = is_telling.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let metrics_address = metrics.as_ref().map(|listener| listener.local_addr().unwrap());
     let mut stores = Stores::open(&Path::new(directory).join("data"), "aap.local/bench").unwrap();
-    change(&mut stores);
+    if variant == Variant::WithoutTree {
+        stores.evidence = None;
+    }
+    let mode = if variant == Variant::Buffered { Mode::Buffered } else { Mode::Durable };
     let settings = Settings {
         connections: ConnectionLimits::default(),
         callers,
-        audit: Options::default(),
+        audit: Options { mode, ..Options::default() },
         reserve: Reserve { management_percent: 0, check_percent: 0 },
         limits: Limits::NONE,
         watches: aap::service::watches::WatchLimits::default(),
@@ -150,37 +170,43 @@ fn serve_stores(directory: &str, tells: Tells, change: impl FnOnce(&mut Stores))
         more_services: Some(Arc::new(|routes| {
             routes.add_service(Empty);
         })),
-        telemetry: server::Telemetry { metrics, otlp: otlp_of(tells) },
+        telemetry: server::Telemetry { metrics, otlp: otlp_of(variant) },
     };
     let sockets = server::listen::sockets_per_address();
     let config = ListenerConfig::plain("127.0.0.1:0".parse().unwrap());
     let sockets = server::listen::listen(config.address, sockets).unwrap();
     let metrics = metrics_address.map(|address| address.to_string()).unwrap_or_default();
-    println!("{} {} {metrics}", sockets[0].local_addr().unwrap(), token.reveal());
+    let address = sockets[0].local_addr().unwrap();
+    println!("{address} {} {} {metrics}", token.reveal(), admin.reveal());
     let door = Arc::new(Door::new(config).unwrap());
     let listeners = vec![Listener { sockets, door }];
     server::run(stores, settings, listeners, end_of_input()).unwrap();
 }
 
-fn otlp_of(tells: Tells) -> Option<Otlp> {
-    let Tells::All { collector } = tells else { return None };
+fn otlp_of(variant: Variant) -> Option<Otlp> {
+    let Variant::TellsAll { collector } = variant else { return None };
     let (endpoint, interval) = (format!("http://{collector}"), Duration::from_secs(1));
     Some(Otlp { endpoint, interval, ratio: 0.01 })
 }
 
-/// A check that is allowed, encoded.
-pub(crate) fn check_message() -> Vec<u8> {
+/// A check that is allowed.
+pub(crate) fn check() -> pb::Check {
     let network = pb::origin::Network::VpcNetwork(pb::VpcNetwork { vpc_id: "vpc-1".to_owned() });
     let access_point = format!("{LOCATION}/accessPoints/app-500");
+    pb::Check {
+        subject: Some(pb::check::Subject::AccessPoint(access_point)),
+        action: "GetSecretValue".to_owned(),
+        resource: "secret/dataKey-500".to_owned(),
+        instance: "shared".to_owned(),
+        origin: Some(pb::Origin { network: Some(network), address: "192.168.1.20".to_owned() }),
+    }
+}
+
+/// A question for it, encoded.
+pub(crate) fn check_message() -> Vec<u8> {
     let request = pb::CheckAccessRequest {
         parent: LOCATION.to_owned(),
-        check: Some(pb::Check {
-            subject: Some(pb::check::Subject::AccessPoint(access_point)),
-            action: "GetSecretValue".to_owned(),
-            resource: "secret/dataKey-500".to_owned(),
-            instance: "shared".to_owned(),
-            origin: Some(pb::Origin { network: Some(network), address: "192.168.1.20".to_owned() }),
-        }),
+        check: Some(check()),
         request_id: String::new(),
         at_least_revision: 0,
     };
