@@ -526,9 +526,11 @@ def client_keys():
         ),
         foreign(bind, {**app, "signingRequestPem": CSR}, APP, details=RESOURCE),
         happy(get, "viewer", lambda seen: {"name": bound(seen)}, lambda seen: seen["bound"]),
+        happy(get, "admin", lambda seen: {"name": bound(seen)}, lambda seen: seen["bound"]),
         missing(get, "viewer", {"name": MISSING_KEY}, MISSING_KEY, details=RESOURCE),
         foreign(get, {"name": MISSING_KEY}, MISSING_KEY, details=RESOURCE),
         happy(list_, "viewer", app, {"clientKeys": ...}),
+        happy(list_, "admin", app, {"clientKeys": ...}),
         missing(list_, "viewer", {"parent": MISSING_APP}, MISSING_APP, details=RESOURCE),
         foreign(list_, app, APP, details=RESOURCE),
         refused(

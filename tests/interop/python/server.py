@@ -38,7 +38,11 @@ class Server:
         self.tokens = {}
         self.process = None
         self.address = None
-        configuration = [f'data_dir = "{self.path / "data"}"']
+        configuration = [
+            f'data_dir = "{self.path / "data"}"',
+            "[sessions]",
+            'audience = "aap.test"',
+        ]
         for name, role, account, more in CALLERS:
             token, digest = self.new_token()
             self.tokens[name] = token
