@@ -273,7 +273,8 @@ fn verify(check: &Subject<'_>, is_durable: bool) {
         let answer = pb::CheckAccessResponse::decode(bytes).unwrap();
         let (decision, receipt) = (answer.decision.unwrap(), answer.receipt.unwrap());
         assert_eq!(decision.outcome(), pb::Outcome::Allow);
-        assert_eq!(receipt.durable, is_durable);
+        // A buffered answer may come after the sync, too.
+        assert!(receipt.durable || !is_durable);
         assert!(sequences.insert(receipt.sequence));
     };
     // Making its world takes a server a while, and a disk that others use too longer.
