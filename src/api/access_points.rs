@@ -66,7 +66,8 @@ impl AccessPoints {
             Change::AccessPointCreated(made)
             | Change::AccessPointUpdated(made)
             | Change::AccessPointSuspended(made)
-            | Change::AccessPointResumed(made) => {
+            | Change::AccessPointResumed(made)
+            | Change::SessionsRevoked(made) => {
                 let header = SentHeader::made_in(mode, &made.header);
                 Ok(Response::new(access_point::send(made, header)))
             }
@@ -148,6 +149,13 @@ impl AccessPointService for AccessPoints {
     async fn resume_access_point(
         &self,
         request: Request<pb::ResumeAccessPointRequest>,
+    ) -> Result<Response<pb::AccessPoint>, Status> {
+        self.change_access_point(request).await
+    }
+
+    async fn revoke_sessions(
+        &self,
+        request: Request<pb::RevokeSessionsRequest>,
     ) -> Result<Response<pb::AccessPoint>, Status> {
         self.change_access_point(request).await
     }

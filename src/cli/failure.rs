@@ -160,7 +160,7 @@ pub(super) fn shown_field(path: &str) -> String {
     let mut shown = Vec::new();
     while let Some(part) = parts.next() {
         let wraps = part.starts_with("changes[")
-            || ["create_", "update_", "delete_", "suspend_", "resume_"]
+            || ["create_", "update_", "delete_", "suspend_", "resume_", "revoke_"]
                 .iter()
                 .any(|verb| part.starts_with(verb))
             || matches!(part, "access_point" | "policy" | "network_rule" | "ram_role" | "check");

@@ -438,6 +438,7 @@ pub(super) fn changed(change: change::Change) -> Changed {
         Done::AccessPointUpdated(point) => (Resource::AccessPoint(point), "updated"),
         Done::AccessPointSuspended(point) => (Resource::AccessPoint(point), "suspended"),
         Done::AccessPointResumed(point) => (Resource::AccessPoint(point), "resumed"),
+        Done::SessionsRevoked(point) => (Resource::AccessPoint(point), "cleared of sessions"),
         Done::PolicyCreated(policy) => (Resource::Policy(policy), "created"),
         Done::PolicyUpdated(policy) => (Resource::Policy(policy), "updated"),
         Done::NetworkRuleCreated(rule) => (Resource::NetworkRule(rule), "created"),

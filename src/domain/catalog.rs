@@ -199,7 +199,8 @@ impl Catalog {
             Change::AccessPointCreated(access_point)
             | Change::AccessPointUpdated(access_point)
             | Change::AccessPointSuspended(access_point)
-            | Change::AccessPointResumed(access_point) => self.put_access_point(access_point),
+            | Change::AccessPointResumed(access_point)
+            | Change::SessionsRevoked(access_point) => self.put_access_point(access_point),
             Change::AccessPointDeleted(gone) => {
                 self.remove_access_point(&gone.name);
                 self.remove_client_keys_of(&gone.name);

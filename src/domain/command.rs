@@ -83,6 +83,8 @@ pub enum Command {
     SuspendAccessPoint(Target<AccessPointName>),
     /// Let a suspended access point's policies decide again.
     ResumeAccessPoint(Target<AccessPointName>),
+    /// End the sessions of an access point.
+    RevokeSessions(Target<AccessPointName>),
     /// Delete an access point.
     DeleteAccessPoint(Target<AccessPointName>),
     /// Create a policy.
@@ -121,6 +123,7 @@ impl Command {
             Self::UpdateAccessPoint(target, _)
             | Self::SuspendAccessPoint(target)
             | Self::ResumeAccessPoint(target)
+            | Self::RevokeSessions(target)
             | Self::DeleteAccessPoint(target) => &target.name.location.account,
             Self::CreatePolicy(new) => &new.name.location.account,
             Self::UpdatePolicy(target, _) | Self::DeletePolicy(target) => {

@@ -198,6 +198,9 @@ fn judge(catalog: &Catalog, request: &Request) -> Result<Event, Rejection> {
             let state = AccessPointState::Active;
             set_state(catalog, request, target, state).map(Change::AccessPointResumed)
         }
+        Command::RevokeSessions(target) => {
+            revoke_sessions(catalog, request, target).map(Change::SessionsRevoked)
+        }
         Command::DeleteAccessPoint(target) => delete_access_point(catalog, target),
         Command::CreatePolicy(new) => create_policy(catalog, request, new),
         Command::UpdatePolicy(target, patch) => update_policy(catalog, request, target, patch),
@@ -356,6 +359,18 @@ fn set_state(
         AccessPointState::Active => found.sessions_valid_from,
     };
     Ok(Arc::new(AccessPoint { header, state, sessions_valid_from, ..found.clone() }))
+}
+
+/// Ends the sessions that were granted before, whatever its state.
+fn revoke_sessions(
+    catalog: &Catalog,
+    request: &Request,
+    target: &Target<AccessPointName>,
+) -> Result<Arc<AccessPoint>, Rejection> {
+    let found = find_access_point(catalog, target)?;
+    let header = changed_header(catalog, request, &found.header, None);
+    let sessions_valid_from = header.revision;
+    Ok(Arc::new(AccessPoint { header, sessions_valid_from, ..found.clone() }))
 }
 
 fn delete_access_point(

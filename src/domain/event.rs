@@ -42,6 +42,8 @@ pub enum Change {
     AccessPointSuspended(Arc<AccessPoint>),
     /// A suspended access point was resumed.
     AccessPointResumed(Arc<AccessPoint>),
+    /// The sessions of an access point were ended.
+    SessionsRevoked(Arc<AccessPoint>),
     /// An access point was deleted.
     AccessPointDeleted(Gone<AccessPointName>),
     /// A policy was created.
@@ -90,7 +92,8 @@ impl Change {
             Self::AccessPointCreated(access_point)
             | Self::AccessPointUpdated(access_point)
             | Self::AccessPointSuspended(access_point)
-            | Self::AccessPointResumed(access_point) => &access_point.name.location.account,
+            | Self::AccessPointResumed(access_point)
+            | Self::SessionsRevoked(access_point) => &access_point.name.location.account,
             Self::AccessPointDeleted(gone) => &gone.name.location.account,
             Self::PolicyCreated(policy) | Self::PolicyUpdated(policy) => {
                 &policy.name.location.account
@@ -116,7 +119,8 @@ impl Change {
             Self::AccessPointCreated(access_point)
             | Self::AccessPointUpdated(access_point)
             | Self::AccessPointSuspended(access_point)
-            | Self::AccessPointResumed(access_point) => {
+            | Self::AccessPointResumed(access_point)
+            | Self::SessionsRevoked(access_point) => {
                 ResourceName::AccessPoint(access_point.name.clone())
             }
             Self::AccessPointDeleted(gone) => ResourceName::AccessPoint(gone.name.clone()),

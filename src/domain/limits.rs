@@ -78,6 +78,7 @@ impl Kind {
             Change::AccessPointUpdated(_)
             | Change::AccessPointSuspended(_)
             | Change::AccessPointResumed(_)
+            | Change::SessionsRevoked(_)
             | Change::AccessPointDeleted(_)
             | Change::PolicyUpdated(_)
             | Change::PolicyDeleted(_)

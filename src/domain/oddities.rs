@@ -83,6 +83,7 @@ pub fn oddities(after: &Catalog, change: &Change) -> Vec<Oddity> {
         Change::AccessPointUpdated(_)
         | Change::AccessPointSuspended(_)
         | Change::AccessPointResumed(_)
+        | Change::SessionsRevoked(_)
         | Change::AccessPointDeleted(_)
         | Change::PolicyDeleted(_)
         | Change::NetworkRuleDeleted(_)

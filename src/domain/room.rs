@@ -36,7 +36,8 @@ impl Change {
             Self::AccessPointCreated(access_point)
             | Self::AccessPointUpdated(access_point)
             | Self::AccessPointSuspended(access_point)
-            | Self::AccessPointResumed(access_point) => access_point.approximate_bytes(),
+            | Self::AccessPointResumed(access_point)
+            | Self::SessionsRevoked(access_point) => access_point.approximate_bytes(),
             Self::PolicyCreated(policy) | Self::PolicyUpdated(policy) => policy.approximate_bytes(),
             Self::NetworkRuleCreated(rule) | Self::NetworkRuleUpdated(rule) => {
                 rule.approximate_bytes()

@@ -371,7 +371,8 @@ impl Rulebook {
             Change::AccessPointCreated(access_point)
             | Change::AccessPointUpdated(access_point)
             | Change::AccessPointSuspended(access_point)
-            | Change::AccessPointResumed(access_point) => {
+            | Change::AccessPointResumed(access_point)
+            | Change::SessionsRevoked(access_point) => {
                 self.put_access_point(access_point, catalog);
             }
             Change::AccessPointDeleted(gone) => {

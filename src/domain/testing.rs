@@ -285,6 +285,10 @@ pub(crate) fn resume_access_point(name: &str) -> Command {
     Command::ResumeAccessPoint(Target { name: access_point_name(name), etag: None })
 }
 
+pub(crate) fn revoke_sessions(name: &str) -> Command {
+    Command::RevokeSessions(Target { name: access_point_name(name), etag: None })
+}
+
 pub(crate) fn client_key_name(access_point: &str, id: &str) -> ClientKeyName {
     let access_point = access_point_name(access_point);
     ClientKeyName { access_point, id: Id::parse(id).unwrap() }

@@ -37,6 +37,7 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.AccessPointService/UpdateAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/SuspendAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/ResumeAccessPoint", Needs::Admin),
+    ("/aap.v1.AccessPointService/RevokeSessions", Needs::Admin),
     ("/aap.v1.AccessPointService/DeleteAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/IssueClientKey", Needs::Admin),
     ("/aap.v1.AccessPointService/ImportClientKey", Needs::Admin),

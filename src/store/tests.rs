@@ -87,6 +87,7 @@ fn with_details(event: &Event, details: &Details) -> Event {
         Change::AccessPointUpdated(it) => Change::AccessPointUpdated(access_point(it)),
         Change::AccessPointSuspended(it) => Change::AccessPointSuspended(access_point(it)),
         Change::AccessPointResumed(it) => Change::AccessPointResumed(access_point(it)),
+        Change::SessionsRevoked(it) => Change::SessionsRevoked(access_point(it)),
         Change::PolicyCreated(it) => Change::PolicyCreated(policy(it)),
         Change::PolicyUpdated(it) => Change::PolicyUpdated(policy(it)),
         Change::NetworkRuleCreated(it) => Change::NetworkRuleCreated(rule(it)),

@@ -137,6 +137,9 @@ async fn access_points() {
     page.both(ADMIN, "access-point resume --help");
     page.once("access-point resume reports");
     page.both(ADMIN, "access-point resume nobody");
+    page.both(ADMIN, "access-point revoke-sessions --help");
+    page.once("access-point revoke-sessions reports");
+    page.both(ADMIN, "access-point revoke-sessions nobody");
     page.both(ADMIN, "access-point delete --help");
     page.once("access-point delete reports");
     page.both(ADMIN, "access-point delete reports");

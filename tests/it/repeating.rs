@@ -30,7 +30,7 @@ struct Answered {
 /// The example of a method, if it changes something, so that it does.
 fn change(method: Method) -> Option<Vec<u8>> {
     let name = method.path.rsplit('/').next().unwrap();
-    let words = ["Create", "Update", "Suspend", "Resume", "Delete"];
+    let words = ["Create", "Update", "Suspend", "Resume", "Revoke", "Delete"];
     if name == "ApplyChanges" {
         let mut request = pb::ApplyChangesRequest::decode(&method.message()[..]).unwrap();
         request.validate_only = false;

@@ -184,6 +184,44 @@ async fn a_session_is_granted_checked_and_ended_by_what_its_key_and_access_point
 }
 
 #[tokio::test]
+async fn revoking_ends_every_session_there_is_and_the_changes_say_who_did_it() {
+    let place = Place::start().await;
+    let (app, other) = (place.application("keyed").await, place.application("other").await);
+    let (old, untouched) = (place.session(&app, "1").await, place.session(&other, "1").await);
+    let mut admin = place.server.client(ADMIN).access_points();
+    let revoke = pb::RevokeSessionsRequest { name: app.access_point.clone(), ..Default::default() };
+    let judged = pb::RevokeSessionsRequest { validate_only: true, ..revoke.clone() };
+    admin.revoke_sessions(judged).await.unwrap();
+    assert_eq!(place.reason(&old).await, Reason::PolicyGrants);
+
+    let once = pb::RevokeSessionsRequest { request_id: "leak-7".into(), ..revoke.clone() };
+    let revoked = admin.revoke_sessions(once.clone()).await.unwrap().into_inner();
+    assert_eq!(place.reason(&old).await, Reason::CredentialInvalid);
+    assert_eq!(place.reason(&untouched).await, Reason::PolicyGrants);
+    // Its clock stands still, so nothing but the revision tells them apart.
+    let new = place.session(&app, "2").await;
+    assert_eq!(place.reason(&new).await, Reason::PolicyGrants);
+    // A repetition is no second revocation.
+    assert_eq!(admin.revoke_sessions(once).await.unwrap().into_inner(), revoked);
+    assert_eq!(place.reason(&new).await, Reason::PolicyGrants);
+    let stale = pb::RevokeSessionsRequest { etag: "of-another".into(), ..revoke };
+    let refusal = admin.revoke_sessions(stale).await.unwrap_err();
+    Refusal::of(&refusal).is(Code::Aborted, "ETAG_MISMATCH").has("etag", &revoked.etag);
+
+    let list = pb::ListChangesRequest {
+        parent: "accounts/acme".into(),
+        resource: app.access_point.clone(),
+        page_size: 1,
+        ..Default::default()
+    };
+    let changes = place.server.client(ADMIN).changes().list_changes(list).await.unwrap();
+    let change = changes.into_inner().changes.remove(0);
+    assert_eq!((&*change.actor, &*change.request_id), (ADMIN, "leak-7"));
+    assert_eq!(change.change, Some(pb::change::Change::SessionsRevoked(revoked)));
+    place.server.stop().await;
+}
+
+#[tokio::test]
 async fn sessions_outlive_a_restart_but_not_their_access_point_whoever_gets_its_name() {
     let mut place = Place::start().await;
     let app = place.application("keyed").await;

@@ -123,6 +123,7 @@ fn parse(
         SentRequest::UpdateAccessPoint(request) => read.one("update_access_point", request),
         SentRequest::SuspendAccessPoint(request) => read.one("suspend_access_point", request),
         SentRequest::ResumeAccessPoint(request) => read.one("resume_access_point", request),
+        SentRequest::RevokeSessions(request) => read.one("revoke_sessions", request),
         SentRequest::DeleteAccessPoint(request) => read.one("delete_access_point", request),
         SentRequest::CreatePolicy(request) => read.one("create_policy", request),
         SentRequest::UpdatePolicy(request) => read.one("update_policy", request),
@@ -271,6 +272,7 @@ fn send_change(mode: Mode, change: &Change) -> SentChange {
             SentChange::AccessPointSuspended(access_point(after))
         }
         Change::AccessPointResumed(after) => SentChange::AccessPointResumed(access_point(after)),
+        Change::SessionsRevoked(after) => SentChange::SessionsRevoked(access_point(after)),
         Change::AccessPointDeleted(gone) => SentChange::AccessPointDeleted(send_gone(gone)),
         Change::PolicyCreated(after) => SentChange::PolicyCreated(policy(after)),
         Change::PolicyUpdated(after) => SentChange::PolicyUpdated(policy(after)),

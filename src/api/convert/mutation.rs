@@ -52,6 +52,7 @@ repeatable!(
     UpdateAccessPointRequest: "UpdateAccessPoint";
     SuspendAccessPointRequest: "SuspendAccessPoint";
     ResumeAccessPointRequest: "ResumeAccessPoint";
+    RevokeSessionsRequest: "RevokeSessions";
     DeleteAccessPointRequest: "DeleteAccessPoint";
     CreatePolicyRequest: "CreatePolicy";
     UpdatePolicyRequest: "UpdatePolicy";
@@ -144,6 +145,7 @@ macro_rules! targeted {
 targeted!(
     SuspendAccessPointRequest: AccessPointName, AccessPoint, SuspendAccessPoint;
     ResumeAccessPointRequest: AccessPointName, AccessPoint, ResumeAccessPoint;
+    RevokeSessionsRequest: AccessPointName, AccessPoint, RevokeSessions;
     DeleteAccessPointRequest: AccessPointName, AccessPoint, DeleteAccessPoint;
     DeletePolicyRequest: PolicyName, Policy, DeletePolicy;
     DeleteNetworkRuleRequest: NetworkRuleName, NetworkRule, DeleteNetworkRule;

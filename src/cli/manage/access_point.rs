@@ -27,6 +27,8 @@ pub(in crate::cli) enum Command {
     Suspend(Box<Address>),
     /// Let the policies of a suspended one decide again.
     Resume(Box<Address>),
+    /// End the sessions of one, without keeping it from new ones.
+    RevokeSessions(Box<Address>),
     /// Delete one.
     Delete(Box<Address>),
 }
@@ -123,6 +125,11 @@ pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
             let (name, etag) = address.parts(KIND, place)?;
             let request = pb::ResumeAccessPointRequest { name, etag, ..Default::default() };
             Ok(Wanted::ResumeAccessPoint(request))
+        }),
+        Command::RevokeSessions(address) => commit(&address.manner, |place| {
+            let (name, etag) = address.parts(KIND, place)?;
+            let request = pb::RevokeSessionsRequest { name, etag, ..Default::default() };
+            Ok(Wanted::RevokeSessions(request))
         }),
         Command::Delete(address) => super::delete(KIND, &address),
     }

@@ -184,6 +184,7 @@ fn address_of(wanted: &Wanted) -> &str {
         Wanted::UpdateRamRole(request) => request.ram_role.as_ref().map_or("", |role| &role.name),
         Wanted::SuspendAccessPoint(request) => &request.name,
         Wanted::ResumeAccessPoint(request) => &request.name,
+        Wanted::RevokeSessions(request) => &request.name,
         Wanted::DeleteAccessPoint(request) => &request.name,
         Wanted::DeletePolicy(request) => &request.name,
         Wanted::DeleteNetworkRule(request) => &request.name,

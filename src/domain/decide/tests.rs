@@ -9,7 +9,7 @@ use crate::domain::{
     testing::{
         ABROAD, World, access_point_name, as_update, create_access_point, create_network_rule,
         create_policy, create_ram_role, delete_access_point, delete_network_rule, delete_policy,
-        delete_ram_role, full_name, network_rule_name, policy_name, ram_role_name,
+        delete_ram_role, full_name, network_rule_name, policy_name, ram_role_name, revoke_sessions,
         suspend_access_point, terms,
     },
     time::UnixNanos,
@@ -89,6 +89,7 @@ fn an_update_is_judged_like_a_creation() {
         ),
         (as_update(access_point("b", "p")), Rejection::NotFound(an_access_point("b"))),
         (suspend_access_point("b"), Rejection::NotFound(an_access_point("b"))),
+        (revoke_sessions("b"), Rejection::NotFound(an_access_point("b"))),
     ];
     for (command, rejection) in cases {
         assert_eq!(world.ask(&world.request(command)), Err(rejection));

@@ -73,7 +73,8 @@ mod tests {
         testing::{
             ABROAD, HOME, World, access_point_name, add_client_key, as_update, client_key_name,
             create_access_point, create_policy, delete_access_point, delete_client_key,
-            disable_client_key, enable_client_key, resume_access_point, suspend_access_point,
+            disable_client_key, enable_client_key, resume_access_point, revoke_sessions,
+            suspend_access_point,
         },
     };
 
@@ -187,6 +188,25 @@ mod tests {
             assert_eq!(at_home(&world, old, START), Err(why));
             assert_eq!(at_home(&world, session(&world), START), Ok(()));
         }
+    }
+
+    #[test]
+    fn revoking_ends_the_sessions_there_are_and_none_that_follow() {
+        let mut world = world();
+        let old = session(&world);
+        world.carry_out(revoke_sessions("a"));
+        let new = session(&world);
+        assert_eq!(at_home(&world, old, START), Err(DenyReason::CredentialInvalid));
+        // By revision: neither what it says of its own times nor the clock counts.
+        let late = Session { made: second(START + 899), ..old };
+        assert_eq!(at_home(&world, late, START + 899), Err(DenyReason::CredentialInvalid));
+        assert_eq!(at_home(&world, new, START), Ok(()));
+        // Of a suspended access point, too.
+        world.carry_out(suspend_access_point("a"));
+        world.carry_out(revoke_sessions("a"));
+        world.carry_out(resume_access_point("a"));
+        assert_eq!(at_home(&world, new, START), Err(DenyReason::CredentialInvalid));
+        assert_eq!(at_home(&world, session(&world), START), Ok(()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     create_access_point, create_network_rule, create_ram_role, create_ram_role_with,
     delete_access_point, delete_client_key, delete_network_rule, delete_policy, delete_ram_role,
     disable_client_key, enable_client_key, full_name, policy_name, resume_access_point,
-    suspend_access_point, terms,
+    revoke_sessions, suspend_access_point, terms,
 };
 use crate::domain::{
     access_point::TrustedRole,
@@ -86,6 +86,7 @@ fn any_step() -> impl Strategy<Value = Command> {
         2 => network_rule().prop_map(|name| delete_network_rule(&name)),
         1 => access_point().prop_map(|name| suspend_access_point(&name)),
         1 => access_point().prop_map(|name| resume_access_point(&name)),
+        1 => access_point().prop_map(|name| revoke_sessions(&name)),
         4 => (access_point(), select(&CLIENT_KEYS), 0..3_usize)
             .prop_map(|(name, id, number)| add_client_key(&name, id, number)),
         1 => client_key().prop_map(|(name, id)| disable_client_key(&name, id)),

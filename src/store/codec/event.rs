@@ -56,6 +56,9 @@ fn encode_change(change: &Change) -> StoredChange {
         Change::AccessPointResumed(changed) => {
             StoredChange::AccessPointResumed(access_point::encode(changed))
         }
+        Change::SessionsRevoked(changed) => {
+            StoredChange::SessionsRevoked(access_point::encode(changed))
+        }
         Change::PolicyCreated(created) => StoredChange::PolicyCreated(policy::encode(created)),
         Change::PolicyUpdated(changed) => StoredChange::PolicyUpdated(policy::encode(changed)),
         Change::PolicyDeleted(gone) => {
@@ -115,22 +118,25 @@ pub(super) fn decode_mark(mark: pb::RequestMark) -> Result<RequestMark, DecodeEr
 }
 
 fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
+    let access_point = |stored| access_point::decode(at, stored).map(Arc::new);
+    let key = |stored| client_key::decode(at, stored).map(Arc::new);
     Ok(match change {
         StoredChange::AccessPointCreated(stored) => {
-            Change::AccessPointCreated(Arc::new(access_point::decode(at, stored)?))
+            Change::AccessPointCreated(access_point(stored)?)
         }
         StoredChange::AccessPointDeleted(gone) => {
             Change::AccessPointDeleted(decode_gone(&gone, AccessPointName::parse)?)
         }
         StoredChange::AccessPointUpdated(stored) => {
-            Change::AccessPointUpdated(Arc::new(access_point::decode(at, stored)?))
+            Change::AccessPointUpdated(access_point(stored)?)
         }
         StoredChange::AccessPointSuspended(stored) => {
-            Change::AccessPointSuspended(Arc::new(access_point::decode(at, stored)?))
+            Change::AccessPointSuspended(access_point(stored)?)
         }
         StoredChange::AccessPointResumed(stored) => {
-            Change::AccessPointResumed(Arc::new(access_point::decode(at, stored)?))
+            Change::AccessPointResumed(access_point(stored)?)
         }
+        StoredChange::SessionsRevoked(stored) => Change::SessionsRevoked(access_point(stored)?),
         StoredChange::PolicyUpdated(stored) => {
             Change::PolicyUpdated(Arc::new(policy::decode(at, stored)?))
         }
@@ -158,18 +164,10 @@ fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
         StoredChange::RamRoleDeleted(gone) => {
             Change::RamRoleDeleted(decode_gone(&gone, RamRoleName::parse)?)
         }
-        StoredChange::ClientKeyIssued(stored) => {
-            Change::ClientKeyIssued(Arc::new(client_key::decode(at, stored)?))
-        }
-        StoredChange::ClientKeyImported(stored) => {
-            Change::ClientKeyImported(Arc::new(client_key::decode(at, stored)?))
-        }
-        StoredChange::ClientKeyEnabled(stored) => {
-            Change::ClientKeyEnabled(Arc::new(client_key::decode(at, stored)?))
-        }
-        StoredChange::ClientKeyDisabled(stored) => {
-            Change::ClientKeyDisabled(Arc::new(client_key::decode(at, stored)?))
-        }
+        StoredChange::ClientKeyIssued(stored) => Change::ClientKeyIssued(key(stored)?),
+        StoredChange::ClientKeyImported(stored) => Change::ClientKeyImported(key(stored)?),
+        StoredChange::ClientKeyEnabled(stored) => Change::ClientKeyEnabled(key(stored)?),
+        StoredChange::ClientKeyDisabled(stored) => Change::ClientKeyDisabled(key(stored)?),
         StoredChange::ClientKeyDeleted(gone) => {
             Change::ClientKeyDeleted(decode_gone(&gone, ClientKeyName::parse)?)
         }

@@ -14,7 +14,7 @@ use crate::{
             create_network_rule, create_policy, create_ram_role, create_ram_role_with,
             delete_access_point, delete_client_key, delete_network_rule, delete_policy,
             delete_ram_role, disable_client_key, enable_client_key, histories::any_history,
-            resume_access_point, suspend_access_point,
+            resume_access_point, revoke_sessions, suspend_access_point,
         },
         time::UnixNanos,
     },
@@ -69,6 +69,7 @@ fn every_kind() -> Vec<(&'static str, Event)> {
     world.carry_out(disable_client_key("job", "KAAP.1"));
     world.carry_out(enable_client_key("job", "KAAP.1"));
     world.carry_out(delete_client_key("job", "KAAP.1"));
+    world.carry_out(revoke_sessions("job"));
     let details = Details {
         time: UnixNanos(1_795_458_000_123_456_789),
         create_time: UnixNanos(1_795_458_000_000_000_000),
@@ -104,6 +105,7 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         "client_key_disabled",
         "client_key_enabled",
         "client_key_deleted",
+        "sessions_revoked",
     ];
     let events = names.into_iter().zip(&world.events).map(|(name, event)| match name {
         "access_point_created_with_client_key" | "network_rule_created_private" => {

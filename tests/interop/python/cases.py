@@ -428,6 +428,7 @@ def deleting():
 def suspending():
     suspend = "AccessPointService/SuspendAccessPoint"
     resume = "AccessPointService/ResumeAccessPoint"
+    revoke = "AccessPointService/RevokeSessions"
     suspended = {"name": APP, "state": "ACCESS_POINT_STATE_SUSPENDED"}
     active = {"name": APP, "state": "ACCESS_POINT_STATE_ACTIVE"}
     return [
@@ -435,6 +436,8 @@ def suspending():
         *doing(suspend, APP, "suspend", suspended),
         *refusing(resume, APP),
         *doing(resume, APP, "resume", active),
+        *refusing(revoke, APP),
+        *doing(revoke, APP, "revoke", active),
     ]
 
 

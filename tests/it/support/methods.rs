@@ -36,7 +36,7 @@ pub fn with_key(mut message: Vec<u8>, id: &str) -> Vec<u8> {
 }
 
 /// Every method. Those of client keys need [`world::enter_client_key`].
-pub const METHODS: [Method; 41] = [
+pub const METHODS: [Method; 42] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -109,6 +109,18 @@ pub const METHODS: [Method; 41] = [
             let request = pb::ResumeAccessPointRequest {
                 name: world::access_point_name("new"),
                 request_id: "resume-access-point".into(),
+                ..Default::default()
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AccessPointService/RevokeSessions",
+        caller: ADMIN,
+        example: || {
+            let request = pb::RevokeSessionsRequest {
+                name: world::access_point_name("new"),
+                request_id: "revoke-sessions".into(),
                 ..Default::default()
             };
             request.encode_to_vec()
