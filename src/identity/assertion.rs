@@ -4,6 +4,8 @@
 //! of the key and never of the header; at most one signature is verified. Whether a proof was shown
 //! before is [`super::replay`]'s to know.
 
+pub mod making;
+
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! Client keys: made, certified, packed for the application, imported, and told apart.
+//! Client keys: made, certified, packed for the application, imported, told apart, and signed with.
 //!
 //! Pure: time and randomness are arguments. A private key lives in [`generation::PrivateKey`] and in
 //! buffers that are zeroed when they are dropped; nothing here knows where keys are kept or who may
@@ -10,6 +10,7 @@ pub mod generation;
 pub mod password;
 pub mod pkcs12;
 pub mod public_key;
+pub mod signing;
 pub mod signing_request;
 
 /// Why a key can't be made. It is the server's failure, never the caller's.

@@ -1,7 +1,10 @@
 //! PKCS#12 (RFC 7292): a certificate and its private key under a password, in two encodings.
 //!
-//! Written, never read. The only secrets on the way are the key itself, which is encrypted straight
-//! from the buffer that it was encoded in, and what is derived from the password; both are zeroed.
+//! Written by the server, and read by applications: here by the command line. The only secrets on the
+//! way are the key itself, which is encrypted straight from the buffer that it was encoded in, and what
+//! is derived from the password; both are zeroed.
+
+pub mod reading;
 
 use std::{fmt, num::NonZeroU32};
 

@@ -17,8 +17,12 @@ use super::{
     certificate,
     generation::PrivateKey,
     password::Password,
-    pkcs12::{Encoding, Writer},
+    pkcs12::{
+        Encoding, Writer,
+        reading::{self, OpenError},
+    },
     public_key::{self, InvalidPublicKey},
+    signing::InvalidPrivateKey,
     signing_request::{self, InvalidSigningRequest},
 };
 use crate::{
@@ -123,6 +127,60 @@ fn a_packed_key_holds_neither_the_key_nor_the_password_in_the_clear() {
         assert!(!has(&certificate[30..60]));
         assert!(!has(password.reveal().as_bytes()));
     }
+}
+
+#[test]
+fn a_packed_key_is_opened_with_its_password_and_no_other() {
+    let password = Password::choose("correct-horse-1".to_owned()).unwrap();
+    let validity = Validity::from_now(UnixNanos::from_parts(1_795_458_000, 0));
+    for key in keys() {
+        let private = key.to_pkcs8().unwrap();
+        let certificate = certificate::certify(key, "app", validity, &mut Entropy).unwrap();
+        for encoding in [Encoding::Modern, Encoding::Compatible] {
+            let mut writer = Writer { encoding, password: &password, randomness: &mut Entropy };
+            let packed = writer.write(&certificate, private.as_bytes()).unwrap();
+            let opened = reading::private_key(&packed, password.reveal()).unwrap();
+            assert_eq!(opened.as_slice(), private.as_bytes());
+            let again = PrivateKey::from_pkcs8(&opened).unwrap();
+            assert_eq!(public_info(&again), public_info(key));
+            for wrong in ["correct-horse-2", ""] {
+                let refused = reading::private_key(&packed, wrong);
+                assert_eq!(refused, Err(OpenError::Password));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_with_anything_changed_gives_no_other_key_and_nothing_panics() {
+    let password = Password::choose("correct-horse-1".to_owned()).unwrap();
+    let key = &keys()[2];
+    let private = key.to_pkcs8().unwrap();
+    let validity = Validity::from_now(UnixNanos::from_parts(1_795_458_000, 0));
+    let certificate = certificate::certify(key, "app", validity, &mut Entropy).unwrap();
+    let encoding = Encoding::Modern;
+    let mut writer = Writer { encoding, password: &password, randomness: &mut Entropy };
+    let packed = writer.write(&certificate, private.as_bytes()).unwrap();
+    let open = |file: &[u8]| reading::private_key(file, password.reveal());
+    // Hashing the password takes its time: not each byte of what is encrypted.
+    let (head, tail) = (0..40, packed.len() - 80..packed.len());
+    for place in head.chain(tail).chain([packed.len() / 2]) {
+        let mut flipped = packed.clone();
+        flipped[place] ^= 1;
+        // A parameter that says nothing may be another one.
+        let same = open(&flipped).is_ok_and(|opened| opened.as_slice() == private.as_bytes());
+        assert!(same || open(&flipped).is_err(), "{place}");
+        assert_eq!(open(&packed[..place]), Err(OpenError::Unreadable), "{place}");
+    }
+    let long = [packed.as_slice(), &[0; reading::MAX_BYTES]].concat();
+    assert_eq!(open(&long), Err(OpenError::Unreadable));
+    assert_eq!(open(&[]), Err(OpenError::Unreadable));
+}
+
+#[test]
+fn what_is_no_private_key_signs_nothing() {
+    assert_eq!(PrivateKey::from_pkcs8(&[]).unwrap_err(), InvalidPrivateKey);
+    assert_eq!(PrivateKey::from_pkcs8(&public_info(&keys()[2])).unwrap_err(), InvalidPrivateKey);
 }
 
 /// A signing request by a key, as PEM.
