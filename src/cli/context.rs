@@ -66,6 +66,9 @@ pub(super) struct SetArguments {
     /// A PEM file with the key of the caller's certificate.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// What the server is called by applications that ask it for sessions.
+    #[arg(long, value_name = "NAME")]
+    audience: Option<String>,
 }
 
 /// A server, a caller and a place.
@@ -79,6 +82,7 @@ pub(super) struct Context {
     pub(super) ca: Option<PathBuf>,
     pub(super) certificate: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
+    pub(super) audience: Option<String>,
 }
 
 /// All contexts.
@@ -181,7 +185,7 @@ fn list(contexts: &Contexts) {
 }
 
 fn set(contexts: &mut Contexts, arguments: SetArguments) -> anyhow::Result<()> {
-    let SetArguments { name, server, account, region, token_file, ca, certificate, key } =
+    let SetArguments { name, server, account, region, token_file, ca, certificate, key, audience } =
         arguments;
     // It is to be found from everywhere.
     let absolute = |path: Option<PathBuf>| {
@@ -200,6 +204,7 @@ fn set(contexts: &mut Contexts, arguments: SetArguments) -> anyhow::Result<()> {
         ca: absolute(ca)?.or(old.ca),
         certificate: absolute(certificate)?.or(old.certificate),
         key: absolute(key)?.or(old.key),
+        audience: audience.or(old.audience),
     };
     if new.certificate.is_some() != new.key.is_some() {
         bail!("a certificate and its key belong together: name both");

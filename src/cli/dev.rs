@@ -142,7 +142,7 @@ impl Tokens {
              AAP_ADDRESS={address}\nAAP_ADMIN={admin}\nAAP_ENFORCER={}\nAAP_AUDITOR={}\n\
              # What the program itself asks, and as whom.\n\
              export AAP_SERVER=http://{address} AAP_TOKEN={admin}\n\
-             export AAP_ACCOUNT={ACCOUNT} AAP_REGION={REGION}\n",
+             export AAP_ACCOUNT={ACCOUNT} AAP_REGION={REGION} AAP_AUDIENCE={AUDIENCE}\n",
             self.enforcer.reveal(),
             self.auditor.reveal(),
         );

@@ -6,6 +6,8 @@ use std::{fmt, process::ExitCode};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::api::pb;
+
 use super::output::clean;
 
 /// The exit codes, for the help.
@@ -63,9 +65,25 @@ impl Failure {
         Self { exit: Exit::Invalid, message: message.into(), details }
     }
 
+    /// It is in conflict with what there is.
+    pub(super) fn conflict(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self { exit: Exit::Conflict, message: message.into(), details }
+    }
+
+    /// It failed, and there is something to do about it.
+    pub(super) fn failed(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into(), details }
+    }
+
     /// The server can't be reached.
     pub(super) fn unreachable(message: impl Into<String>, details: Vec<String>) -> Self {
         Self { exit: Exit::Unavailable, message: message.into(), details }
+    }
+
+    /// The same with more to say.
+    pub(super) fn and(mut self, detail: impl Into<String>) -> Self {
+        self.details.push(detail.into());
+        self
     }
 
     /// How the program ends after an error.
@@ -139,7 +157,12 @@ impl Failure {
             _ if message.is_empty() => format!("{:?}", status.code()),
             _ => clean(message),
         };
-        Self { exit: exit_for(status.code()), message, details: lines }
+        let reason = details.error_info().map_or("", |info| info.reason.as_str());
+        let is_full = [pb::ErrorReason::LimitReached, pb::ErrorReason::TooManyClientKeys]
+            .iter()
+            .any(|limit| limit.as_str_name() == reason);
+        let exit = if is_full { Exit::Conflict } else { exit_for(status.code()) };
+        Self { exit, message, details: lines }
     }
 }
 

@@ -15,7 +15,9 @@ mod manage;
 mod output;
 mod remote;
 mod resource;
+mod secrets;
 mod serve;
+mod session;
 mod store;
 mod token;
 
@@ -25,7 +27,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use failure::{Exit, Failure};
-use manage::{access_point, network_rule, policy, ram_role};
+use manage::{access_point, client_key, network_rule, policy, ram_role};
 
 /// A self-hosted application access point service: decides what applications may do, and has every
 /// decision on disk before it is answered.
@@ -46,6 +48,9 @@ enum Command {
     /// Manage access points.
     #[command(subcommand)]
     AccessPoint(access_point::Command),
+    /// Manage client keys, by which applications prove who they are.
+    #[command(subcommand)]
+    ClientKey(client_key::Command),
     /// Manage policies.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -61,6 +66,9 @@ enum Command {
     Diff(Box<apply::DiffArguments>),
     /// Ask whether an application may do something: exits with 0 if it may, with 10 if it may not.
     Check(Box<check::Arguments>),
+    /// Get sessions, as applications do.
+    #[command(subcommand)]
+    Session(session::Command),
     /// See who changed what, and when.
     #[command(subcommand)]
     Changes(changes::Command),
@@ -102,6 +110,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(arguments) => serve::run(arguments)?,
         Command::Token(command) => token::run(&command)?,
         Command::AccessPoint(command) => access_point::run(command)?,
+        Command::ClientKey(command) => client_key::run(command)?,
         Command::Policy(command) => policy::run(command)?,
         Command::NetworkRule(command) => network_rule::run(command)?,
         Command::RamRole(command) => ram_role::run(command)?,
@@ -112,6 +121,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(arguments) => {
             return Ok(check::run(&arguments)?.map_or(ExitCode::SUCCESS, Exit::into));
         }
+        Command::Session(command) => session::run(&command)?,
         Command::Changes(command) => changes::run(&command)?,
         Command::Context(command) => context::run(command)?,
         Command::Export(arguments) => export::run(&arguments)?,

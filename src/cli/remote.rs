@@ -94,6 +94,8 @@ pub(super) struct Target {
     token: Option<MetadataValue<Ascii>>,
     ca: Option<Certificate>,
     identity: Option<Identity>,
+    /// What the server is called in assertions, if it is known.
+    pub(super) audience: Option<String>,
     /// Where short names are.
     pub(super) place: Place,
 }
@@ -157,6 +159,7 @@ impl Server {
             key: context_key,
             account: context_account,
             region: context_region,
+            audience: context_audience,
         } = context;
         let text = |flag: Option<&String>, name: &str, context: Option<String>| {
             flag.cloned().or_else(|| variable(name)).or(context)
@@ -186,6 +189,7 @@ impl Server {
             token,
             ca: ca.map(|path| read_text(&path).map(Certificate::from_pem)).transpose()?,
             identity,
+            audience: text(None, "AAP_AUDIENCE", context_audience),
             place: Place {
                 account: text(account, "AAP_ACCOUNT", context_account),
                 region: text(region, "AAP_REGION", context_region),
@@ -195,6 +199,11 @@ impl Server {
 }
 
 impl Target {
+    /// The same without the caller's token.
+    pub(super) fn without_token(self) -> Self {
+        Self { token: None, ..self }
+    }
+
     /// Connects to the first server that answers.
     pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
         let mut failures = Vec::new();

@@ -1,16 +1,24 @@
 //! The commands that ask a server: each with its help, one success and one failure, as a script reads
 //! them in a pipe and as a person does on a terminal.
 
-use std::{fmt::Write as _, fs, net::SocketAddr, process::Command};
+use std::{
+    fmt::Write as _, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, process::Command,
+};
 
-use aap::{clock::Clock, domain::time::UnixNanos};
+use aap::{
+    api::pb::{self, check::Subject},
+    clock::Clock,
+    domain::time::UnixNanos,
+};
 use expect_test::{ExpectFile, expect_file};
+use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::support::{
-    ADMIN, ENFORCER, Setup, TestServer,
+    ADMIN, ENFORCER, GATEWAY, Setup, TestServer,
     clients::token_of,
-    terminal::{Said, in_a_pipe, on_a_terminal},
+    terminal::{Said, in_a_pipe, on_a_terminal, typing},
     world,
 };
 
@@ -19,11 +27,13 @@ struct Page {
     text: String,
     address: SocketAddr,
     home: TempDir,
+    /// The ids of client keys, in the order in which they are told of.
+    keys: Vec<String>,
 }
 
 impl Page {
     fn new(address: SocketAddr) -> Self {
-        Self { text: String::new(), address, home: tempfile::tempdir().unwrap() }
+        Self { text: String::new(), address, home: tempfile::tempdir().unwrap(), keys: Vec::new() }
     }
 
     fn command(&self, caller: &str, words: &[&str]) -> Command {
@@ -64,9 +74,36 @@ impl Page {
         let Said { text, code } = said;
         let text = without_chance(&text.replace(&self.address.to_string(), "SERVER"));
         let home = self.home.path().to_str().unwrap();
-        let text = text.replace(home, "HOME");
-        let line = line.replace(&self.address.to_string(), "SERVER");
+        let text = self.with_numbered_keys(&text.replace(home, "HOME"));
+        let line = self.with_numbered_keys(&line.replace(&self.address.to_string(), "SERVER"));
         let _ = write!(self.text, "$ aap {line}\n{text}[{code}]\n\n");
+    }
+
+    /// A text with the ids of client keys, which are made by chance, in the order they came in.
+    fn with_numbered_keys(&mut self, text: &str) -> String {
+        let mut parts = text.split("KAAP.");
+        let mut made = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (id, rest) = part.split_at_checked(36).unwrap_or(("", part));
+            if Uuid::try_parse(id).is_err() {
+                let _ = write!(made, "KAAP.{part}");
+                continue;
+            }
+            let known = self.keys.iter().position(|key| key == id);
+            let number = known.unwrap_or_else(|| {
+                self.keys.push(id.to_owned());
+                self.keys.len() - 1
+            });
+            let _ = write!(made, "KAAP.00000000-0000-4000-8000-{:012}{rest}", number + 1);
+        }
+        made
+    }
+
+    /// The id of the key in a client-key file.
+    fn client_key(&self, file: &str) -> String {
+        let text = fs::read_to_string(self.home.path().join(file)).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        file["KeyId"].as_str().unwrap().to_owned()
     }
 
     fn is(&self, expected: &ExpectFile) {
@@ -88,12 +125,24 @@ fn words(line: &str) -> Vec<&str> {
 
 /// A text with what is made by chance left out.
 fn without_chance(text: &str) -> String {
-    let random = ["uid", "etag", "logId", "leafHash"];
+    let random = [
+        "uid",
+        "etag",
+        "logId",
+        "leafHash",
+        "fingerprint",
+        "publicKeyPem",
+        "certificatePem",
+        "password",
+        "expireTime",
+    ];
     let line = |line: &str| match line.split_whitespace().next() {
         Some(word) if random.contains(&word.trim_matches(|mark| "\":".contains(mark))) => {
             let indent = line.len() - line.trim_start().len();
             format!("{:indent$}{word} …\n", "")
         }
+        Some(word) if word.starts_with("aaps_") => "aaps_…\n".to_owned(),
+        Some("\"token\":") => "  \"token\": …\n".to_owned(),
         _ => match line.split_once("its etag is `") {
             Some((before, _)) => format!("{before}its etag is …\n"),
             None => format!("{line}\n"),
@@ -303,4 +352,137 @@ async fn the_first_server_that_answers_is_asked() {
     let said =
         in_a_pipe(page.command(ADMIN, &["policy", "list"]).env("AAP_SERVER", "http://127.0.0.1:1"));
     assert_eq!(said.code, 6, "{}", said.text);
+}
+
+#[tokio::test]
+async fn client_keys() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.once("access-point create reports --client-key --policies RAMPolicy");
+    fs::write(page.home.path().join("own.password"), "correct-horse-7\n").unwrap();
+    page.both(ADMIN, "client-key --help");
+    page.both(ADMIN, "client-key issue --help");
+    page.both(ADMIN, "client-key issue reports --validate-only");
+    page.once(
+        "client-key issue reports --algorithm ec-p256 --to app.json --password-to app.password",
+    );
+    let app = page.client_key("app.json");
+    page.both(ADMIN, "client-key issue reports --to app.json --password-file own.password");
+    page.once("client-key issue reports --to other.json");
+    page.both(ADMIN, "client-key issue nobody --to other.json --password-file own.password");
+    page.both(ADMIN, "client-key issue reports --to other.json --password-file nowhere");
+    page.both(ADMIN, "client-key issue reports --not-before 2030-01-01T00:00:00Z --to other.json");
+    assert!(!page.home.path().join("other.json").exists());
+    page.both(ADMIN, "client-key list --help");
+    page.both(ADMIN, "client-key list reports");
+    page.both(ADMIN, "client-key list nobody");
+    page.both(ADMIN, "client-key get --help");
+    page.both(ADMIN, &format!("client-key get reports/{app} -o json"));
+    page.both(ADMIN, &format!("client-key get {app}"));
+    page.both(ADMIN, "client-key disable --help");
+    page.once(&format!("client-key disable reports/{app}"));
+    page.both(ADMIN, &format!("client-key disable reports/{app} --etag old"));
+    page.both(ADMIN, "client-key enable --help");
+    page.once(&format!("client-key enable reports/{app}"));
+    page.both(ADMIN, "client-key enable reports/KAAP.none");
+    page.both(ADMIN, "client-key rotate --help");
+    page.once("client-key rotate app --to new.json --password-to new.password");
+    page.once("client-key rotate reports --to new.json --password-file own.password");
+    let new = page.client_key("new.json");
+    page.both(ADMIN, "client-key delete --help");
+    page.once(&format!("client-key delete reports/{app}"));
+    page.both(ADMIN, &format!("client-key delete reports/{app}"));
+    page.both(ADMIN, "client-key import --help");
+    let key = KeyPair::generate().unwrap();
+    let request = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    fs::write(page.home.path().join("request.pem"), request).unwrap();
+    page.once("client-key import reports --signing-request request.pem -o name");
+    page.both(ADMIN, "client-key import reports --signing-request own.password");
+    let on_terminal = page.command(
+        ADMIN,
+        &["client-key", "issue", "reports", "--to", "last.json", "--algorithm", "ec-p256"],
+    );
+    let shown = on_a_terminal(&mut { on_terminal });
+    page.note(
+        "client-key issue reports --to last.json --algorithm ec-p256 # on a terminal",
+        &shown,
+    );
+    page.both(ADMIN, "client-key issue reports --to more.json --password-file own.password");
+    page.is(&expect_file!["../snapshots/cli/client-key.txt"]);
+    assert_ne!(app, new);
+}
+
+#[tokio::test]
+async fn sessions() {
+    // An application's clock is the machine's, and what was signed before the start proves nothing.
+    let now = Clock::system().now();
+    let clock = Clock::manual(now.plus_seconds(-60));
+    let server = Setup { clock: clock.clone(), ..Setup::new() }.start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    clock.set(now);
+    let mut page = Page::new(server.address());
+    page.once("access-point create reports --client-key --policies RAMPolicy");
+    page.once("client-key issue reports --algorithm ec-p256 --to app.json --password-to app.password -o name");
+    page.both(ADMIN, "session --help");
+    page.both(ADMIN, "session create --help");
+    page.once("session create reports --client-key app.json --password-file app.password --audience aap.test");
+    page.once("session create reports --client-key app.json --password-file app.password --audience aap.test -o json");
+    page.both(
+        ADMIN,
+        "session create app --client-key app.json --password-file app.password --audience aap.test",
+    );
+    page.both(ADMIN, "session create reports --client-key app.json --password-file app.password");
+    page.both(
+        ADMIN,
+        "session create reports --client-key app.json --password-file app.json --audience aap.test",
+    );
+    page.both(ADMIN, "session create reports --client-key app.password --password-file app.password --audience aap.test");
+    page.once("session create reports --client-key app.json --audience aap.test");
+    page.both(ADMIN, "session create reports --client-key app.json --password-file app.password --audience aap.test --lifetime 9000");
+    page.is(&expect_file!["../snapshots/cli/session.txt"]);
+
+    let password = fs::read_to_string(page.home.path().join("app.password")).unwrap();
+    let ask = ["session", "create", "reports", "--client-key", "app.json"];
+    // Nobody's token, even one that is no token, is sent.
+    let mut command = page.command(GATEWAY, &ask);
+    command.env("AAP_AUDIENCE", "aap.test").env("AAP_TOKEN", "none");
+    let Said { text, code } = typing(&mut command, "Password: ", &password);
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains(password.trim()) && text.contains("Password: \naaps_"), "{text}");
+    let token = text.lines().last().unwrap();
+    let check = pb::Check { subject: Some(Subject::Session(token.to_owned())), ..world::allowed() };
+    let answer = world::answer(&server.client(GATEWAY), check).await;
+    assert_eq!(answer.decision.unwrap().reason(), pb::DecisionReason::PolicyGrants);
+}
+
+#[tokio::test]
+async fn what_is_secret_is_for_its_owner_alone_and_written_over_nothing() {
+    let server = server().await;
+    let page = Page::new(server.address());
+    let run = |text: &str| in_a_pipe(&mut page.command(ADMIN, &words(text)));
+    let made = run("access-point create reports --client-key --policies RAMPolicy");
+    assert_eq!(made.code, 0, "{}", made.text);
+    let files = ["app.json", "app.p12", "app.password"].map(|file| page.home.path().join(file));
+    let issue = "client-key issue reports --algorithm ec-p256 --to app.json --pkcs12-to app.p12 \
+                 --password-to app.password";
+    assert_eq!(run(issue).code, 0);
+    let secrets = files.each_ref().map(|file| fs::read(file).unwrap());
+    for file in &files {
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+    // One that is there keeps the others from being made, and the key, too.
+    for kept in &files {
+        for file in &files {
+            if file != kept {
+                fs::remove_file(file).unwrap();
+            }
+        }
+        assert_eq!(run(issue).code, 5);
+        for (file, secret) in files.iter().zip(&secrets) {
+            assert_eq!(file.exists(), file == kept, "{file:?}");
+            fs::write(file, secret).unwrap();
+        }
+    }
+    let listed = run("client-key list reports -o name").text;
+    assert_eq!(listed.lines().count(), 1, "{listed}");
 }

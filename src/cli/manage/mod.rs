@@ -1,11 +1,16 @@
-//! `aap access-point`, `aap policy`, `aap network-rule` and `aap ram-role`: one resource at a time.
+//! `aap access-point`, `aap policy`, `aap network-rule`, `aap ram-role` and `aap client-key`: one
+//! resource at a time.
 //!
-//! Each change goes through `ApplyChanges`, also a single one: its answer has warnings.
+//! Each change goes through `ApplyChanges`, also a single one: its answer has warnings. Client keys
+//! have calls of their own.
 
 pub(super) mod access_point;
+pub(super) mod client_key;
 pub(super) mod network_rule;
 pub(super) mod policy;
 pub(super) mod ram_role;
+
+mod issuing;
 
 use clap::{Args, ValueEnum};
 

@@ -172,7 +172,7 @@ fn a_file_with_anything_changed_gives_no_other_key_and_nothing_panics() {
         assert!(same || open(&flipped).is_err(), "{place}");
         assert_eq!(open(&packed[..place]), Err(OpenError::Unreadable), "{place}");
     }
-    let long = [packed.as_slice(), &[0; reading::MAX_BYTES]].concat();
+    let long = [packed.clone(), vec![0; reading::MAX_BYTES]].concat();
     assert_eq!(open(&long), Err(OpenError::Unreadable));
     assert_eq!(open(&[]), Err(OpenError::Unreadable));
 }

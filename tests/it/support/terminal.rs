@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::Read as _,
+    io::{Read as _, Write as _},
     process::{Command, Stdio},
 };
 
@@ -30,6 +30,11 @@ pub fn in_a_pipe(command: &mut Command) -> Said {
 
 /// Runs a command on a terminal of its own.
 pub fn on_a_terminal(command: &mut Command) -> Said {
+    typing(command, "", "")
+}
+
+/// The same, with a line typed once it has shown something.
+pub fn typing(command: &mut Command, shown: &str, line: &str) -> Said {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -44,6 +49,12 @@ pub fn on_a_terminal(command: &mut Command) -> Said {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     drop(slave);
     let (mut bytes, mut master) = (Vec::new(), File::from(master));
+    while !String::from_utf8_lossy(&bytes).contains(shown) {
+        let mut byte = [0];
+        master.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    master.write_all(line.as_bytes()).unwrap();
     // Once nobody has the other end any more, reading fails; what came before is there.
     let _ = master.read_to_end(&mut bytes);
     let code = child.wait().unwrap().code().unwrap();
