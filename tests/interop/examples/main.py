@@ -1,0 +1,288 @@
+"""Has the examples of several languages use one server, all at the same time.
+
+Each language has an access point with a client key, an application, an enforcement point and a
+follower of the audit log. What happens to them is the
+list of steps in `main`.
+"""
+
+import json
+import pathlib
+import sys
+import time
+from base64 import b64encode
+
+import grpc
+
+from aap.v1.decision_pb2 import OUTCOME_ALLOW as ALLOW
+from example.v1.secret_service_pb2 import ReadSecretRequest
+from example.v1.secret_service_pb2_grpc import SecretServiceStub
+from programs import Failure, Language, until
+from world import AUDIENCE, LOCATION, PASSWORD, SECRET, World, free_address
+
+# Short, so that they are renewed many times.
+SESSION_SECONDS = 6
+# Which of an application's reads are made at the same time.
+AT_ONCE = 4
+
+
+class Client:
+    """The programs of one language, and what they are known as."""
+
+    def __init__(self, world, language, policy):
+        self.world, self.language = world, language
+        self.access_point = world.make_access_point(language.name, policy)
+        self.key = world.issue_key(self.access_point, "RSA_2048", "MODERN", f"{language.name}.json")
+        world.issue_key(self.access_point, "EC_P256", "COMPATIBLE", f"{language.name}-ec.json")
+        self.programs = []
+        self.application = self.gateway = self.follower = self.plain_gateway = None
+        self.gateway_address, self.plain_address = free_address(), free_address()
+        self.records = world.path / f"{language.name}-audit"
+        self.old_session = None
+
+    def settings(self, caller=None, plain=False):
+        account, region = LOCATION.split("/")[1::2]
+        settings = {"AAP_ACCOUNT": account, "AAP_REGION": region}
+        if plain:
+            settings |= {"AAP_SERVER": f"http://{self.world.plain}"}
+        else:
+            settings |= {
+                "AAP_SERVER": f"https://{self.world.tls}",
+                "AAP_CA": self.world.file("ca.pem"),
+            }
+        return settings | ({"AAP_TOKEN_FILE": self.world.file(f"{caller}.token")} if caller else {})
+
+    def application_settings(self, key_file, plain_gateway=None):
+        gateway = f"http://{plain_gateway}" if plain_gateway else f"https://{self.gateway_address}"
+        return self.settings(plain=plain_gateway is not None) | {
+            "AAP_ACCESS_POINT": self.language.name,
+            "AAP_AUDIENCE": AUDIENCE,
+            "AAP_CLIENT_KEY": self.world.file(key_file),
+            "AAP_CLIENT_KEY_PASSWORD_FILE": self.world.file("password", PASSWORD + "\n"),
+            "GATEWAY_SERVER": gateway,
+        }
+
+    def start(self, program, arguments, settings, name=None):
+        log = self.world.path / f"{self.language.name}-{name or program}.log"
+        started = self.language.start(program, arguments, settings, log)
+        self.programs.append(started)
+        return started
+
+    def start_gateways(self):
+        settings = self.settings("gateway") | {
+            "GATEWAY_LISTEN": self.gateway_address,
+            "GATEWAY_CERTIFICATE": self.world.file("cert.pem"),
+            "GATEWAY_KEY": self.world.file("key.pem"),
+        }
+        self.gateway = self.start("gateway", [], settings)
+        settings = self.settings("gateway", plain=True) | {"GATEWAY_LISTEN": self.plain_address}
+        self.plain_gateway = self.start("gateway", [], settings, "plain-gateway")
+
+    def start_follower(self):
+        self.follower = self.start("audit", [str(self.records)], self.settings("eyes"))
+
+    def start_application(self):
+        settings = self.application_settings(f"{self.language.name}.json")
+        settings |= {"AAP_SESSION_SECONDS": str(SESSION_SECONDS)}
+        arguments = ["--times", "100000", "--every", "0.5", "--at-once", str(AT_ONCE), SECRET]
+        self.application = self.start("application", arguments, settings)
+
+    def new_session(self):
+        settings = self.application_settings(f"{self.language.name}.json")
+        status, said, wrong = self.language.run("application", ["--show-session"], settings)
+        demand(status == 0, f"{self}: no session: {wrong}")
+        return said.strip()
+
+    def demand_run(self, arguments, settings, status, what):
+        """Runs the application to its end, which must be with that status and say that."""
+        ended, said, wrong = self.language.run("application", arguments, settings)
+        demand(ended == status and what in said + wrong, f"{self}, {ended}: {said}{wrong}")
+
+    def read_by(self, session):
+        """Reads through the gateway by a session: how that ends, and what the gateway says."""
+        before = len(self.plain_gateway.lines())
+        with grpc.insecure_channel(self.plain_address) as channel:
+            stub, shown = SecretServiceStub(channel), [("authorization", f"Bearer {session}")]
+            try:
+                stub.ReadSecret(ReadSecretRequest(name=SECRET), metadata=shown, timeout=10)
+                code = "OK"
+            except grpc.RpcError as error:
+                code = error.code().name
+        until(lambda: len(self.plain_gateway.lines()) > before)
+        return code, self.plain_gateway.lines()[-1]
+
+    def expect(self, expected, answered):
+        demand(answered[0] == expected[0] and expected[1] in answered[1], f"{self}: {answered}")
+
+    def place(self):
+        """What the follower would go on with."""
+        path = self.records / "place.json"
+        return int(json.loads(path.read_text())["next_sequence"]) if path.exists() else 0
+
+    def follows_through(self, sequence):
+        return self.place() > sequence
+
+    def __str__(self):
+        return self.language.name
+
+
+def demand(condition, otherwise):
+    if not condition:
+        raise Failure(otherwise)
+
+
+def begin(world, clients):
+    # A server takes no assertion of its first five seconds: applications are refused, and go on.
+    for client in clients:
+        client.start_gateways()
+        client.start_follower()
+        client.start_application()
+    for client in clients:
+        client.application.wait_for("is read")
+        client.gateway.wait_for("allowed: the policy Reports grants it by the network rule Here")
+    print("ok: every application reads by a session")
+
+
+def renew(world, clients):
+    """Nobody is refused while sessions are renewed, and all threads of a program share one."""
+    before = [len(client.application.lines()) for client in clients]
+    first = world.records()[-1].sequence
+    seconds = 2 * SESSION_SECONDS + 1
+    time.sleep(seconds)
+    records = [entry.record for entry in world.records() if entry.sequence > first]
+    for client, lines in zip(clients, before):
+        said = client.application.lines()[lines:]
+        demand(len(said) >= AT_ONCE * seconds, f"{client} reads {len(said)} times only")
+        demand(all("is read" in line for line in said), f"{client} is refused: {said}")
+        asked = [r.session for r in records if r.session.access_point == client.access_point]
+        granted = [session for session in asked if session.outcome == ALLOW]
+        # Of 6 seconds, a session is renewed after 4.
+        demand(granted == asked and 2 <= len(granted) <= 4, f"{client} has {len(granted)} sessions")
+        checks = [r.check for r in records if r.check.access_point == client.access_point]
+        demand(
+            checks and all(c.decision.outcome == ALLOW for c in checks),
+            f"{client}: a check is denied",
+        )
+    print("ok: sessions are renewed before they end, once for all threads")
+
+
+def try_plain_text(world, clients):
+    """Each application by its other key, through the gateway of another language."""
+    no_password = {"AAP_CLIENT_KEY_PASSWORD_FILE": world.file("wrong-password", "battery-staple-2")}
+    no_loopback = {"AAP_SERVER": "http://192.0.2.1:7300"}
+    for client, other in zip(clients, clients[1:] + clients[:1]):
+        settings = client.application_settings(f"{client}-ec.json", other.plain_address)
+        client.demand_run([SECRET], settings, 0, f"{SECRET} is read: 19 bytes")
+        client.demand_run(["elsewhere"], settings, 1, "elsewhere can't be read: PERMISSION_DENIED")
+        other.plain_gateway.wait_for("denied: no policy covers the resource; the nearest policy is")
+        client.demand_run([], settings | no_password, 2, "can't be opened with this password")
+        client.demand_run([], settings | no_loopback, 2, "neither https:// nor http:// on this")
+    print("ok: keys of both kinds and encodings open, over plain text on this machine too")
+
+
+def disable_and_enable(world, clients):
+    """A session ends for good with its key, and an application has a new one when the key is back."""
+    for client in clients:
+        client.old_session = client.new_session()
+        client.expect(("OK", "allowed"), client.read_by(client.old_session))
+        before = len(client.gateway.lines()), len(client.application.lines())
+        world.call("admin", "AccessPointService/DisableClientKey", {"name": client.key})
+        client.gateway.wait_for(
+            "denied: the client key is disabled (CREDENTIAL_DISABLED", before[0]
+        )
+        client.application.wait_for("can't be read: UNAUTHENTICATED (SESSION_REFUSED)", before[1])
+        disabled = ("UNAUTHENTICATED", "denied: the client key is disabled (CREDENTIAL_DISABLED")
+        client.expect(disabled, client.read_by(client.old_session))
+    print("ok: the next check by a session of a disabled key is denied with CREDENTIAL_DISABLED")
+    for client in clients:
+        world.call("admin", "AccessPointService/EnableClientKey", {"name": client.key})
+        before = len(client.application.lines())
+        why = "denied: the session is not genuine, or was ended (CREDENTIAL_INVALID"
+        ended = ("UNAUTHENTICATED", why)
+        client.expect(ended, client.read_by(client.old_session))
+        client.expect(("OK", "allowed"), client.read_by(client.new_session()))
+        client.application.wait_for("is read", before)
+    print("ok: enabled again, the old session stays dead and a new one works")
+
+
+def survive_restarts(world, clients):
+    """The server is killed, then stopped in good order; one follower after the other is killed too."""
+    for end in (lambda: world.server.kill(), world.stop):
+        end()
+        before = [len(client.application.lines()) for client in clients]
+        world.start()
+        for client, lines in zip(clients, before):
+            client.application.wait_for("is read", lines)
+    for client in clients:
+        client.follower.kill()
+        # What it had begun to write, and didn't account for, when it was killed.
+        with open(client.records / "records.jsonl", "a") as file:
+            file.write('{"sequence":"1","leafHash":')
+    time.sleep(1)
+    for client in clients:
+        client.start_follower()
+    print("ok: applications go on when the server is killed and when it is restarted")
+
+
+def follow_to_the_end(world, clients):
+    """Each follower has every record of the log once, in order, as the server has it."""
+    for client in clients:
+        client.application.stop()
+        demand(client.gateway.stop() == 0, f"{client}: the gateway fails at its end")
+        demand(client.plain_gateway.stop() == 0, f"{client}: the gateway fails at its end")
+    expected = [(entry.sequence, b64encode(entry.leaf_hash).decode()) for entry in world.records()]
+    for client in clients:
+        found = until(lambda: client.follows_through(expected[-1][0]), client.follower.ends_early)
+        demand(found, f"{client} follows no further than {client.place()}")
+        client.follower.stop()
+        lines = (client.records / "records.jsonl").read_text().splitlines()
+        entries = [json.loads(line) for line in lines]
+        followed = [(int(entry["sequence"]), entry["leafHash"]) for entry in entries]
+        demand(followed[: len(expected)] == expected, f"{client} has not what the server has")
+        sequences = [sequence for sequence, _ in followed]
+        demand(sequences == list(range(1, len(followed) + 1)), f"{client}: {sequences}")
+        checks = [entry["record"]["check"] for entry in entries if "check" in entry["record"]]
+        reasons = {check["decision"]["reason"] for check in checks}
+        demand("DECISION_REASON_CREDENTIAL_DISABLED" in reasons, f"{client} has {reasons}")
+    print(f"ok: every follower has {len(expected)} records, each once and in order")
+
+
+def main(binary, built, names):
+    world, clients = World(binary), []
+    began = time.monotonic()
+    try:
+        world.start()
+        policy = world.make_policy()
+        for name in names:
+            clients.append(Client(world, Language(name, pathlib.Path(built)), policy))
+        for step in (
+            begin,
+            renew,
+            try_plain_text,
+            disable_and_enable,
+            survive_restarts,
+            follow_to_the_end,
+        ):
+            step(world, clients)
+        world.stop()
+    except BaseException:
+        for program in programs_of(world, clients):
+            print(f"-- {program.log_path.name}\n{program.tail()}", file=sys.stderr)
+        raise
+    finally:
+        for program in programs_of(world, clients):
+            if not program.ends_early():
+                program.kill()
+        world.directory.cleanup()
+    seconds = time.monotonic() - began
+    print(f"the examples in {', '.join(names)} came out as they must, in {seconds:.0f} s")
+
+
+def programs_of(world, clients):
+    programs = [program for client in clients for program in client.programs]
+    return programs + ([world.server] if world.server else [])
+
+
+try:
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+except Failure as failure:
+    sys.exit(f"FAILED: {failure}")
