@@ -54,6 +54,8 @@ pub(crate) struct Server {
     pub(crate) token: String,
     /// The admin's, of a server that has one.
     pub(crate) admin: String,
+    /// The auditor's, likewise.
+    pub(crate) auditor: String,
     /// Where its metrics can be fetched.
     pub(crate) metrics: Option<SocketAddr>,
 }
@@ -94,9 +96,9 @@ impl Server {
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let mut words = line.split_whitespace();
         let mut word = || words.next().expect("a server says where it listens").to_owned();
-        let (address, token, admin) = (word().parse().unwrap(), word(), word());
+        let (address, token, admin, auditor) = (word().parse().unwrap(), word(), word(), word());
         let metrics = words.next().map(|address| address.parse().unwrap());
-        Self { stdin: child.stdin.take(), child, address, token, admin, metrics }
+        Self { stdin: child.stdin.take(), child, address, token, admin, auditor, metrics }
     }
 
     /// Stops it, and waits for its end.
@@ -123,7 +125,7 @@ pub(crate) fn serve_empty() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{} - -", listener.local_addr().unwrap());
+        println!("{} - - -", listener.local_addr().unwrap());
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tonic::transport::Server::builder()
             .add_service(Empty)
@@ -136,15 +138,7 @@ pub(crate) fn serve_empty() {
 
 /// Serves this service, and an empty method beside it.
 pub(crate) fn serve_aap(directory: &str, variant: Variant) {
-    let (token, admin) = (NewToken::make().unwrap(), NewToken::make().unwrap());
-    let mut callers = Callers::default();
-    let role = CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE);
-    let enforcer = Caller { name: "bench".into(), role, accounts: Accounts::All, expires: None };
-    assert!(callers.add(token.digest(), enforcer));
-    let role = CallerRole::Admin;
-    let operator =
-        Caller { name: "bench-admin".into(), role, accounts: Accounts::All, expires: None };
-    assert!(callers.add(admin.digest(), operator));
+    let (callers, [token, admin, auditor]) = callers();
     let is_telling = matches!(variant, Variant::TellsMetrics | Variant::TellsAll { .. });
     let metrics = is_telling.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let metrics_address = metrics.as_ref().map(|listener| listener.local_addr().unwrap());
@@ -177,10 +171,28 @@ pub(crate) fn serve_aap(directory: &str, variant: Variant) {
     let sockets = server::listen::listen(config.address, sockets).unwrap();
     let metrics = metrics_address.map(|address| address.to_string()).unwrap_or_default();
     let address = sockets[0].local_addr().unwrap();
-    println!("{address} {} {} {metrics}", token.reveal(), admin.reveal());
+    let (token, admin, auditor) = (token.reveal(), admin.reveal(), auditor.reveal());
+    println!("{address} {token} {admin} {auditor} {metrics}");
     let door = Arc::new(Door::new(config).unwrap());
     let listeners = vec![Listener { sockets, door }];
     server::run(stores, settings, listeners, end_of_input()).unwrap();
+}
+
+/// An enforcer, an admin and an auditor, of all accounts, and their tokens.
+fn callers() -> (Callers, [NewToken; 3]) {
+    let mut callers = Callers::default();
+    let tokens = [
+        ("bench", CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE)),
+        ("bench-admin", CallerRole::Admin),
+        ("bench-auditor", CallerRole::Auditor),
+    ]
+    .map(|(name, role)| {
+        let (token, name) = (NewToken::make().unwrap(), name.into());
+        let caller = Caller { name, role, accounts: Accounts::All, expires: None };
+        assert!(callers.add(token.digest(), caller));
+        token
+    });
+    (callers, tokens)
 }
 
 fn otlp_of(variant: Variant) -> Option<Otlp> {

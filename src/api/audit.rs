@@ -12,7 +12,7 @@ use prost::Message as _;
 use tokio::{
     runtime::Handle,
     sync::watch::{self, error::RecvError},
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -24,6 +24,7 @@ use crate::{
     service::{
         audit_reads::AuditReads,
         gate::{Gate, Scope},
+        pace::Pace,
         proofs::{self as proving, Wanted},
         reading::{self, Bounds, Order, Page, Progress, ReadingError, Start, Watch},
         watches::{Permit, Watches},
@@ -223,7 +224,8 @@ impl AuditService for Audit {
         let synced = self.log.synced();
         let position = self.watchers.enter(watch.next().saturating_sub(1));
         let log_id = self.log.id().into();
-        let serving = Serving { watch, form, log_id, synced, position, _permit: permit };
+        let pace = self.watches.pace();
+        let serving = Serving { watch, form, log_id, synced, position, pace, _permit: permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
     }
@@ -285,6 +287,8 @@ struct Serving {
     synced: watch::Receiver<u64>,
     /// How far it has come.
     position: Position,
+    /// How fast it may go while it is behind.
+    pace: Pace,
     /// Counts it among the open watches while it lasts.
     _permit: Permit,
 }
@@ -300,8 +304,8 @@ impl Serving {
         self,
         outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
     ) -> Result<Infallible, Over> {
-        let Self { mut watch, form, log_id, mut synced, position, _permit } = self;
-        let mut pace = Pace::begin();
+        let Self { mut watch, form, log_id, mut synced, position, pace, _permit } = self;
+        let mut rhythm = Rhythm::begin();
         // The first record that no message accounts for yet.
         let mut unreported = watch.next();
         // The first message says where the watch begins, also if there is nothing to read yet.
@@ -310,7 +314,9 @@ impl Serving {
         loop {
             // Looked at before reading, so that what comes meanwhile rings again.
             synced.mark_unchanged();
-            let progress = match watch.read_newest(outgoing.caller()) {
+            let newest = watch.read_newest(outgoing.caller());
+            let is_behind = newest.is_none();
+            let progress = match newest {
                 Some(progress) => progress,
                 None => {
                     let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
@@ -318,31 +324,42 @@ impl Serving {
                     progress.map_err(ApiError::from)?
                 }
             };
-            let Progress { entries, from: _, through } = progress;
+            let Progress { entries, from, through } = progress;
             let has_news = through >= unreported;
-            if !entries.is_empty() || has_news && pace.is_report_due() {
+            if !entries.is_empty() || has_news && rhythm.is_report_due() {
                 let progress = Progress { entries, from: unreported, through };
                 outgoing.send(audit::send_progress(&log_id, progress, form)).await?;
                 unreported = through + 1;
-                pace.note_sent();
+                rhythm.note_sent();
             }
             position.reach(through);
             if watch.is_at_end() {
                 let is_waiting = through >= unreported;
-                outgoing.wait(pace.next(&mut synced, is_waiting)).await?;
+                outgoing.wait(rhythm.next(&mut synced, is_waiting)).await?;
+            } else if is_behind {
+                let rest = pace.rest(through + 1 - from, *synced.borrow());
+                if !rest.is_zero() {
+                    outgoing.wait(after(rest)).await?;
+                }
             }
         }
     }
 }
 
+/// Ends after a while.
+async fn after(rest: Duration) -> Result<(), Infallible> {
+    sleep(rest).await;
+    Ok(())
+}
+
 /// When a watch that has reached the end of the log goes on.
-struct Pace {
+struct Rhythm {
     gathering: Interval,
     reporting: Interval,
     is_report_due: bool,
 }
 
-impl Pace {
+impl Rhythm {
     fn begin() -> Self {
         let (mut gathering, mut reporting) = (interval(GATHERING), interval(REPORTING));
         gathering.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -137,7 +137,7 @@ pub(super) struct LimitsTable {
     pub(super) ram_roles: Option<u32>,
 }
 
-/// How many watches may be open.
+/// How many watches may be open, and what they may take.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WatchesTable {
@@ -145,6 +145,8 @@ pub(super) struct WatchesTable {
     pub(super) total: Option<usize>,
     /// Of one caller.
     pub(super) per_caller: Option<usize>,
+    /// How many records a second those who are behind may look at.
+    pub(super) catch_up_records_per_second: Option<usize>,
 }
 
 /// What is told about the server while it runs.

@@ -288,6 +288,8 @@ const BUFFERED: &str = "buffered-may-lose-decisions";
 const MAX_AUDIENCE_BYTES: usize = 255;
 /// More watches than this have never been tried.
 const MAX_WATCHES: usize = 10_000;
+/// The most records a second that those may look at who are behind.
+const MAX_CATCH_UP: usize = 100_000_000;
 const DAY: Duration = Duration::from_hours(24);
 
 /// More connections than this have never been tried.
@@ -474,7 +476,7 @@ impl Problems {
     }
 
     fn check_watches(&mut self, table: &WatchesTable) -> WatchLimits {
-        let WatchesTable { total, per_caller } = *table;
+        let WatchesTable { total, per_caller, catch_up_records_per_second: catch_up } = *table;
         let defaults = WatchLimits::default();
         let mut check = |key: &str, given: Option<usize>, default: NonZeroUsize, most: usize| {
             let number = given.unwrap_or(default.get().min(most));
@@ -486,7 +488,9 @@ impl Problems {
         };
         let total = check("total", total, defaults.total, MAX_WATCHES);
         let per_caller = check("per_caller", per_caller, defaults.per_caller, total.get());
-        WatchLimits { total, per_caller }
+        let key = "catch_up_records_per_second";
+        let catch_up = check(key, catch_up, defaults.catch_up, MAX_CATCH_UP);
+        WatchLimits { total, per_caller, catch_up }
     }
 
     fn check_sessions(&mut self, table: SessionsTable) -> Option<Arc<str>> {

@@ -87,7 +87,7 @@ impl Doors {
         let gate = Gate::new(Arc::clone(&parts.roster), clock.clone());
         let manager = Manager::new(Arc::clone(&published), parts.changes.clone(), clock.clone());
         let history = History::new(Arc::clone(&published), Arc::clone(&parts.journal));
-        let watches = Watches::new(settings.watches);
+        let watches = Watches::new(settings.watches, clock.clone());
         let reads = AuditReads::new(log.clone(), parts.background_lane);
         let readers = (manager.clone(), history, watches.clone());
         Self {

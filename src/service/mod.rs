@@ -9,6 +9,7 @@ pub mod client_keys;
 pub mod gate;
 pub mod history;
 pub mod management;
+pub mod pace;
 pub mod permissions;
 pub mod proofs;
 pub mod reading;

@@ -1,5 +1,5 @@
 //! How many watches may be open: of changes and of audit records together, in all and of one caller,
-//! so that one caller can't take them all.
+//! so that one caller can't take them all; and how fast those of them go that are far behind.
 
 use std::{
     collections::HashMap,
@@ -7,23 +7,31 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// How many watches there may be.
+use crate::clock::Clock;
+
+use super::pace::Pace;
+
+/// How many watches there may be, and what they may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WatchLimits {
     /// In all.
     pub total: NonZeroUsize,
     /// Of one caller.
     pub per_caller: NonZeroUsize,
+    /// How many audit records a second those who are behind may look at, all together, besides as
+    /// many as come.
+    pub catch_up: NonZeroUsize,
 }
 
 impl WatchLimits {
     const TOTAL: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
     const PER_CALLER: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+    const CATCH_UP: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 }
 
 impl Default for WatchLimits {
     fn default() -> Self {
-        Self { total: Self::TOTAL, per_caller: Self::PER_CALLER }
+        Self { total: Self::TOTAL, per_caller: Self::PER_CALLER, catch_up: Self::CATCH_UP }
     }
 }
 
@@ -53,6 +61,7 @@ pub struct Watches(Arc<Counted>);
 #[derive(Debug)]
 struct Counted {
     limits: WatchLimits,
+    pace: Pace,
     /// Held for a look-up when a watch begins or ends.
     open: Mutex<Open>,
 }
@@ -72,13 +81,19 @@ pub struct Permit {
 
 impl Watches {
     /// Counts none yet.
-    pub fn new(limits: WatchLimits) -> Self {
-        Self(Arc::new(Counted { limits, open: Mutex::default() }))
+    pub fn new(limits: WatchLimits, clock: Clock) -> Self {
+        let pace = Pace::new(limits.catch_up, clock);
+        Self(Arc::new(Counted { limits, pace, open: Mutex::default() }))
+    }
+
+    /// The pace of those who are behind.
+    pub fn pace(&self) -> Pace {
+        self.0.pace.clone()
     }
 
     /// Opens one for a caller, if it may be.
     pub fn open(&self, caller: &Arc<str>) -> Result<Permit, TooManyWatches> {
-        let WatchLimits { total, per_caller } = self.0.limits;
+        let WatchLimits { total, per_caller, .. } = self.0.limits;
         let mut open = self.0.lock();
         let count = open.of_caller.get(caller).copied().unwrap_or_default();
         if count >= per_caller.get() {
@@ -116,11 +131,13 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::UnixNanos;
 
     #[test]
     fn one_caller_leaves_room_for_others_and_what_ends_makes_room() {
         let some = |count| NonZeroUsize::new(count).unwrap();
-        let watches = Watches::new(WatchLimits { total: some(3), per_caller: some(2) });
+        let limits = WatchLimits { total: some(3), per_caller: some(2), ..WatchLimits::default() };
+        let watches = Watches::new(limits, Clock::manual(UnixNanos(0)));
         let (eyes, ears): (Arc<str>, Arc<str>) = ("eyes".into(), "ears".into());
         let first = watches.open(&eyes).unwrap();
         let second = watches.open(&eyes).unwrap();

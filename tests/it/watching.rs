@@ -260,7 +260,7 @@ async fn many_watches_that_are_left_open_hold_up_nobody() {
 #[tokio::test]
 async fn one_caller_opens_only_so_many_watches_and_leaves_room_for_others() {
     let some = |count| NonZeroUsize::new(count).unwrap();
-    let watches = WatchLimits { total: some(3), per_caller: some(2) };
+    let watches = WatchLimits { total: some(3), per_caller: some(2), ..WatchLimits::default() };
     let server = Setup { watches, ..Setup::new() }.start().await;
     let auditor = server.client_apart(AUDITOR);
     let first = Watch::from_end(&auditor).await;
