@@ -15,7 +15,7 @@ use aap::{
     api::pb,
     audit::log::{Mode, Options},
     clock::Clock,
-    config::{ConnectionLimits, listeners::ListenerConfig, telemetry::Otlp},
+    config::{ConnectionLimits, listeners::ListenerConfig, scrub::ScrubLimits, telemetry::Otlp},
     domain::{
         access_point::{Authentication, PolicyIds},
         command,
@@ -156,6 +156,7 @@ pub(crate) fn serve_aap(directory: &str, variant: Variant) {
         watches: aap::service::watches::WatchLimits::default(),
         audience: None,
         snapshot_every: snapshot::DEFAULT_EVERY,
+        scrub: ScrubLimits::default(),
         verification: Verification::Quick,
         clock: Clock::system(),
         configuration_digest: [0; 32],

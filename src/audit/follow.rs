@@ -1,11 +1,15 @@
 //! Reads the log in order, at the reader's own pace, from the disk, or from memory what is newest. A
 //! follower holds no records and nobody waits for it.
+//!
+//! What comes from the disk is held against the tree: bytes whose hash isn't the one that was kept when
+//! they were recorded aren't that record, though their checksum is right.
 
 use std::{io, sync::Arc};
 
 use super::{
     log::Shared,
-    segment::{Cursor, Entry},
+    record,
+    segment::{Content, Cursor, Entry, Segment, place_of},
     tail::Watching,
 };
 
@@ -88,9 +92,28 @@ impl Follower {
             // It may have begun somewhat before the next record.
             let reached = cursor.next();
             entries.retain(|entry| entry.sequence >= next);
+            let segment = Arc::clone(cursor.segment());
+            self.name_altered(&segment, &mut entries)?;
             self.next = next.max(reached);
         }
         Ok(entries)
+    }
+
+    /// Puts damage in the place of records that aren't those that the tree has.
+    fn name_altered(&self, segment: &Arc<Segment>, entries: &mut [Entry]) -> io::Result<()> {
+        let Some(evidence) = self.shared.evidence() else { return Ok(()) };
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let (first, count) = (first.sequence, last.sequence - first.sequence + 1);
+        let kept = evidence.tree().kept_leaves(first - 1, count)?;
+        for Entry { sequence, content } in entries {
+            let place = usize::try_from(*sequence - first).unwrap_or(usize::MAX);
+            let Some(Some(hash)) = kept.get(place) else { continue };
+            if matches!(content, Content::Record(bytes) if record::leaf_hash(bytes) != *hash) {
+                let (file, offset) = (segment.name().into(), place_of(segment, *sequence)?);
+                *content = Content::Damaged { file, offset };
+            }
+        }
+        Ok(())
     }
 
     /// A cursor that has something to read; `None` if nothing is on disk yet.

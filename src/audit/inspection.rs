@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     leaves::{SegmentLeaves, find_segment},
-    recovery::{self, Damage, Recovered, RecoveryError},
+    recovery::{self, Damage, OnLoss, Recovered, RecoveryError},
     segment::{Content, Cursor, Entry, Segment},
     strict, succession,
     tree::{
@@ -63,10 +63,10 @@ pub fn verify_in(
     for name in &names {
         found.look_at(volume, name)?;
     }
-    let recovered = if succession::has_ended(volume)? {
-        recovery::recover_ended(volume, log_id)
+    let recovered = if succession::ending(volume)?.is_some() {
+        recovery::recover_ended(volume, log_id, OnLoss::Refuse)
     } else {
-        recovery::recover(volume, log_id)
+        recovery::recover(volume, log_id, OnLoss::Refuse)
     };
     let recovered = match recovered {
         Ok(recovered) => recovered,

@@ -6,6 +6,7 @@ pub use removing::RemoveError;
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     io,
     sync::{
         Arc, Mutex, PoisonError, RwLock,
@@ -33,7 +34,7 @@ use super::{
     keeper::{self, Keeper},
     leaves::{SegmentLeaves, find_segment, grow_tree, start_tree},
     record::{self, Draft, PreviousStop},
-    recovery::{self, Damage, OpenSegment, Recovered, RecoveryError},
+    recovery::{self, Damage, OnLoss, OpenSegment, Recovered, RecoveryError},
     retention::Retention,
     segment::Segment,
     succession,
@@ -59,6 +60,8 @@ pub struct Options {
     pub retention: Retention,
     /// How long a sync may take before callers are told that it stalls.
     pub stall: Duration,
+    /// What comes of it if files of it are missing.
+    pub on_loss: OnLoss,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             buffer_bytes: 16 * 1_024 * 1_024,
             retention: Retention::default(),
             stall: Duration::from_secs(2),
+            on_loss: OnLoss::Refuse,
         }
     }
 }
@@ -137,6 +141,8 @@ pub struct Opened {
     pub previous_stop: PreviousStop,
     /// What of the log can't be read.
     pub damage: Vec<Damage>,
+    /// How many records something stands in for, because their files are gone.
+    pub lost: u64,
     /// The threads that work for it; they end after [`AuditLog::close`].
     pub threads: Vec<thread::JoinHandle<()>>,
 }
@@ -201,7 +207,7 @@ impl AuditLog {
     /// Opens a log, or makes one.
     pub fn open(parts: Parts) -> Result<Opened, OpenError> {
         let Parts { volume, log_id, evidence, options, lanes, space, clock } = parts;
-        let recovered = recovery::recover(volume.as_ref(), log_id)?;
+        let recovered = recovery::recover(volume.as_ref(), log_id, options.on_loss)?;
         let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), options.segment_bytes)?;
         let Recovered {
             sealed,
@@ -212,17 +218,13 @@ impl AuditLog {
             last_time,
             accounts,
             damage,
+            lost,
             ends_with_stop,
         } = recovered;
         // It ended between saying that they are gone and removing them.
         removed.iter().try_for_each(|name| volume.remove(name))?;
         let mut segments = sealed;
-        for full in unsealed {
-            if let Some(footer) = writer::footer_of(&full, &accounts) {
-                keeper::seal(&full.segment, &footer)?;
-            }
-            segments.push(full.segment);
-        }
+        segments.extend(seal(unsealed, &accounts)?);
         segments.sort_by_key(|segment| segment.first_sequence());
         let open = match open {
             Some(open) => open,
@@ -260,7 +262,7 @@ impl AuditLog {
         let previous_stop =
             if ends_with_stop { PreviousStop::Clean } else { PreviousStop::Unclean };
         let threads = [writer_thread, keeper_thread].into_iter().chain(tree_thread).collect();
-        Ok(Opened { log: Self { shared }, previous_stop, damage, threads })
+        Ok(Opened { log: Self { shared }, previous_stop, damage, lost, threads })
     }
 
     /// The log's id.
@@ -357,6 +359,11 @@ impl AuditLog {
         &*self.shared
     }
 
+    /// The segment that has or will have a record.
+    pub(super) fn segment_of(&self, sequence: u64) -> Option<Arc<Segment>> {
+        self.shared.segment_of(sequence)
+    }
+
     /// Tells whether decisions can be recorded, now and when that changes.
     pub fn condition(&self) -> watch::Receiver<AuditCondition> {
         self.shared.condition.subscribe()
@@ -392,6 +399,19 @@ impl AuditLog {
     }
 }
 
+/// Seals segments that are full.
+fn seal(
+    full: Vec<OpenSegment>,
+    accounts: &HashMap<Box<str>, u64>,
+) -> io::Result<Vec<Arc<Segment>>> {
+    for full in &full {
+        if let Some(footer) = writer::footer_of(full, accounts) {
+            keeper::seal(&full.segment, &footer)?;
+        }
+    }
+    Ok(full.into_iter().map(|full| full.segment).collect())
+}
+
 fn begin(
     keeper: &Keeper,
     log_id: Uuid,
@@ -412,6 +432,11 @@ impl Shared {
     /// The shared buffer.
     pub fn buffer(&self) -> &Buffer {
         &self.buffer
+    }
+
+    /// The tree over its records, if it has one.
+    pub fn evidence(&self) -> Option<&Arc<Evidence>> {
+        self.evidence.as_ref()
     }
 
     /// The bells.

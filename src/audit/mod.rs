@@ -18,6 +18,7 @@ pub mod log;
 pub mod record;
 pub mod recovery;
 pub mod retention;
+pub mod scrub;
 pub mod segment;
 pub mod signed;
 pub mod strict;

@@ -99,6 +99,8 @@ pub enum EventDraft<'a> {
         previous_stop: PreviousStop,
         /// When its decisions are answered.
         mode: Mode,
+        /// Whether the log is served as it should be.
+        integrity: Integrity,
     },
     /// The server stopped.
     ServerStop {
@@ -113,6 +115,16 @@ pub enum EventDraft<'a> {
     AuditRead(AuditReadDraft<'a>),
     /// An application asked for a session.
     Session(&'a SessionDraft<'a>),
+}
+
+/// Whether a log is served as it should be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integrity {
+    /// Nothing is known to be wrong that would keep a server from starting.
+    #[default]
+    Whole,
+    /// It is damaged, and served because who started the server said so.
+    ServedDamaged,
 }
 
 /// What is missing, and why.
@@ -210,6 +222,7 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
             configuration_digest,
             previous_stop,
             mode,
+            integrity,
         } => {
             wire::message(out, 18, |out| {
                 wire::bytes(out, 1, version.as_bytes());
@@ -217,6 +230,7 @@ pub fn encode(out: &mut Vec<u8>, log_id: &str, draft: &Draft<'_>) {
                 wire::bytes(out, 3, configuration_digest);
                 wire::integer(out, 4, u64::from(previous_stop == PreviousStop::Clean));
                 wire::integer(out, 5, u64::from(mode == Mode::Buffered));
+                wire::integer(out, 6, u64::from(integrity == Integrity::ServedDamaged));
             });
         }
         EventDraft::ServerStop { revision } => {

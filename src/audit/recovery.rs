@@ -16,7 +16,7 @@ use super::{
     record,
     segment::{Content, Cursor, End, INDEX_STRIDE, Segment},
     trimmed::{Trimmed, TrimmedError},
-    volume::{Volume, VolumeFile},
+    volume::{NoFile, Volume, VolumeFile},
 };
 
 /// What was found.
@@ -38,6 +38,8 @@ pub struct Recovered {
     pub accounts: HashMap<Box<str>, u64>,
     /// What is damaged, in words.
     pub damage: Vec<Damage>,
+    /// How many records something stands in for, because their files are gone.
+    pub lost: u64,
     /// Whether the last record is that of a stop, or there is none.
     pub ends_with_stop: bool,
 }
@@ -103,6 +105,19 @@ impl std::fmt::Debug for Leaves {
     }
 }
 
+/// What comes of a log with files that are missing, or that are no segments of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// It isn't opened.
+    #[default]
+    Refuse,
+    /// The records that should be there are named as damaged, each in its place. Only a log that
+    /// can't go on is still refused: where its end is lost, nobody knows which numbers were given.
+    StandIn,
+    /// The same, and it is taken as it is: nobody goes on with it.
+    TakeAsIs,
+}
+
 /// Why the log can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
@@ -137,8 +152,12 @@ pub enum RecoveryError {
 }
 
 /// Reads the whole log, to go on with it.
-pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
-    let recovered = recover_ended(volume, log_id)?;
+pub fn recover(
+    volume: &dyn Volume,
+    log_id: Uuid,
+    on_loss: OnLoss,
+) -> Result<Recovered, RecoveryError> {
+    let recovered = recover_ended(volume, log_id, on_loss)?;
     if recovered.open.is_none() && !recovered.sealed.is_empty() {
         return Err(RecoveryError::EndMissing { from: recovered.last + 1 });
     }
@@ -146,20 +165,18 @@ pub fn recover(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryE
 }
 
 /// Reads a log that may have ended for ever, so that its last segment may be sealed.
-pub fn recover_ended(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, RecoveryError> {
+pub fn recover_ended(
+    volume: &dyn Volume,
+    log_id: Uuid,
+    on_loss: OnLoss,
+) -> Result<Recovered, RecoveryError> {
     // A killed process may have left names that are seen and not on disk.
     volume.sync()?;
-    let (kept, removed, trimmed) = list(volume)?;
+    let (kept, removed, trimmed) = list(volume, on_loss)?;
     let (mut names, first) = (kept, trimmed.first_kept);
     names.sort();
-    if names.is_empty() && first > 1 {
+    if names.is_empty() && first > 1 && on_loss != OnLoss::TakeAsIs {
         return Err(RecoveryError::EndMissing { from: first });
-    }
-    let mut files = Vec::with_capacity(names.len());
-    for name in names {
-        let file = volume.open(&name)?;
-        let header = read_header(&name, file.as_ref(), log_id)?;
-        files.push(FoundFile { name, file, header });
     }
     let mut recovered = Recovered {
         removed,
@@ -168,23 +185,57 @@ pub fn recover_ended(volume: &dyn Volume, log_id: Uuid) -> Result<Recovered, Rec
         ends_with_stop: true,
         ..Recovered::default()
     };
+    let (mut files, mut has_end) = (Vec::with_capacity(names.len()), true);
+    for name in names {
+        let file = volume.open(&name)?;
+        match read_header(&name, file.as_ref(), log_id) {
+            Ok(header) => files.push(FoundFile { name, file, header }),
+            Err(RecoveryError::Foreign { file, .. }) if on_loss != OnLoss::Refuse => {
+                recovered.damage.push(Damage { file, offset: 0, records: None });
+                has_end = false;
+                continue;
+            }
+            Err(error) => return Err(error),
+        }
+        has_end = true;
+    }
     let mut files = files.into_iter().peekable();
     while let Some(found) = files.next() {
-        recovered.refuse_if_out_of_place(&found)?;
+        match recovered.refuse_if_out_of_place(&found) {
+            Ok(()) => {}
+            Err(RecoveryError::SegmentMissing { from, through }) if on_loss != OnLoss::Refuse => {
+                recovered.stand_in(from, through);
+            }
+            Err(error) => return Err(error),
+        }
         recovered.last = recovered.last.max(found.header.first_sequence - 1);
         recovered.take(found, files.peek().map(|next| next.header.first_sequence))?;
     }
-    Ok(recovered)
+    if has_end || on_loss == OnLoss::TakeAsIs {
+        return Ok(recovered);
+    }
+    Err(RecoveryError::EndMissing { from: recovered.last + 1 })
 }
 
 /// The segment files that belong to the log, those that don't any more, and where it begins.
-fn list(volume: &dyn Volume) -> Result<(Vec<String>, Vec<String>, Trimmed), RecoveryError> {
-    let trimmed = Trimmed::read(volume)?;
-    let segments = volume.list()?.into_iter().filter(|name| Segment::is_file_name(name));
+fn list(
+    volume: &dyn Volume,
+    on_loss: OnLoss,
+) -> Result<(Vec<String>, Vec<String>, Trimmed), RecoveryError> {
+    let names = volume.list()?;
+    let segments = names.into_iter().filter(|name| Segment::is_file_name(name));
+    let segments: Vec<_> = segments.collect();
+    let trimmed = match Trimmed::read(volume) {
+        Err(TrimmedError::Damaged) if on_loss == OnLoss::TakeAsIs => {
+            let oldest = segments.iter().filter_map(|name| Segment::first_of_name(name)).min();
+            Trimmed { first_kept: oldest.unwrap_or(1).max(1), accounts: Vec::new() }
+        }
+        trimmed => trimmed?,
+    };
     let is_kept = |name: &String| {
         Segment::first_of_name(name).is_none_or(|first| first >= trimmed.first_kept)
     };
-    let (kept, removed) = segments.partition(is_kept);
+    let (kept, removed) = segments.into_iter().partition(is_kept);
     Ok((kept, removed, trimmed))
 }
 
@@ -213,6 +264,20 @@ impl Recovered {
         }
         let detail = format!("the one before it has records up to {}", self.last);
         Err(RecoveryError::Foreign { file: found.name.clone(), detail })
+    }
+
+    /// Takes in that a file is gone: all its records are damaged, from its first byte on.
+    fn stand_in(&mut self, from: u64, through: u64) {
+        let (name, last_time) = (Segment::file_name(from), self.last_time);
+        let records = Some((from, through));
+        self.damage.push(Damage { file: name.clone(), offset: 0, records });
+        let end = End { last: through, last_time, data_end: 0, stranger_bytes: 0 };
+        let index = vec![IndexEntry { sequence: from, offset: 0 }];
+        let segment = Segment::new(name, Arc::new(NoFile), (from, Salt(0)), end, index);
+        segment.set_sealed();
+        self.sealed.push(Arc::new(segment));
+        (self.last, self.ends_with_stop) = (through, false);
+        self.lost += through - from + 1;
     }
 
     /// `next_first` is the first record of the segment after it.

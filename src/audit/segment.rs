@@ -168,6 +168,26 @@ impl Segment {
     }
 }
 
+/// Where a record's frame begins, or at least behind where.
+pub fn place_of(segment: &Segment, sequence: u64) -> io::Result<u64> {
+    let IndexEntry { sequence: first, offset } = segment.locate(sequence);
+    let most = sequence.saturating_sub(first).min(INDEX_STRIDE) + 1;
+    let most = usize::try_from(most).unwrap_or(1);
+    let mut bytes = vec![0; most * (MAX_FRAME_BYTES + MARK_BYTES)];
+    let count = segment.file.read_at(&mut bytes, offset)?;
+    bytes.truncate(count);
+    let mut place = 0;
+    while let Read::Frame { kind, payload } =
+        frame::read(segment.salt, bytes.get(place..).unwrap_or_default())
+    {
+        if kind == Kind::Record && record::sequence(payload) == Some(sequence) {
+            return Ok(offset + place as u64);
+        }
+        place += frame::HEADER_BYTES + payload.len();
+    }
+    Ok(offset)
+}
+
 /// How far a segment has records that are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
@@ -214,13 +234,31 @@ pub struct Cursor {
     next: u64,
     /// Where damage began that no record was found behind yet.
     damage: Option<u64>,
+    /// Places of damage that cost no record, if somebody wants to know.
+    harmless: Option<Vec<u64>>,
 }
 
 impl Cursor {
     /// Begins at the nearest place at or before a record.
     pub fn new(segment: Arc<Segment>, sequence: u64) -> Self {
         let IndexEntry { sequence: next, offset } = segment.locate(sequence);
-        Self { segment, offset, next, damage: None }
+        Self { segment, offset, next, damage: None, harmless: None }
+    }
+
+    /// Has it note damage between records too.
+    #[must_use]
+    pub fn noting_all(self) -> Self {
+        Self { harmless: Some(Vec::new()), ..self }
+    }
+
+    /// The places of damage between records since this was asked last.
+    pub fn take_harmless(&mut self) -> Vec<u64> {
+        self.harmless.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Where it reads on.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The record that comes next.
@@ -274,7 +312,12 @@ impl Cursor {
                         Some(distance) => place += distance,
                         // The next whole frame may begin in the last bytes of this chunk.
                         None if !chunk.is_last => place = chunk.bytes.len() - MAX_FRAME_BYTES + 1,
-                        None => self.name_damage(last + 1, entries),
+                        None => {
+                            // A whole file may be gone.
+                            let through = last.min(self.next.saturating_add(MOST_NAMED - 1));
+                            self.name_damage(through + 1, entries);
+                            break;
+                        }
                     }
                 }
             }
@@ -310,7 +353,13 @@ impl Cursor {
 
     /// Names every record that should have come before `sequence`.
     fn name_damage(&mut self, sequence: u64, entries: &mut Vec<Entry>) {
-        let offset = self.damage.take().unwrap_or(self.offset);
+        let damage = self.damage.take();
+        if self.next == sequence
+            && let (Some(places), Some(offset)) = (&mut self.harmless, damage)
+        {
+            places.push(offset);
+        }
+        let offset = damage.unwrap_or(self.offset);
         for damaged in self.next..sequence {
             let file = self.segment.name.as_str().into();
             entries.push(Entry { sequence: damaged, content: Content::Damaged { file, offset } });
@@ -325,6 +374,8 @@ struct Chunk {
     is_last: bool,
 }
 
+/// How many records are named as damaged at a time, where nothing comes behind them.
+const MOST_NAMED: u64 = 4_096;
 /// The most bytes of a frame with a record.
 const MAX_FRAME_BYTES: usize = frame::HEADER_BYTES + MAX_RECORD_BYTES;
 /// A chunk holds some whole frames, or reading would not move.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     leaves::{self, SegmentLeaves},
-    recovery::{self, Recovered, RecoveryError},
+    recovery::{self, OnLoss, Recovered, RecoveryError},
     segment::{Cursor, Entry, Segment},
     tree::{
         checkpoints::Checkpoint,
@@ -48,7 +48,8 @@ impl SignedLog {
         let tree = Tree::open(Arc::new(Untouched::new(tree.to_owned())), u64::MAX)?;
         // Before the records are looked for, so that they are there.
         let latest = tree.latest()?.ok_or(SignedLogError::NoCheckpoint)?;
-        let recovered = recovery::recover_ended(&Untouched::new(folder.to_owned()), log_id)?;
+        let recovered =
+            recovery::recover_ended(&Untouched::new(folder.to_owned()), log_id, OnLoss::Refuse)?;
         let Recovered { mut sealed, open, unsealed, .. } = recovered;
         sealed.extend(unsealed.into_iter().chain(open).map(|one| one.segment));
         sealed.sort_by_key(|segment| segment.first_sequence());

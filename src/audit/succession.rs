@@ -8,6 +8,9 @@
 //!
 //! A file says that a log is written in this way. It is there before the first such answer, and
 //! gone when all that was answered is on disk.
+//!
+//! A log that is so damaged that it can't go on ends too, if who starts the server says so. Another
+//! file says that; such a log is left exactly as it was found.
 
 use std::{io, sync::Arc};
 
@@ -15,14 +18,25 @@ use uuid::Uuid;
 
 use super::{
     keeper, record,
-    recovery::{self, OpenSegment, Recovered, RecoveryError},
+    recovery::{self, OnLoss, OpenSegment, Recovered, RecoveryError},
     segment::{Content, Segment},
     volume::Volume,
     writer,
 };
 
-/// The file's name.
+/// The file that says how a log is written.
 const ANNOUNCEMENT: &str = "buffered";
+/// The file that says that a log can't go on.
+const SURRENDER: &str = "given-up";
+
+/// Why a log takes no more records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Decisions were answered before they were on disk, and some may be missing.
+    Buffered,
+    /// It is damaged.
+    Damaged,
+}
 
 /// The last record that a log has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +64,28 @@ pub(super) fn revoke(volume: &dyn Volume) -> io::Result<()> {
     volume.sync()
 }
 
-/// Whether a log takes no more records.
-pub fn has_ended(volume: &dyn Volume) -> io::Result<bool> {
-    Ok(volume.list()?.iter().any(|name| name == ANNOUNCEMENT))
+/// Says that a damaged log takes no more records.
+pub fn give_up(volume: &dyn Volume) -> io::Result<()> {
+    match volume.create(SURRENDER) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    volume.sync()
+}
+
+/// Whether a log takes no more records, and why.
+pub fn ending(volume: &dyn Volume) -> io::Result<Option<Ending>> {
+    let names = volume.list()?;
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    if has(SURRENDER) {
+        return Ok(Some(Ending::Damaged));
+    }
+    Ok(has(ANNOUNCEMENT).then_some(Ending::Buffered))
 }
 
 /// Seals all of a log that has ended. Does no harm if it is done twice.
 pub fn seal(volume: &dyn Volume, log_id: Uuid) -> Result<(), RecoveryError> {
-    let recovered = recovery::recover_ended(volume, log_id)?;
+    let recovered = recovery::recover_ended(volume, log_id, OnLoss::Refuse)?;
     let Recovered { open, unsealed, accounts, .. } = recovered;
     for OpenSegment { segment, .. } in open.iter().filter(|open| is_empty(&open.segment)) {
         volume.remove(segment.name())?;
@@ -75,13 +103,21 @@ fn is_empty(segment: &Arc<Segment>) -> bool {
     segment.last() < segment.first_sequence()
 }
 
-/// The last record of a log that has ended.
+/// The last record that is there of a log that has ended.
 pub fn head(volume: &dyn Volume, log_id: Uuid) -> Result<Head, RecoveryError> {
-    let recovered = recovery::recover_ended(volume, log_id)?;
-    let sequence = recovered.last;
-    let last = recovered.sealed.last().filter(|segment| segment.last() == sequence);
+    let on_loss = match ending(volume)? {
+        Some(Ending::Damaged) => OnLoss::TakeAsIs,
+        Some(Ending::Buffered) | None => OnLoss::Refuse,
+    };
+    let Recovered { sealed, unsealed, open, last: sequence, .. } =
+        recovery::recover_ended(volume, log_id, on_loss)?;
+    let rest = unsealed.into_iter().chain(open).map(|open| open.segment);
+    let last = sealed
+        .into_iter()
+        .chain(rest)
+        .find(|segment| segment.last() == sequence && !is_empty(segment));
     let content = match last {
-        Some(segment) => recovery::read_one(segment, sequence)?,
+        Some(segment) => recovery::read_one(&segment, sequence)?,
         None => None,
     };
     let leaf_hash = match content {

@@ -142,7 +142,7 @@ impl Running {
         let (space, lanes) = (space(), 1);
         let parts =
             Parts { volume, log_id: LOG_ID, evidence, options, lanes, space, clock: clock.clone() };
-        let Opened { log, previous_stop, damage, threads } = AuditLog::open(parts)?;
+        let Opened { log, previous_stop, damage, lost: _, threads } = AuditLog::open(parts)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.spawn(log.clone().serve_lane(0));
         Ok(Self { log, clock, previous_stop, damage, opened: threads, runtime })

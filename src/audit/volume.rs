@@ -185,6 +185,32 @@ impl VolumeFile for UntouchedFile {
     }
 }
 
+/// Stands for a file that is gone: it has no bytes and takes none.
+#[derive(Debug)]
+pub struct NoFile;
+
+impl VolumeFile for NoFile {
+    fn length(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn set_length(&self, _length: u64) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn list(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path)? {

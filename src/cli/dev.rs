@@ -15,7 +15,8 @@ use anyhow::{Context, bail};
 use crate::{
     audit::log::Options,
     config::{
-        Config, ConnectionLimits, Overrides, listeners::ListenerConfig, telemetry::TelemetryConfig,
+        Config, ConnectionLimits, Overrides, listeners::ListenerConfig, scrub::ScrubLimits,
+        telemetry::TelemetryConfig,
     },
     domain::{
         access_point::{Authentication, PolicyIds, TrustedRole},
@@ -83,6 +84,7 @@ impl World {
             callers: tokens.callers()?,
             audit: Options::default(),
             snapshot_every: snapshot::DEFAULT_EVERY,
+            scrub: ScrubLimits::default(),
             // To try something out, a nearly full disk is good enough.
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),

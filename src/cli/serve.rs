@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::{log::Options, recovery::OnLoss},
     clock::Clock,
     config::{
         Config, Overrides,
@@ -56,6 +57,12 @@ pub(super) struct Arguments {
     /// What to verify of the data before serving: what the start reads anyway, or everything.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Quick)]
     verify: Verify,
+    /// Serve although the audit log is damaged. Records whose files are gone are named to readers as
+    /// damaged; proofs over what is damaged are refused; a log that can't go on (its end is gone, or
+    /// it isn't what was signed) is left as it is and not served, and a new one follows it. The log,
+    /// the start's record, a metric and `/readyz` say so. Does nothing if nothing is damaged.
+    #[arg(long)]
+    serve_damaged_log: bool,
     /// What to log: a level, or a list of `target=level`.
     #[arg(long, env = "AAP_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
@@ -66,16 +73,20 @@ pub(super) struct Arguments {
 enum Verify {
     /// What the start reads anyway.
     Quick,
-    /// Everything.
+    /// Everything: each event of the journal, each record, and each hash and checkpoint of the tree.
+    /// If anything is damaged, it is named, and nothing is served without `--serve-damaged-log`.
     Full,
 }
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { dev, config, check_config, listen, data_dir, verify, log } = arguments;
+    let Arguments { dev, config, check_config, listen, data_dir, verify, serve_damaged_log, log } =
+        arguments;
     let verification = match verify {
         Verify::Quick => Verification::Quick,
         Verify::Full => Verification::Full,
     };
+    let on_loss = if serve_damaged_log { OnLoss::StandIn } else { OnLoss::Refuse };
+    let how = How { verification, on_loss, filter: log };
     let overrides = Overrides { listen, data_dir };
     if let Some(path) = config {
         let (config, file) = Follower::open(&path, overrides)?;
@@ -87,22 +98,30 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
             return Ok(());
         }
         let reload = Reload { file, requests: Arc::default() };
-        return start(&config, Some(reload), Vec::new(), (verification, &log));
+        return start(&config, Some(reload), Vec::new(), &how);
     }
     // Without a configuration file, clap asked for `--dev`.
     debug_assert!(dev);
     let world = dev::World::make(overrides)?;
-    let served = start(&world.config, None, world.seed.clone(), (verification, &log));
+    let served = start(&world.config, None, world.seed.clone(), &how);
     world.forget_credentials();
     served
+}
+
+/// What the command line says that no configuration does.
+struct How {
+    verification: Verification,
+    on_loss: OnLoss,
+    filter: String,
 }
 
 fn start(
     config: &Config,
     reload: Option<Reload>,
     seed: Vec<crate::domain::command::Command>,
-    (verification, filter): (Verification, &str),
+    how: &How,
 ) -> anyhow::Result<()> {
+    let How { verification, on_loss, filter } = how;
     log::start(filter)?;
     let clock = Clock::system();
     for warning in config.warnings(clock.now()) {
@@ -117,13 +136,14 @@ fn start(
     let stop = stop_signals(reload.as_ref().map(|reload| Arc::clone(&reload.requests)));
     let settings = Settings {
         callers: config.callers.clone(),
-        audit: config.audit,
+        audit: Options { on_loss: *on_loss, ..config.audit },
         reserve: config.reserve,
         limits: config.limits,
         watches: config.watches,
         audience: config.audience.clone(),
         snapshot_every: config.snapshot_every,
-        verification,
+        verification: *verification,
+        scrub: config.scrub,
         connections: config.connections,
         clock,
         configuration_digest: config.digest(),

@@ -31,6 +31,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) disk: DiskTable,
     #[serde(default)]
+    pub(super) scrub: ScrubTable,
+    #[serde(default)]
     pub(super) limits: LimitsTable,
     #[serde(default)]
     pub(super) watches: WatchesTable,
@@ -121,6 +123,16 @@ pub(super) struct DiskTable {
     pub(super) management_reserve_percent: Option<u8>,
     /// Below this, checks are refused too.
     pub(super) check_reserve_percent: Option<u8>,
+}
+
+/// How what is stored is verified while the server runs.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScrubTable {
+    /// How fast it is read.
+    pub(super) mebibytes_per_second: Option<u64>,
+    /// How often all is read.
+    pub(super) every_hours: Option<u32>,
 }
 
 /// The most of each kind that an account may have.

@@ -5,6 +5,7 @@
 
 pub mod follow;
 pub mod listeners;
+pub mod scrub;
 pub mod telemetry;
 
 mod callers;
@@ -38,6 +39,7 @@ use file::{
 };
 use listeners::{ListenerConfig, Listeners, PlainText, Security, Sources};
 use pem::Files;
+use scrub::ScrubLimits;
 use telemetry::TelemetryConfig;
 
 pub use pem::ServerCertificate;
@@ -61,6 +63,8 @@ pub struct Config {
     pub snapshot_every: NonZeroU64,
     /// What of the disk stays free.
     pub reserve: Reserve,
+    /// How what is stored is verified while the server runs.
+    pub scrub: ScrubLimits,
     /// How much an account may have.
     pub limits: Limits,
     /// How many watches may be open.
@@ -84,6 +88,7 @@ impl Config {
             audit,
             snapshot_every,
             reserve,
+            scrub,
             limits,
             watches,
             telemetry,
@@ -95,7 +100,7 @@ impl Config {
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
              {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
-             {watches:?}\n{telemetry:?}\n{audience:?}\n"
+             {watches:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -314,6 +319,7 @@ impl Problems {
             audit,
             journal,
             disk,
+            scrub,
             limits,
             watches,
             telemetry,
@@ -337,7 +343,7 @@ impl Problems {
         let origin = self.check_origin(audit.origin.as_deref());
         let options = self.check_audit(&audit);
         let snapshot_every = self.check_journal(&journal);
-        let reserve = self.check_disk(&disk);
+        let (reserve, scrub) = (self.check_disk(&disk), scrub::check(self, &scrub));
         let limits = limits_of(&limits);
         let watches = self.check_watches(&watches);
         let telemetry = telemetry::check(self, telemetry);
@@ -357,6 +363,7 @@ impl Problems {
             audit: options,
             snapshot_every,
             reserve,
+            scrub,
             limits,
             watches,
             telemetry,

@@ -3,7 +3,7 @@
 //! *Ready* is who can do all its work now. *Alive* is also who can't but may yet: a restart would
 //! help only where a log has failed for good.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tokio::sync::watch;
 use tonic_health::{
@@ -13,6 +13,8 @@ use tonic_health::{
 };
 
 use crate::{audit::log::AuditCondition, store::writer::JournalCondition};
+
+use super::scrub::Soundness;
 
 /// Services that need the audit log.
 const RECORDING: &[&str] = &["aap.v1.AuthorizationService", "aap.v1.SessionService"];
@@ -36,6 +38,7 @@ pub(super) struct Conditions {
     pub(super) audit: watch::Receiver<AuditCondition>,
     pub(super) journal: watch::Receiver<JournalCondition>,
     pub(super) stopping: watch::Receiver<bool>,
+    pub(super) soundness: Arc<Soundness>,
 }
 
 /// An answer to what is asked about the server.
@@ -101,7 +104,14 @@ impl fmt::Display for Conditions {
             JournalCondition::Failed { .. } => "failed: changes are refused until a restart",
         };
         let process = if self.stops() { "stopping" } else { "serving" };
-        writeln!(f, "audit log: {audit}\njournal: {journal}\nprocess: {process}")
+        writeln!(f, "audit log: {audit}\njournal: {journal}\nprocess: {process}")?;
+        let [(_, records), (_, events)] = self.soundness.damaged();
+        let is_served = self.soundness.is_served_damaged();
+        let served = if is_served { ", and served all the same" } else { "" };
+        match records + events {
+            0 if served.is_empty() => writeln!(f, "damage: none is known"),
+            places => writeln!(f, "damage: {places} places are known, as the log says{served}"),
+        }
     }
 }
 
@@ -164,6 +174,7 @@ mod tests {
             audit: watch::Sender::new(audit).subscribe(),
             journal: watch::Sender::new(journal).subscribe(),
             stopping: watch::Sender::new(stops).subscribe(),
+            soundness: Arc::default(),
         };
         (conditions.lives(), conditions.is_ready())
     }

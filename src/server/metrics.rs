@@ -79,6 +79,7 @@ impl Sources {
         let mut metrics = Vec::new();
         metrics.extend(self.read_calls());
         metrics.extend(self.read_logs());
+        metrics.extend(self.read_soundness());
         metrics.extend(self.read_watchers());
         metrics.push(self.read_spans());
         metrics.extend(self.read_machine());
@@ -127,6 +128,19 @@ impl Sources {
             Metric::one(&i::JOURNAL_BATCH_SIZE, journal.batches.read()),
             Metric::one(&i::JOURNAL_SYNC_DURATION, journal.syncs.read()),
             Metric::one(&i::JOURNAL_AVAILABLE, self.conditions.can_change()),
+        ]
+    }
+
+    fn read_soundness(&self) -> [Metric; 5] {
+        let soundness = &self.conditions.soundness;
+        let damaged =
+            soundness.damaged().map(|(log, count)| (vec![("aap.log", log.into())], count));
+        [
+            Metric::one(&i::AUDIT_SERVED_DAMAGED, soundness.is_served_damaged()),
+            Metric::one(&i::SCRUB_RECORD, soundness.record()),
+            Metric::one(&i::SCRUB_READ, soundness.bytes()),
+            Metric::one(&i::SCRUB_FINISHED, soundness.finished()),
+            Metric::by(&i::SCRUB_DAMAGED, damaged),
         ]
     }
 

@@ -17,6 +17,7 @@ mod operators;
 mod process;
 mod proxy;
 mod retention;
+mod scrub;
 mod session_keys;
 mod snapshots;
 mod stores;
@@ -28,7 +29,6 @@ use std::{
     io,
     net::TcpListener,
     num::NonZeroU64,
-    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -36,7 +36,6 @@ use std::{
 
 use tokio::{runtime::Runtime, sync::watch};
 use tonic::service::RoutesBuilder;
-use uuid::Uuid;
 
 use crate::{
     api::observed,
@@ -44,14 +43,12 @@ use crate::{
         log::{
             self as audit_log, AuditCondition, AuditLog, Mode as AuditMode, Options, RecordError,
         },
-        record::{Call, Draft, EventDraft, GapDraft, PreviousStop},
-        recovery::RecoveryError,
-        succession::{self, Head},
-        tree::evidence,
-        volume::{Folder, Untouched, Volume},
+        record::{Call, Draft, EventDraft, GapDraft, Integrity, PreviousStop},
+        recovery::OnLoss,
+        succession::Head,
     },
     clock::Clock,
-    config::{ConnectionLimits, telemetry::Otlp},
+    config::{ConnectionLimits, scrub::ScrubLimits, telemetry::Otlp},
     domain::{
         command::{Command, Request},
         limits::Limits,
@@ -62,11 +59,11 @@ use crate::{
     projection::Published,
     service::{refusals::Refusals, watches::WatchLimits},
     store::{
-        data_dir::{DataDir, DataDirError, Identity},
-        journal::{Journal, JournalReader, ReadError},
+        data_dir::{DataDir, DataDirError},
+        journal::{JournalReader, ReadError},
         metered::Metered,
         session_keys::SessionKeysError,
-        sled_journal::{OpenError, SledJournal},
+        sled_journal::OpenError,
         snapshot::Snapshots,
         space::{Reserve, Space},
         start::{self, Loaded, Verification},
@@ -79,66 +76,17 @@ use crate::{
 };
 
 pub use stores::{
-    KeyError, OpenedSignedLog, VerifierKeysError, open_signed_log, verifier_key, verifier_keys,
+    JournalPart, KeyError, OpenedSignedLog, PreviousLog, Stores, VerifierKeysError,
+    open_signed_log, verifier_key, verifier_keys,
 };
 
 use accept::{Door, Usher};
 use listen::Listener;
 use reload::{Keeper, Reload};
+use scrub::{Scrubber, Soundness};
 use snapshots::SnapshotTaker;
+use stores::OpenedLog;
 use telling::Telling;
-
-/// What the server keeps its data in. A test can put something else in the place of a part.
-#[derive(Debug)]
-pub struct Stores {
-    /// The directory, locked.
-    pub data_dir: DataDir,
-    /// The journal.
-    pub journal: Box<dyn JournalPart>,
-    /// The audit log's files.
-    pub volume: Arc<dyn Volume>,
-    /// The audit log before it, and its files.
-    pub previous_log: Option<(Uuid, Arc<dyn Volume>)>,
-    /// What the audit log's tree is made of. Without it there are no checkpoints and no proofs.
-    pub evidence: Option<evidence::Parts>,
-}
-
-/// A journal that can be shown.
-pub trait JournalPart: Journal + std::fmt::Debug {}
-
-impl<J: Journal + std::fmt::Debug> JournalPart for J {}
-
-impl Stores {
-    /// Opens a data directory, or makes one whose audit log has that origin.
-    pub fn open(path: &Path, origin: &str) -> Result<Self, ServeError> {
-        // What is made from here on is for the server's own user alone, whoever makes it: sled makes
-        // files at times of its own.
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        let origin = origin.to_owned();
-        let new = Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin };
-        let mut data_dir = DataDir::open(path, &new)?;
-        let journal = Box::new(SledJournal::open(&data_dir.path().join("journal"))?);
-        let mut log_id = data_dir.identity().log_id;
-        let mut volume: Arc<dyn Volume> = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
-        if succession::has_ended(volume.as_ref())? {
-            succession::seal(volume.as_ref(), log_id).map_err(audit_log::OpenError::from)?;
-            let ended = std::mem::replace(&mut log_id, entropy::uuid()?);
-            volume = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
-            data_dir.begin_log(log_id)?;
-            tracing::warn!(
-                %ended, begun = %log_id,
-                "the last run answered decisions before they were on disk, and didn't stop in \
-                 good order: some may be missing from the end of its audit log; a new one begins"
-            );
-        }
-        let previous_log = data_dir.previous_logs().last().map(|&log_id| {
-            let folder: Arc<dyn Volume> = Arc::new(Untouched::new(data_dir.audit_path(log_id)));
-            (log_id, folder)
-        });
-        let evidence = Some(stores::open_evidence(&data_dir)?);
-        Ok(Self { data_dir, journal, volume, previous_log, evidence })
-    }
-}
 
 /// Adds services to those that are served.
 pub type MoreServices = Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>;
@@ -161,6 +109,8 @@ pub struct Settings {
     pub snapshot_every: NonZeroU64,
     /// How much of what is on disk is verified first.
     pub verification: Verification,
+    /// How what is stored is verified while the server runs.
+    pub scrub: ScrubLimits,
     /// How many connections there may be.
     pub connections: ConnectionLimits,
     /// The clock.
@@ -224,6 +174,16 @@ pub enum ServeError {
     /// The audit log can't be opened.
     #[error(transparent)]
     Audit(#[from] audit_log::OpenError),
+    /// Everything was verified, and not all is as it was written.
+    #[error(
+        "{places} places of what is stored are damaged, as the log says; restore them from a backup, \
+         or serve all the same by `--serve-damaged-log`: what can't be read is named to readers as \
+         damaged, and proofs over it are refused"
+    )]
+    Damaged {
+        /// How many.
+        places: u64,
+    },
     /// The start or the stop can't be recorded.
     #[error("can't record the server's start or stop")]
     Record(#[from] RecordError),
@@ -268,7 +228,8 @@ pub fn run(
         .thread_name("background")
         .enable_all()
         .build()?;
-    let parts = Parts::open(stores, settings, lanes.sockets.len())?;
+    let mut parts = Parts::open(stores, settings, lanes.sockets.len())?;
+    parts.verify()?;
     let served = parts.serve(&background, lanes, stop);
     background.shutdown_timeout(DRAIN);
     served
@@ -313,6 +274,12 @@ struct Parts {
     previous_stop: PreviousStop,
     /// What the log follows, if it is new.
     previous_head: Option<Head>,
+    /// Whether the log is served as it should be.
+    integrity: Integrity,
+    /// What is known of what is stored.
+    soundness: Arc<Soundness>,
+    /// What verifies it.
+    scrubber: Option<Scrubber>,
     /// What is counted, if somebody wants to know.
     meters: Option<Meters>,
     journal_meters: Arc<WriterMeters>,
@@ -327,12 +294,12 @@ struct Parts {
 
 impl Parts {
     fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
-        let Stores { data_dir, journal, volume, previous_log, evidence } = stores;
+        let Stores { mut data_dir, journal, volume, previous_log, evidence } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
         let snapshots = Snapshots::of(&data_dir);
         let Loaded { state, snapshot_revision } =
             start::load(journal.as_ref(), &snapshots, settings.verification)?;
-        let opened = AuditLog::open(audit_log::Parts {
+        let log_parts = audit_log::Parts {
             volume,
             log_id: data_dir.identity().log_id,
             evidence,
@@ -340,8 +307,9 @@ impl Parts {
             lanes: lanes + 1,
             space: Arc::clone(&space),
             clock: settings.clock.clone(),
-        })?;
-        opened.damage.iter().for_each(stores::name_damage);
+        };
+        let OpenedLog { opened, previous_head, integrity } =
+            stores::open_log(&mut data_dir, (log_parts, previous_log))?;
         let published = Arc::new(Published::new(state.clone()));
         let reader = journal.reader();
         let (journal, journal_meters) = Metered::new(journal, settings.clock.clone());
@@ -361,11 +329,7 @@ impl Parts {
         };
         let (tracer, spans) = settings.telemetry.tracer()?.unzip();
         let threads = opened.threads.into_iter().chain([journal_thread]).collect();
-        let (log, mut previous_stop) = (opened.log, opened.previous_stop);
-        let previous_head = head_of(previous_log, &log)?;
-        if previous_head.is_some() {
-            previous_stop = PreviousStop::Unclean;
-        }
+        let (log, previous_stop) = (opened.log, opened.previous_stop);
         Ok(Self {
             session_keys: session_keys::open(&data_dir, &settings.clock)?,
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
@@ -384,9 +348,35 @@ impl Parts {
             snapshots,
             previous_stop,
             previous_head,
+            integrity,
+            soundness: Arc::default(),
+            scrubber: None,
             background_lane: lanes,
             threads,
         })
+    }
+
+    /// Verifies all that is stored, if that is wanted first.
+    fn verify(&mut self) -> Result<(), ServeError> {
+        let mut scrubber = Scrubber::of(self);
+        if self.settings.verification == Verification::Full {
+            let damaged = scrubber.run_whole()?;
+            if damaged > 0 && self.settings.audit.on_loss == OnLoss::Refuse {
+                return Err(ServeError::Damaged { places: damaged });
+            }
+            if damaged > 0 {
+                self.integrity = Integrity::ServedDamaged;
+            }
+        }
+        self.scrubber = Some(scrubber);
+        if self.integrity == Integrity::ServedDamaged {
+            self.soundness.set_served_damaged();
+            tracing::error!(
+                "what is stored is damaged, and served because the server was told to: what can't \
+                 be read is named to readers, and proofs over it are refused"
+            );
+        }
+        Ok(())
     }
 
     fn serve(
@@ -411,6 +401,7 @@ impl Parts {
             audit: self.log.condition(),
             journal: self.changes.condition(),
             stopping: stopped.clone(),
+            soundness: Arc::clone(&self.soundness),
         };
         background.spawn(health.clone().follow(conditions.clone()));
         background.spawn(session_keys::keep(&self, stopped.clone()));
@@ -418,6 +409,9 @@ impl Parts {
         let (log, lane) = (self.log.clone(), self.background_lane);
         let kept = self.settings.audit.retention;
         let retention = background.spawn(retention::keep(log, kept, lane, stopped.clone()));
+        if let Some(scrubber) = self.scrubber.take() {
+            background.spawn(scrubber.keep(stopped.clone()));
+        }
         let background_handle = background.handle().clone();
         let doors = grpc::Doors::new(&self, usher, health, background_handle, stopped);
         let telling = Telling::begin(&mut self, background, &doors, conditions)?;
@@ -483,6 +477,7 @@ impl Parts {
             configuration_digest: &self.settings.configuration_digest,
             previous_stop: self.previous_stop,
             mode: self.settings.audit.mode,
+            integrity: self.integrity,
         };
         self.record(event).await?;
         if self.settings.audit.mode == AuditMode::Buffered {
@@ -527,20 +522,6 @@ impl Parts {
             AuditCondition::Failed { .. } => Err(RecordError::Unavailable.into()),
             AuditCondition::Working | AuditCondition::Stalled => Ok(()),
         }
-    }
-}
-
-/// Where the log before a new one ended.
-fn head_of(
-    previous: Option<(Uuid, Arc<dyn Volume>)>,
-    log: &AuditLog,
-) -> Result<Option<Head>, audit_log::OpenError> {
-    match previous {
-        Some((log_id, volume)) if log.bounds() == (1, 0) => {
-            let head: Result<_, RecoveryError> = succession::head(volume.as_ref(), log_id);
-            Ok(Some(head?))
-        }
-        _ => Ok(None),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What of the data directory the tree over the audit log is made of: its folder, and its key.
+//! What the server keeps its data in: opened, and the audit log with it, so that it can go on, or so
+//! that a new one follows it. The tree over that log has a folder and a key.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -6,25 +7,177 @@ use uuid::Uuid;
 
 use crate::{
     audit::{
+        log::{self as audit_log, AuditLog, OpenError, Opened},
+        record::{Integrity, PreviousStop},
+        recovery::{OnLoss, RecoveryError},
         signed::{SignedLog, SignedLogError},
+        succession::{self, Ending, Head},
         tree::{
             checkpoints,
-            evidence::Parts,
+            evidence::{EvidenceError, Parts},
             note::{NoteError, SigningKey, VerifierKey},
         },
-        volume::Folder,
+        trimmed::TrimmedError,
+        volume::{Folder, Untouched, Volume},
     },
-    entropy::EntropyError,
+    entropy::{self, EntropyError},
     store::{
         data_dir::{self, DataDir, DataDirError, Identity},
+        journal::Journal,
         secret_file,
+        sled_journal::SledJournal,
     },
 };
+
+use super::ServeError;
 
 /// The file with the key that signs checkpoints.
 const KEY_FILE: &str = "checkpoint.key";
 /// Where the tree's files are, beside the log's.
 const TREE_FOLDER: &str = "tree";
+
+/// What the server keeps its data in. A test can put something else in the place of a part.
+#[derive(Debug)]
+pub struct Stores {
+    /// The directory, locked.
+    pub data_dir: DataDir,
+    /// The journal.
+    pub journal: Box<dyn JournalPart>,
+    /// The audit log's files.
+    pub volume: Arc<dyn Volume>,
+    /// The audit log before it, and its files.
+    pub previous_log: Option<PreviousLog>,
+    /// What the audit log's tree is made of. Without it there are no checkpoints and no proofs.
+    pub evidence: Option<Parts>,
+}
+
+/// An audit log that takes no more records, and its files.
+pub type PreviousLog = (Uuid, Arc<dyn Volume>);
+
+/// A journal that can be shown.
+pub trait JournalPart: Journal + std::fmt::Debug {}
+
+impl<J: Journal + std::fmt::Debug> JournalPart for J {}
+
+impl Stores {
+    /// Opens a data directory, or makes one whose audit log has that origin.
+    pub fn open(path: &Path, origin: &str) -> Result<Self, ServeError> {
+        // What is made from here on is for the server's own user alone, whoever makes it: sled makes
+        // files at times of its own.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let origin = origin.to_owned();
+        let new = Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin };
+        let mut data_dir = DataDir::open(path, &new)?;
+        let journal = Box::new(SledJournal::open(&data_dir.path().join("journal"))?);
+        let log_id = data_dir.identity().log_id;
+        let mut volume: Arc<dyn Volume> = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
+        if let Some(ending) = succession::ending(volume.as_ref())? {
+            if ending == Ending::Buffered {
+                succession::seal(volume.as_ref(), log_id).map_err(OpenError::from)?;
+                tracing::warn!(
+                    ended = %log_id,
+                    "the last run answered decisions before they were on disk, and didn't stop in \
+                     good order: some may be missing from the end of its audit log"
+                );
+            }
+            volume = begin_log(&mut data_dir)?;
+        }
+        let previous_log = previous_log(&data_dir);
+        let evidence = Some(open_evidence(&data_dir)?);
+        Ok(Self { data_dir, journal, volume, previous_log, evidence })
+    }
+}
+
+/// Has a new audit log begin, and gives where its files will be.
+fn begin_log(data_dir: &mut DataDir) -> Result<Arc<dyn Volume>, ServeError> {
+    let log_id = entropy::uuid()?;
+    let volume = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
+    data_dir.begin_log(log_id)?;
+    tracing::warn!(begun = %log_id, "a new audit log begins");
+    Ok(volume)
+}
+
+/// The audit log before the current one, and its files.
+fn previous_log(data_dir: &DataDir) -> Option<PreviousLog> {
+    data_dir.previous_logs().last().map(|&log_id| {
+        let folder: Arc<dyn Volume> = Arc::new(Untouched::new(data_dir.audit_path(log_id)));
+        (log_id, folder)
+    })
+}
+
+/// An audit log that is open.
+#[derive(Debug)]
+pub(super) struct OpenedLog {
+    /// The log.
+    pub(super) opened: Opened,
+    /// What it follows, if it is new.
+    pub(super) previous_head: Option<Head>,
+    /// Whether it is served as it should be.
+    pub(super) integrity: Integrity,
+}
+
+/// Whether a log is there and can't go on: what was signed or written last can't be shown, or isn't
+/// there any more.
+fn ends_log(error: &OpenError) -> bool {
+    match error {
+        OpenError::Recovery(RecoveryError::Io(_) | RecoveryError::Trimmed(TrimmedError::Io(_)))
+        | OpenError::Evidence(EvidenceError::Io(_))
+        | OpenError::Io(_)
+        | OpenError::Entropy(_) => false,
+        OpenError::Recovery(_) | OpenError::Evidence(_) => true,
+    }
+}
+
+/// Opens the audit log of a data directory. One that can't go on is left as it is and a new one
+/// follows it, if the server was told to serve all the same.
+pub(super) fn open_log(
+    data_dir: &mut DataDir,
+    (parts, previous): (audit_log::Parts, Option<PreviousLog>),
+) -> Result<OpenedLog, ServeError> {
+    let (options, lanes) = (parts.options, parts.lanes);
+    let (space, clock) = (Arc::clone(&parts.space), parts.clock.clone());
+    let volume = Arc::clone(&parts.volume);
+    let mut ended = None;
+    let (mut opened, previous) = match AuditLog::open(parts) {
+        Err(error) if ends_log(&error) && options.on_loss == OnLoss::StandIn => {
+            let ended_log = data_dir.identity().log_id;
+            let detail = anyhow::Error::from(error);
+            tracing::error!(
+                ended = %ended_log, error = %format_args!("{detail:#}"),
+                "the audit log is so damaged that it can't go on; it is left as it is and not \
+                 served, because the server was told to serve all the same"
+            );
+            succession::give_up(volume.as_ref())?;
+            let (volume, on_loss) = (begin_log(data_dir)?, OnLoss::Refuse);
+            let log_id = data_dir.identity().log_id;
+            let evidence = Some(open_evidence(data_dir)?);
+            let options = audit_log::Options { on_loss, ..options };
+            ended = Some(ended_log);
+            let parts = audit_log::Parts { volume, log_id, evidence, options, lanes, space, clock };
+            (AuditLog::open(parts)?, previous_log(data_dir))
+        }
+        opened => (opened?, previous),
+    };
+    opened.damage.iter().for_each(name_damage);
+    let is_damaged = ended.is_some() || opened.lost > 0;
+    let integrity = if is_damaged { Integrity::ServedDamaged } else { Integrity::Whole };
+    let previous_head = head_of(previous, &opened.log)?;
+    if previous_head.is_some() {
+        opened.previous_stop = PreviousStop::Unclean;
+    }
+    Ok(OpenedLog { opened, previous_head, integrity })
+}
+
+/// Where the log before a new one ended.
+fn head_of(previous: Option<PreviousLog>, log: &AuditLog) -> Result<Option<Head>, OpenError> {
+    match previous {
+        Some((log_id, volume)) if log.bounds() == (1, 0) => {
+            let head: Result<_, RecoveryError> = succession::head(volume.as_ref(), log_id);
+            Ok(Some(head?))
+        }
+        _ => Ok(None),
+    }
+}
 
 /// Why it isn't known what verifies checkpoints.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +237,7 @@ pub enum KeyError {
 }
 
 /// The parts of the audit log's tree; its key is made if there was none yet.
-pub(super) fn open_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
+fn open_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
     let Identity { log_id, origin, .. } = data_dir.identity();
     let folder = data_dir.audit_path(*log_id).join(TREE_FOLDER);
     let failed = |path: &Path, source| KeyError::Io { path: path.display().to_string(), source };
@@ -174,7 +327,7 @@ fn parse_key(path: &Path, secret: &str, name: &str) -> Result<SigningKey, KeyErr
 }
 
 /// Says what of the audit log is damaged.
-pub(super) fn name_damage(damage: &crate::audit::recovery::Damage) {
+fn name_damage(damage: &crate::audit::recovery::Damage) {
     let crate::audit::recovery::Damage { file, offset, records } = damage;
     if let Some((from, through)) = records {
         tracing::error!(

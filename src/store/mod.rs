@@ -13,6 +13,7 @@ pub mod journal;
 pub mod metered;
 pub mod parts;
 pub mod pb;
+pub mod scrub_place;
 pub mod secret_file;
 pub mod session_keys;
 pub mod sled_journal;

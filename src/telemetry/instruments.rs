@@ -67,6 +67,8 @@ instruments! {
         "How long the first audit record of a batch waited until its answer could leave.";
     AUDIT_AVAILABLE: Gauge, "aap.audit.available", "", [],
         "1 if decisions can be recorded, and so given; else 0.";
+    AUDIT_SERVED_DAMAGED: Gauge, "aap.audit.served_damaged", "", [],
+        "1 if what is stored is served though it is damaged, because the server was told to; else 0.";
     JOURNAL_REVISION: Gauge, "aap.journal.revision", "{revision}", [],
         "The revision that checks are decided at.";
     JOURNAL_BATCH_SIZE: Histogram, "aap.journal.batch.size", "{event}", [],
@@ -75,6 +77,14 @@ instruments! {
         "How long the disk took to have a batch of changes for good.";
     JOURNAL_AVAILABLE: Gauge, "aap.journal.available", "", [],
         "1 if changes can be written; else 0.";
+    SCRUB_RECORD: Gauge, "aap.scrub.record", "{record}", [],
+        "The audit record up to which what is stored was verified in this pass.";
+    SCRUB_READ: Counter, "aap.scrub.read", "By", [],
+        "How much of what is stored was read to verify it.";
+    SCRUB_FINISHED: Gauge, "aap.scrub.finished", "s", [],
+        "When all that is stored was last verified, in seconds since 1970; 0 if it never was.";
+    SCRUB_DAMAGED: Gauge, "aap.scrub.damaged", "{place}", ["aap.log"],
+        "Places of a log that are damaged, as far as they were found.";
     WATCHERS: Gauge, "aap.watchers", "{watcher}", ["aap.log"],
         "How many follow a log.";
     WATCHERS_LAG: Gauge, "aap.watchers.lag", "{entry}", ["aap.log"],

@@ -7,7 +7,7 @@ use aap::{
     api::pb::{self, audit_record::Event, gap_event::Cause, watch_audit_records_request::Start},
     audit::{
         record::leaf_hash,
-        recovery,
+        recovery::{self, OnLoss},
         segment::{Content, Cursor},
         volume::Untouched,
     },
@@ -87,7 +87,8 @@ fn read(home: &Home, log_id: Uuid, first_log: Uuid) -> Vec<[u8; 32]> {
     if log_id != first_log {
         folder.push(log_id.to_string());
     }
-    let recovered = recovery::recover_ended(&Untouched::new(folder), log_id).unwrap();
+    let recovered =
+        recovery::recover_ended(&Untouched::new(folder), log_id, OnLoss::Refuse).unwrap();
     assert!(recovered.open.is_none() && recovered.unsealed.is_empty());
     let mut entries = Vec::new();
     for segment in recovered.sealed {

@@ -55,7 +55,8 @@ fn bad_texts() -> Vec<Case> {
             base(
                 "[audit]\nmode = \"fast\"\nsegment_mebibytes = 0\nbuffer_mebibytes = 4\n\
                  [audit.retention]\nmax_days = 0\nmax_mebibytes = 0\nmax_stranger_mebibytes = 0\n\
-                 [disk]\nmanagement_reserve_percent = 100\n",
+                 [disk]\nmanagement_reserve_percent = 100\n\
+                 [scrub]\nmebibytes_per_second = 0\nevery_hours = 9000\n",
             ),
         ),
         ("a number that is negative", base("[audit]\nbuffer_mebibytes = -5\n")),

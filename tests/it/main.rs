@@ -45,6 +45,7 @@ mod repeating;
 mod replay;
 mod retention;
 mod roles;
+mod scrubbing;
 mod sessions;
 mod snapshots;
 mod soaking;

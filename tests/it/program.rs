@@ -232,7 +232,7 @@ async fn a_hangup_has_the_configuration_read_again() {
     for status in [status.unwrap(), of_changes.unwrap_err()] {
         Refusal::of(&status).is(Code::Unauthenticated, "CALLER_UNAUTHENTICATED");
     }
-    assert!(server.line_with("INFO").contains("the configuration was loaded"));
+    assert!(server.line_with("the configuration was loaded").contains("INFO"));
 
     fs::write(place.config(), "listen = []\ndata_dir = \"elsewhere\"\n").unwrap();
     server.signal(Signal::HUP);

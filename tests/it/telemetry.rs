@@ -28,7 +28,7 @@ async fn start() -> TestServer {
 }
 
 /// Asks over plain HTTP; returns the status and the body.
-async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
+pub async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("{method} {path} HTTP/1.1\r\nhost: aap\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -39,7 +39,7 @@ async fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
 }
 
 /// Every sample, by name and labels.
-async fn metrics(server: &TestServer) -> BTreeMap<String, f64> {
+pub async fn metrics(server: &TestServer) -> BTreeMap<String, f64> {
     let (status, text) = ask(server.metrics_address(), "GET", "/metrics").await;
     assert_eq!(status, 200);
     let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -134,7 +134,7 @@ async fn every_instrument_is_told_and_nothing_else() {
 async fn a_server_that_only_a_restart_helps_is_neither_ready_nor_alive() {
     let server = start().await;
     let address = server.metrics_address();
-    let working = "audit log: working\njournal: working\nprocess: serving\n";
+    let working = "audit log: working\njournal: working\nprocess: serving\ndamage: none is known\n";
     for path in ["/livez", "/readyz"] {
         assert_eq!(ask(address, "GET", path).await, (200, working.to_owned()), "{path}");
     }

@@ -233,6 +233,7 @@ async fn starts_and_stops_are_records() {
             configuration_digest: vec![7; 32],
             previous_stop_clean: true,
             buffered: false,
+            served_damaged: false,
         }))
     };
     assert_eq!((&first.event, &second.event), (&start(0), &start(4)));

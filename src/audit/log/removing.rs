@@ -71,7 +71,11 @@ impl AuditLog {
             .write(shared.volume.as_ref())?;
         segments.write().unwrap_or_else(PoisonError::into_inner).drain(..expired.len());
         for segment in &expired {
-            shared.volume.remove(segment.name())?;
+            match shared.volume.remove(segment.name()) {
+                // It was gone already, and something stood in for it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
         shared.volume.sync()?;
         if let Some(evidence) = &shared.evidence {

@@ -11,8 +11,8 @@ use crate::{
     audit::{
         log::Mode,
         record::{
-            self, AuditReadDraft, Call, CheckDraft, Draft, EventDraft, GapDraft, LoadDraft,
-            MAX_RECORD_BYTES, PreviousStop, Stamp,
+            self, AuditReadDraft, Call, CheckDraft, Draft, EventDraft, GapDraft, Integrity,
+            LoadDraft, MAX_RECORD_BYTES, PreviousStop, Stamp,
             session::{self, ProofMethod, SessionDraft, SessionOutcome},
         },
         succession::Head,
@@ -104,6 +104,17 @@ fn forwarded<'a>() -> Call<'a> {
     Call { forwarded: Some("[2001:db8::7]:4001".parse().unwrap()), ..call() }
 }
 
+fn start<'a>(previous_stop: PreviousStop, mode: Mode, integrity: Integrity) -> EventDraft<'a> {
+    EventDraft::ServerStart {
+        version: "0.1.0",
+        revision: 9,
+        configuration_digest: &[0xcd; 32],
+        previous_stop,
+        mode,
+        integrity,
+    }
+}
+
 fn audit_read(through: u64, filter: &[u8]) -> AuditReadDraft<'_> {
     AuditReadDraft { method: "/aap.v1.AuditService/ListAuditRecords", from: 3, through, filter }
 }
@@ -124,14 +135,9 @@ fn golden_records_are_read_and_written_as_ever() {
     let (code, suppressed) = (16, 41);
     let (method, reason) = ("/aap.v1.PolicyService/CreatePolicy", "CREDENTIAL_MISSING");
     let refused = EventDraft::RefusedCall { method, code, reason, suppressed };
-    let start = |previous_stop, mode| EventDraft::ServerStart {
-        version: "0.1.0",
-        revision: 9,
-        configuration_digest: &[0xcd; 32],
-        previous_stop,
-        mode,
-    };
-    let buffered = start(PreviousStop::Unclean, Mode::Buffered);
+    let durable = |previous_stop| start(previous_stop, Mode::Durable, Integrity::Whole);
+    let buffered = start(PreviousStop::Unclean, Mode::Buffered, Integrity::Whole);
+    let damaged = start(PreviousStop::Unclean, Mode::Durable, Integrity::ServedDamaged);
     let head = Head { log_id: Uuid::from_u128(5), sequence: 77, leaf_hash: Some([0x1e; 32]) };
     let after = |head| EventDraft::Gap(GapDraft::PreviousLog(head));
     let applied = |awaits_restart| {
@@ -145,9 +151,10 @@ fn golden_records_are_read_and_written_as_ever() {
         ("check_of_unknown_access_point", draft(Call::default(), EventDraft::Check(&stranger))),
         ("refused_call", nobody(refused)),
         ("refused_call_by_a_proxy", draft(forwarded(), refused)),
-        ("server_start_after_clean_stop", nobody(start(PreviousStop::Clean, Mode::Durable))),
-        ("server_start_after_unclean_stop", nobody(start(PreviousStop::Unclean, Mode::Durable))),
+        ("server_start_after_clean_stop", nobody(durable(PreviousStop::Clean))),
+        ("server_start_after_unclean_stop", nobody(durable(PreviousStop::Unclean))),
         ("server_start_that_does_not_wait_for_the_disk", nobody(buffered)),
+        ("server_start_over_damage", nobody(damaged)),
         ("gap_after_another_log", nobody(after(head))),
         (
             "gap_after_another_log_with_a_damaged_end",

@@ -1,5 +1,5 @@
-//! Looks at a whole tree without touching it: every hash against what is below it, down to the
-//! records, and every checkpoint against the tree.
+//! Looks at a tree without touching it, at once or a piece at a time: every hash against what is below
+//! it, down to the records, and every checkpoint against the tree.
 
 use std::io;
 
@@ -27,44 +27,97 @@ pub fn verify(
     (first, last): (u64, u64),
     verifier: Option<&VerifierKey>,
 ) -> io::Result<Vec<Flaw>> {
-    let mut looking = Looking { tree, flaws: Vec::new(), frontier: Frontier::default(), next: 0 };
+    let subject = Subject { tree, records, verifier };
     let begin = first - 1;
-    match Frontier::at(begin, &mut |level, index| tree.node(records, level, index)) {
-        Ok(frontier) => looking.frontier = frontier,
-        Err(EvidenceError::Io(error)) => return Err(error),
-        Err(error) => {
-            looking.note(files::place(0, begin.saturating_sub(1)), error.to_string());
-            return Ok(looking.flaws);
-        }
-    }
-    looking.pass_checkpoints(records, verifier)?;
+    let mut examination = match Examination::begin(&subject, begin, 0)? {
+        Ok(examination) => examination,
+        Err(flaw) => return Ok(vec![flaw]),
+    };
+    examination.pass_checkpoints(&subject, u64::MAX)?;
     let stored = tree.files.size()?.min(last);
     records.leaves(begin, &mut |index, leaf_hash| {
         if index >= stored {
             return Ok(());
         }
-        looking.add(index, leaf_hash)?;
-        looking.pass_checkpoints(records, verifier)
+        examination.add(&subject, index, leaf_hash)?;
+        examination.pass_checkpoints(&subject, u64::MAX)?;
+        Ok(())
     })?;
-    looking.behind(last)?;
-    Ok(looking.flaws)
+    examination.behind(&subject, last)?;
+    Ok(examination.flaws)
 }
 
-struct Looking<'a> {
-    tree: &'a Tree,
-    flaws: Vec<Flaw>,
+/// What is looked at.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The tree.
+    pub tree: &'a Tree,
+    /// The records below it.
+    pub records: &'a dyn LeafSource,
+    /// What its checkpoints must be signed by, if that is known.
+    pub verifier: Option<&'a VerifierKey>,
+}
+
+/// How far a tree was looked at, and what was found.
+#[derive(Debug)]
+pub struct Examination {
     frontier: Frontier,
     /// The checkpoint that is looked at next, by its place from 0.
     next: u64,
+    /// The size of that one, as far as it is known.
+    due: u64,
+    /// Stored hashes of leaves from a place on, read ahead.
+    ahead: (u64, Vec<Option<Hash>>),
+    flaws: Vec<Flaw>,
 }
 
-impl Looking<'_> {
+/// How many hashes of leaves are read ahead.
+const AHEAD: u64 = 256;
+
+impl Examination {
+    /// Begins with the record at a place, from 0, and the checkpoint at another one; or tells why the
+    /// tree can't be looked at from there.
+    pub fn begin(
+        subject: &Subject<'_>,
+        index: u64,
+        checkpoint: u64,
+    ) -> io::Result<Result<Self, Flaw>> {
+        let mut node_at = |level, index| subject.tree.node(subject.records, level, index);
+        let (ahead, flaws) = ((0, Vec::new()), Vec::new());
+        match Frontier::at(index, &mut node_at) {
+            Ok(frontier) => Ok(Ok(Self { frontier, next: checkpoint, due: 0, ahead, flaws })),
+            Err(EvidenceError::Io(error)) => Err(error),
+            Err(error) => {
+                let place = files::place(0, index.saturating_sub(1));
+                Ok(Err(Flaw { place, what: error.to_string() }))
+            }
+        }
+    }
+
+    /// The record that is to be added next, by its place from 0, and the checkpoint that is looked at
+    /// next.
+    pub fn position(&self) -> (u64, u64) {
+        (self.frontier.size(), self.next)
+    }
+
+    /// What was found since this was asked last.
+    pub fn take_flaws(&mut self) -> Vec<Flaw> {
+        std::mem::take(&mut self.flaws)
+    }
+
     fn note(&mut self, place: Place, what: impl Into<String>) {
         self.flaws.push(Flaw { place, what: what.into() });
     }
 
-    fn add(&mut self, index: u64, leaf_hash: Option<Hash>) -> io::Result<()> {
-        let kept = self.tree.files.read(0, index, 1)?.into_iter().flatten().next();
+    /// Adds the next record; `None` if it is damaged.
+    pub fn add(
+        &mut self,
+        subject: &Subject<'_>,
+        index: u64,
+        leaf_hash: Option<Hash>,
+    ) -> io::Result<()> {
+        let files = &subject.tree.files;
+        let kept = self.kept(subject, index)?;
         let known = match (kept, leaf_hash) {
             (None, _) => {
                 self.note(files::place(0, index), format!("the hash of record {}", index + 1));
@@ -81,7 +134,7 @@ impl Looking<'_> {
         self.frontier.push(known.unwrap_or_default(), |level, hash| completed.push((level, *hash)));
         for (level, hash) in completed.iter().filter(|(level, _)| LEVELS.contains(level)) {
             let place = index >> level;
-            let kept = self.tree.files.read(*level, place, 1)?.into_iter().flatten().next();
+            let kept = files.read(*level, place, 1)?.into_iter().flatten().next();
             if kept != Some(*hash) {
                 self.note(files::place(*level, place), "the hash of a subtree");
             }
@@ -89,41 +142,58 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// Looks at the checkpoints over as many records as the tree has now, and at those before.
-    fn pass_checkpoints(
-        &mut self,
-        records: &dyn LeafSource,
-        verifier: Option<&VerifierKey>,
-    ) -> io::Result<()> {
-        while self.next < self.tree.checkpoints.count() {
-            let checkpoint = self.tree.checkpoints.read(self.next)?;
-            if checkpoint.is_some_and(|one| one.size > self.frontier.size()) {
-                return Ok(());
+    fn kept(&mut self, subject: &Subject<'_>, index: u64) -> io::Result<Option<Hash>> {
+        let found = |(first, hashes): &(u64, Vec<Option<Hash>>)| {
+            let place = usize::try_from(index.checked_sub(*first)?).ok()?;
+            hashes.get(place).copied()
+        };
+        if let Some(kept) = found(&self.ahead).flatten() {
+            return Ok(Some(kept));
+        }
+        self.ahead = (index, subject.tree.files.read(0, index, AHEAD)?);
+        Ok(found(&self.ahead).flatten())
+    }
+
+    /// Looks at the checkpoints over as many records as the tree has now, and at those before, but at
+    /// no more than a number; tells whether there is none left.
+    pub fn pass_checkpoints(&mut self, subject: &Subject<'_>, most: u64) -> io::Result<bool> {
+        if self.due > self.frontier.size() {
+            return Ok(true);
+        }
+        let checkpoints = &subject.tree.checkpoints;
+        let end = self.next.saturating_add(most);
+        while self.next < checkpoints.count() {
+            let checkpoint = checkpoints.read(self.next)?;
+            self.due = checkpoint.map_or(0, |checkpoint| checkpoint.size);
+            if self.due > self.frontier.size() {
+                return Ok(true);
             }
-            let offset = self.next * checkpoints::ENTRY_BYTES;
-            let place = Place { file: checkpoints::FILE.to_owned(), offset };
+            if self.next >= end {
+                return Ok(false);
+            }
+            let place = checkpoint_place(self.next);
             self.next += 1;
             let Some(checkpoint) = checkpoint else {
                 self.note(place, "a checkpoint");
                 continue;
             };
             let Checkpoint { size, root, signature, .. } = checkpoint;
-            if self.root(records, size)? != Some(root) {
+            if self.root(subject, size)? != Some(root) {
                 self.note(place, format!("the first {size} records are not those signed"));
-            } else if let Some(verifier) = verifier
+            } else if let Some(verifier) = subject.verifier
                 && !verifier.verify(&checkpoint.statement(verifier.name()), &signature)
             {
                 self.note(place, format!("the checkpoint over {size} records is not signed"));
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn root(&self, records: &dyn LeafSource, size: u64) -> io::Result<Option<Hash>> {
+    fn root(&self, subject: &Subject<'_>, size: u64) -> io::Result<Option<Hash>> {
         if size == self.frontier.size() {
             return Ok(Some(self.frontier.root()));
         }
-        match self.tree.root_at(records, size) {
+        match subject.tree.root_at(subject.records, size) {
             Ok(root) => Ok(Some(root)),
             Err(EvidenceError::Io(error)) => Err(error),
             Err(_) => Ok(None),
@@ -131,12 +201,11 @@ impl Looking<'_> {
     }
 
     /// What is left when all records were looked at.
-    fn behind(&mut self, last: u64) -> io::Result<()> {
-        while self.next < self.tree.checkpoints.count() {
-            let offset = self.next * checkpoints::ENTRY_BYTES;
-            let place = Place { file: checkpoints::FILE.to_owned(), offset };
+    pub fn behind(&mut self, subject: &Subject<'_>, last: u64) -> io::Result<()> {
+        while self.next < subject.tree.checkpoints.count() {
+            let place = checkpoint_place(self.next);
             self.next += 1;
-            match self.tree.checkpoints.read(self.next - 1)? {
+            match subject.tree.checkpoints.read(self.next - 1)? {
                 Some(Checkpoint { size, .. }) if size <= last => {}
                 Some(Checkpoint { size, .. }) => {
                     let what = format!("{size} records were signed, but there are {last}");
@@ -147,4 +216,14 @@ impl Looking<'_> {
         }
         Ok(())
     }
+}
+
+impl std::fmt::Debug for Subject<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject").field("tree", self.tree).finish_non_exhaustive()
+    }
+}
+
+fn checkpoint_place(place: u64) -> Place {
+    Place { file: checkpoints::FILE.to_owned(), offset: place * checkpoints::ENTRY_BYTES }
 }

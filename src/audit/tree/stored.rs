@@ -96,6 +96,12 @@ impl Tree {
         self.checkpoints.last()
     }
 
+    /// The hashes of so many records from a place on, from 0, as they are kept; `None` for those that
+    /// aren't, or whose hash is damaged. Blocks on the disk.
+    pub fn kept_leaves(&self, index: u64, count: u64) -> io::Result<Vec<Option<Hash>>> {
+        self.files.read(0, index, count)
+    }
+
     /// The root of the tree of a size. Blocks on the disk.
     pub fn root_at(&self, records: &dyn LeafSource, size: u64) -> Result<Hash, EvidenceError> {
         hash::root_of(0, size, &mut |level, index| self.node(records, level, index))

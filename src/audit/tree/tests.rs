@@ -4,3 +4,4 @@ mod flips;
 mod forgetting;
 mod hashing;
 mod keeping;
+mod scrubbing;

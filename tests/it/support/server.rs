@@ -14,7 +14,7 @@ use aap::{
     clock::Clock,
     config::{
         self, Config, ConnectionLimits, Overrides, follow::Follower, listeners::ListenerConfig,
-        telemetry::Otlp,
+        scrub::ScrubLimits, telemetry::Otlp,
     },
     domain::limits::Limits,
     server::{
@@ -205,6 +205,7 @@ impl Serving {
             watches: setup.watches,
             audience: setup.audience.map(Into::into),
             snapshot_every: setup.snapshot_every,
+            scrub: ScrubLimits::default(),
             verification: setup.verification,
             clock: setup.clock,
             configuration_digest: config.map_or([7; 32], |one| one.digest()),

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use super::scrubbing;
 use crate::audit::{
     inspection,
     log::OpenError,
     segment::Content,
+    strict,
     testing::{
         LOG_ID, Line, Random, Running, clock,
         disk::Disk,
@@ -129,8 +131,18 @@ fn each_of_500_flipped_bits_is_found_and_what_is_served_is_always_right() {
             let text = format!("record {sequence} is damaged");
             assert!(problems.iter().any(|one| one.contains(&text)), "{sequence}: {problems:?}");
         }
-        match open(&Disk::holding(&segments), &Disk::holding(&tree)) {
+        let disks = [Disk::holding(&segments), Disk::holding(&tree)];
+        match open(&disks[0], &disks[1]) {
             Ok(running) => {
+                let told = scrubbing::findings(&running).into_iter().map(|finding| finding.file);
+                let told = told.chain(running.damage.iter().map(|damage| damage.file.clone()));
+                // What was never in use is zeroed at the start, and a footer is written anew.
+                let is_repaired = || match disks[0].files().get(name) {
+                    Some(now) => strict::damage(now).is_empty(),
+                    None => disks[1].files()[name][place] == bytes[place],
+                };
+                let is_found = told.into_iter().any(|file| file.ends_with(name));
+                assert!(is_found || is_repaired(), "bit {bit} of {name} is not found by a scrub");
                 assert_eq!(fixture.assert_right(&running, turn), lost, "bit {bit} of {name}");
                 running.close();
             }
