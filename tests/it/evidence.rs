@@ -12,7 +12,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use crate::support::{
-    ADMIN, AUDITOR, ENFORCER, OTHER_ENFORCER, TestServer, processes,
+    ADMIN, AUDITOR, ENFORCER, OTHER_ENFORCER, TestServer,
+    clients::token_of,
+    processes,
     world::{self, THERE, ask_all},
 };
 
@@ -70,7 +72,7 @@ impl World {
     }
 
     fn verify(&self, export: &str, more: &[&str]) -> (Option<i32>, String) {
-        aap(&[&["verify", "--export", export, "--key", &self.key], more].concat())
+        aap(&[&["verify", "--export", export, "--public-key", &self.key], more].concat())
     }
 }
 
@@ -95,13 +97,14 @@ async fn every_export_is_verified_by_the_key_alone_and_what_was_kept_elsewhere()
     }
     let data_dir = world.data_dir.to_str().unwrap();
     let (code, told) =
-        aap(&["verify", "--data-dir", data_dir, "--key", &world.key, "--against", &kept]);
+        aap(&["verify", "--data-dir", data_dir, "--public-key", &world.key, "--against", &kept]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("the log continues the checkpoint"), "{told}");
     // A key in a file does too; another key doesn't.
     let key_file = world.path("key");
     fs::write(&key_file, format!("{}\n", world.key)).unwrap();
-    let (code, told) = aap(&["verify", "--export", &world.path("all.bin"), "--key", &key_file]);
+    let (code, told) =
+        aap(&["verify", "--export", &world.path("all.bin"), "--public-key", &key_file]);
     assert_eq!(code, Some(0), "{told}");
     let (code, told) = aap(&["checkpoint", "--data-dir", data_dir]);
     assert_eq!(code, Some(0));
@@ -212,7 +215,7 @@ async fn a_log_that_was_cut_back_or_signed_anew_contradicts_what_was_kept() {
     let (_, newer) = aap(&["checkpoint", "--data-dir", &data_dir]);
     fs::write(&newer_kept, &newer).unwrap();
     let against = |data_dir: &str, kept: &str| {
-        aap(&["verify", "--data-dir", data_dir, "--key", &key, "--against", kept])
+        aap(&["verify", "--data-dir", data_dir, "--public-key", &key, "--against", kept])
     };
     assert_eq!(against(&data_dir, &newer_kept).0, Some(0));
     let older = older.to_str().unwrap();
@@ -229,8 +232,96 @@ async fn a_log_that_was_cut_back_or_signed_anew_contradicts_what_was_kept() {
         let (code, told) = against(nothing, &kept);
         assert_eq!(code, Some(2), "{told}");
     }
-    let (code, told) = aap(&["verify", "--export", &kept, "--key", &key]);
+    let (code, told) = aap(&["verify", "--export", &kept, "--public-key", &key]);
     assert_eq!(code, Some(2), "{told}");
-    let (code, told) = aap(&["verify", "--export", &kept, "--key", "key"]);
+    let (code, told) = aap(&["verify", "--export", &kept, "--public-key", "key"]);
     assert_eq!(code, Some(2), "{told}");
+}
+
+/// Asks a server, as somebody with a token in a file.
+fn ask(server: &TestServer, key: &str, token: &str, more: &[&str]) -> (Option<i32>, String) {
+    let url = format!("http://{}", server.address());
+    let common = ["verify", "--server", &url, "--token-file", token, "--public-key", key];
+    aap(&[&common, more].concat())
+}
+
+/// Has something recorded, and waits until a checkpoint covers it.
+async fn grow(server: &TestServer) {
+    let last = world::allow(&server.client(ENFORCER)).await.sequence;
+    let request = pb::GetCheckpointRequest { size: 0, at_least_size: last };
+    server.client(AUDITOR).audit().get_checkpoint(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_does_not_say_is_not_verified() {
+    let world = World::start().await;
+    let (kept, token, other_token) = (world.path("kept"), world.path("token"), world.path("other"));
+    fs::write(&token, token_of(AUDITOR)).unwrap();
+    fs::write(&other_token, token_of(ENFORCER)).unwrap();
+    let World { key, server, .. } = &world;
+    for (token, against, expected) in
+        [(&other_token, kept.as_str(), "role"), (&token, "nowhere", "can't read `nowhere`")]
+    {
+        let (code, told) = ask(server, key, token, &["--against", against]);
+        assert_eq!(code, Some(2), "{told}");
+        assert!(told.contains(expected), "{told}");
+    }
+    let (code, told) = aap(&["verify", "--public-key", key, "--server", "http://127.0.0.1:1"]);
+    assert_eq!(code, Some(2), "{told}");
+    let url = format!("http://{}", server.address());
+    let (code, told) = aap(&["checkpoint", "--server", &url, "--token-file", &token]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.starts_with("aap.test/audit/"), "{told}");
+    world.server.stop().await;
+}
+
+/// A server's log is compared over the network, by who has no data directory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_asked_for_proofs_that_its_log_continues_what_was_kept() {
+    let world = World::start().await;
+    let (kept, newer_kept) = (world.path("kept"), world.path("newer"));
+    let token = world.path("token");
+    fs::write(&token, token_of(AUDITOR)).unwrap();
+    let World { dir, data_dir, key, server } = world;
+    let setup = server.stop().await;
+    let older = dir.path().join("older");
+    copy(&data_dir, &older);
+    let server = setup.start().await;
+    world::allow(&server.client(ENFORCER)).await;
+
+    let (code, told) = ask(&server, &key, &token, &["--against", &kept, "--keep", &newer_kept]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("the log continues the checkpoint over "), "{told}");
+    assert!(told.ends_with("verified\n"), "{told}");
+    // What it kept is compared with the next time, and replaced by what is there then.
+    let before = fs::read_to_string(&newer_kept).unwrap();
+    grow(&server).await;
+    let (code, told) = ask(
+        &server,
+        &key,
+        &token,
+        &["--against", &kept, "--against", &newer_kept, "--keep", &newer_kept],
+    );
+    assert_eq!(code, Some(0), "{told}");
+    assert_ne!(fs::read_to_string(&newer_kept).unwrap(), before);
+    // The same log from an older copy, which grew again in another way.
+    let setup = server.stop().await;
+    fs::remove_dir_all(&data_dir).unwrap();
+    copy(&older, &data_dir);
+    let server = setup.start().await;
+    let (code, told) = ask(&server, &key, &token, &["--against", &kept]);
+    assert_eq!(code, Some(0), "{told}");
+    let newest = fs::read(&newer_kept).unwrap();
+    for _ in 0..2 {
+        let against = ["--against", newer_kept.as_str(), "--keep", newer_kept.as_str()];
+        let (code, told) = ask(&server, &key, &token, &against);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("ALTERED: "), "{told}");
+        assert_eq!(fs::read(&newer_kept).unwrap(), newest, "what convicts it is kept");
+        for _ in 0..20 {
+            world::allow(&server.client(ENFORCER)).await;
+        }
+        grow(&server).await;
+    }
+    server.stop().await;
 }

@@ -3,6 +3,7 @@
 mod export;
 mod format;
 mod line;
+mod online;
 mod tail;
 mod verify;
 
@@ -12,7 +13,7 @@ use clap::{Args, Subcommand};
 
 use crate::server;
 
-use super::{complain, say};
+use super::{complain, remote::Server, say};
 
 /// What to do about the audit log.
 #[derive(Debug, Subcommand)]
@@ -20,12 +21,13 @@ pub(super) enum Command {
     /// Print the public key that verifies the log's checkpoints, to be kept where the log isn't. If
     /// there were logs before it, theirs come first.
     Key(KeyArguments),
-    /// Print the last checkpoint, to be kept where the log isn't.
-    Checkpoint(KeyArguments),
+    /// Print the last checkpoint, of a server or of a data directory, to be kept where the log isn't.
+    Checkpoint(CheckpointArguments),
     /// Export records with what proves them.
     Export(export::Arguments),
-    /// Verify an export, or that a log continues checkpoints kept elsewhere. Exits with 0 if
-    /// everything is as it was signed, with 1 if not, and with 2 if it can't be told.
+    /// Verify an export, or that a log, a server's or a data directory's, continues checkpoints kept
+    /// elsewhere. Exits with 0 if everything is as it was signed, with 1 if not, and with 2 if it
+    /// can't be told.
     Verify(verify::Arguments),
     /// Show records as they come, from the server; goes on after a lost connection where it was.
     Tail(Box<tail::Arguments>),
@@ -37,6 +39,16 @@ pub(super) struct KeyArguments {
     /// The data directory. A server may be using it.
     #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
+}
+
+/// Whose checkpoint.
+#[derive(Args, Debug)]
+pub(super) struct CheckpointArguments {
+    /// The data directory, instead of a server. A server may be using it.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    server: Server,
 }
 
 pub(super) fn run(command: &Command) -> ExitCode {
@@ -81,8 +93,13 @@ fn print_keys(arguments: &KeyArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_checkpoint(arguments: &KeyArguments) -> anyhow::Result<()> {
-    let server::OpenedSignedLog { log, verifier } = server::open_signed_log(&arguments.data_dir)?;
+fn print_checkpoint(arguments: &CheckpointArguments) -> anyhow::Result<()> {
+    let Some(data_dir) = &arguments.data_dir else {
+        let note = online::last_checkpoint(&arguments.server)?;
+        say(note.trim_end_matches('\n'));
+        return Ok(());
+    };
+    let server::OpenedSignedLog { log, verifier } = server::open_signed_log(data_dir)?;
     let checkpoint = log.latest();
     let note = verifier.note(&checkpoint.statement(verifier.name()), &checkpoint.signature);
     say(note.trim_end_matches('\n'));

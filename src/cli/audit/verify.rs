@@ -1,15 +1,15 @@
-//! `aap audit verify`: judges an export, or a log, by a public key and by checkpoints that were kept
-//! elsewhere. It believes nothing that isn't signed.
+//! `aap audit verify`: judges an export, or a log, a server's too, by a public key and by checkpoints
+//! that were kept elsewhere. It believes nothing that isn't signed.
 
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::BufReader,
+    io::{BufReader, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
-use clap::{ArgGroup, Args};
+use clap::Args;
 use prost::Message;
 
 use crate::{
@@ -25,28 +25,34 @@ use crate::{
 };
 
 use super::{
-    super::say,
+    super::{remote::Server, say},
     format::{Content, Exported, Head, Reader, Scope},
+    online,
 };
 
 /// What to verify, and by what.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).args(["export", "data_dir"])))]
 pub(in crate::cli) struct Arguments {
     /// An export, made by `aap audit export`; `-` is the standard input.
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
     /// A data directory, whose last checkpoint is compared with those that were kept. A server may be
-    /// using it.
-    #[arg(long, value_name = "DIR", requires = "against")]
+    /// using it. Without it and without an export, a server is asked.
+    #[arg(long, value_name = "DIR", requires = "against", conflicts_with = "export")]
     data_dir: Option<PathBuf>,
     /// The public key, as `aap audit key` printed it, or a file with it. Take it from where the log
     /// isn't.
     #[arg(long, value_name = "KEY")]
-    key: String,
+    public_key: String,
     /// A checkpoint that was kept elsewhere: the log must continue it. May be repeated.
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
+    /// Where to keep the server's last checkpoint for the next time, if everything is verified. May
+    /// be a file that it was compared with.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "data_dir"])]
+    keep: Option<PathBuf>,
+    #[command(flatten)]
+    server: Server,
 }
 
 /// What came of it.
@@ -59,8 +65,8 @@ pub(in crate::cli) enum Verdict {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let Arguments { export, data_dir, key, against } = arguments;
-    let key = read_key(key)?;
+    let Arguments { export, data_dir, public_key, against, keep, server } = arguments;
+    let key = read_key(public_key)?;
     let mut kept = Vec::new();
     for path in against {
         let note = fs::read_to_string(path).with_context(|| cannot_read(path))?;
@@ -79,9 +85,28 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
             verify_export(BufReader::new(file), &key, &kept)
         }
         (None, Some(path)) => verify_log(&server::open_signed_log(path)?.log, &key, &kept),
-        // clap asked for one of them.
-        (None, None) => anyhow::bail!("name an export or a data directory"),
+        (None, None) => {
+            let (verdict, note) = online::verify(server, &key, &kept)?;
+            if let (Verdict::Verified, Some(path)) = (&verdict, keep) {
+                keep_note(path, &note)?;
+            }
+            Ok(verdict)
+        }
     }
+}
+
+/// Replaces a file at once: there is always a checkpoint in it.
+fn keep_note(path: &Path, note: &str) -> anyhow::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+        file.write_all(note.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("can't write `{}`", path.display()))?;
+    say(format_args!("it is kept in `{}`", path.display()));
+    Ok(())
 }
 
 fn cannot_read(path: &Path) -> String {
@@ -100,7 +125,7 @@ fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
 }
 
 /// A note that isn't one can't be looked at; one that is signed by nobody was altered.
-fn judge(error: NoteError, what: &str) -> anyhow::Result<Verdict> {
+pub(super) fn judge(error: NoteError, what: &str) -> anyhow::Result<Verdict> {
     match error {
         NoteError::NotSigned { .. } => Ok(Verdict::Altered(format!("{what}: {error}"))),
         error => Err(error).with_context(|| what.to_owned()),
@@ -129,7 +154,7 @@ fn verify_log(log: &SignedLog, key: &VerifierKey, kept: &[Statement]) -> anyhow:
     Ok(Verdict::Verified)
 }
 
-fn cut_back(old: &Statement, current: &Statement) -> String {
+pub(super) fn cut_back(old: &Statement, current: &Statement) -> String {
     let (old, current) = (old.size, current.size);
     format!(
         "a checkpoint over {old} records was signed, but there are {current}: the log was cut back, \
@@ -137,7 +162,7 @@ fn cut_back(old: &Statement, current: &Statement) -> String {
     )
 }
 
-fn contradicted(statement: &Statement) -> String {
+pub(super) fn contradicted(statement: &Statement) -> String {
     format!(
         "the first {} records are not those that the checkpoint was signed over",
         statement.size

@@ -157,9 +157,9 @@ def main(binary, key_file, lines_file):
                 (scratch / f"{size}.txt").write_text(kept)
                 against += ["--against", str(scratch / f"{size}.txt")]
             for form in ["binary", "json"]:
-                told = aap(log, "verify", "--export", str(scratch / form), "--key", key, *against)
+                told = aap(log, "verify", "--export", str(scratch / form), "--public-key", key, *against)
             print(told.splitlines()[1])
-            aap(log, "verify", "--data-dir", data, "--key", key, *against)
+            aap(log, "verify", "--data-dir", data, "--public-key", key, *against)
         log.stop()
     finally:
         server.kill()
