@@ -110,7 +110,10 @@ pub(super) fn of(catalog: &Catalog, fields: ServerFields) -> anyhow::Result<Vec<
                 (ResourceName::AccessPoint(access_point.name.clone()), sent.encode_to_vec())
             }
             Item::ClientKey(key) => {
-                let sent = client_key::send(&key, header(&key.header));
+                let mut sent = client_key::send(&key, header(&key.header));
+                if fields == ServerFields::LeftOut {
+                    sent.last_use_time = None;
+                }
                 (ResourceName::ClientKey(key.name.clone()), sent.encode_to_vec())
             }
             Item::Request(_) => continue,

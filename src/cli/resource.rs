@@ -458,6 +458,15 @@ pub(super) fn changed(change: change::Change) -> Changed {
         Done::ClientKeyEnabled(key) => return bare(CLIENT_KEY, key.name, "enabled"),
         Done::ClientKeyDisabled(key) => return bare(CLIENT_KEY, key.name, "disabled"),
         Done::ClientKeyDeleted(gone) => return bare(CLIENT_KEY, gone.name, "deleted"),
+        Done::ClientKeyUsed(used) => return bare(CLIENT_KEY, used.name, "used"),
+        Done::ClientKeyNoticeGiven(notice) => {
+            let verb = match notice.days {
+                30 => "has 30 days left",
+                7 => "has 7 days left",
+                _ => "has a day left",
+            };
+            return bare(CLIENT_KEY, notice.name, verb);
+        }
     };
     let (kind, name) = (resource.kind().word(), resource.name().to_owned());
     Changed { kind, name, verb, resource: Some(resource) }

@@ -15,6 +15,7 @@ use crate::{
         certificate::{Authorities, San},
         token::TokenDigest,
     },
+    service::system,
 };
 
 use super::{Problems, file::CallerTable};
@@ -53,6 +54,14 @@ pub(super) fn check(
         }
     }
     callers
+}
+
+/// Reads a caller's name, which what the server does by itself doesn't bear.
+fn parse_name(text: &str) -> Result<Id, String> {
+    if text == system::ACTOR {
+        return Err("is what the server calls itself in changes: give another".to_owned());
+    }
+    Id::parse(text).map_err(|error| error.to_string())
 }
 
 /// Who vouches for callers' certificates.
@@ -104,7 +113,7 @@ impl Place<'_> {
         let bounds = BoundsTable { origin_networks, vpc_ids, instances };
         let name = self
             .require("name", name, "records and changes bear it")
-            .and_then(|name| self.keep("name", Id::parse(&name)));
+            .and_then(|name| self.keep("name", parse_name(&name)));
         let marks = self.check_marks(token_sha256, san);
         let role = self
             .require("role", role, ROLES)

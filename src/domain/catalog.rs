@@ -11,7 +11,8 @@ use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync}
 use super::{
     access_point::AccessPoint,
     client_key::ClientKey,
-    event::{Change, Event},
+    command::KnownKey,
+    event::{Change, Event, KeyNotice, KeyUse},
     limits::{Counts, Kind},
     name::{AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName},
     network_rule::NetworkRule,
@@ -114,6 +115,11 @@ impl Catalog {
             .range(range)
             .map(|(_, key)| key)
             .take_while(move |key| key.name.access_point == *access_point)
+    }
+
+    /// All client keys, in order.
+    pub fn client_keys(&self) -> impl Iterator<Item = &Arc<ClientKey>> {
+        self.client_keys.values()
     }
 
     /// The client keys after a name, in order.
@@ -230,11 +236,24 @@ impl Catalog {
             Change::ClientKeyDeleted(gone) => {
                 self.client_keys.remove_mut(&gone.name);
             }
+            Change::ClientKeyUsed(KeyUse { key, time }) => {
+                self.change_client_key(key, |known| known.last_use = Some(*time));
+            }
+            Change::ClientKeyNoticeGiven(KeyNotice { key, notice, end: _ }) => {
+                self.change_client_key(key, |known| known.notice = Some(*notice));
+            }
         }
     }
 
     fn put_client_key(&mut self, key: &Arc<ClientKey>) {
         self.client_keys.insert_mut(key.name.clone(), Arc::clone(key));
+    }
+
+    fn change_client_key(&mut self, key: &KnownKey, change: impl FnOnce(&mut ClientKey)) {
+        let known = self.client_keys.get(&key.name).filter(|known| known.header.uid == key.uid);
+        let Some(mut known) = known.map(|known| ClientKey::clone(known)) else { return };
+        change(&mut known);
+        self.put_client_key(&Arc::new(known));
     }
 
     fn remove_client_keys_of(&mut self, access_point: &AccessPointName) {

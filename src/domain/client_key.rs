@@ -1,7 +1,7 @@
 //! Client keys: the asymmetric keys by which an application proves who it is. Only public halves are
 //! known here.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{name::ClientKeyName, resource::Header, time::UnixNanos};
 
@@ -22,7 +22,14 @@ pub struct ClientKey {
     pub validity: Validity,
     /// The revision from which on sessions that it proved are good; what is older is dead for good.
     pub sessions_valid_from: u64,
+    /// When it last proved something, as far as that is kept: at most once in [`USE_INTERVAL`].
+    pub last_use: Option<UnixNanos>,
+    /// The last notice of its end that was given.
+    pub notice: Option<Notice>,
 }
+
+/// How far apart uses of a key are that are kept: often enough to know whether anybody has it.
+pub const USE_INTERVAL: Duration = Duration::from_hours(1);
 
 /// The most keys that an access point has: enough to go from one to the next.
 pub const MAX_CLIENT_KEYS: usize = 3;
@@ -34,6 +41,70 @@ pub enum ClientKeyState {
     Enabled,
     /// It doesn't.
     Disabled,
+}
+
+/// A notice that a key ends soon, by how many days before its end it is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// 30 days.
+    Month,
+    /// 7 days.
+    Week,
+    /// 1 day.
+    Day,
+}
+
+impl Notice {
+    /// All of them, in the order in which they are due.
+    pub const ALL: [Self; 3] = [Self::Month, Self::Week, Self::Day];
+
+    /// How many days before the end it is due.
+    pub fn days(self) -> u16 {
+        match self {
+            Self::Month => 30,
+            Self::Week => 7,
+            Self::Day => 1,
+        }
+    }
+
+    /// The notice that is due so many days before the end.
+    pub fn of_days(days: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|notice| notice.days() == days)
+    }
+
+    /// From when on it is due.
+    pub fn due(self, validity: Validity) -> UnixNanos {
+        validity.not_after.plus_seconds(-i64::from(self.days()) * 24 * 60 * 60)
+    }
+}
+
+impl ClientKey {
+    /// Whether a use at a time is one that is kept.
+    pub fn keeps_use(&self, time: UnixNanos) -> bool {
+        self.last_use.is_none_or(|last| time.since(last) >= USE_INTERVAL)
+    }
+
+    /// The notice that is to be given at a time, if one is. Only the last of those that are due; and
+    /// none that was due from the beginning, which who made the key knows.
+    pub fn notice_due(&self, now: UnixNanos) -> Option<Notice> {
+        if self.state == ClientKeyState::Disabled || now >= self.validity.not_after {
+            return None;
+        }
+        let last_due = self.notices().filter(|notice| notice.due(self.validity) <= now).last()?;
+        let is_given = self.notice.is_some_and(|given| given.days() <= last_due.days());
+        (!is_given).then_some(last_due)
+    }
+
+    /// The first time after another at which a notice becomes due, or the key ends.
+    pub fn next_due(&self, now: UnixNanos) -> Option<UnixNanos> {
+        let due = self.notices().map(|notice| notice.due(self.validity));
+        due.chain([self.validity.not_after]).find(|due| *due > now)
+    }
+
+    fn notices(&self) -> impl Iterator<Item = Notice> {
+        let validity = self.validity;
+        Notice::ALL.into_iter().filter(move |notice| notice.due(validity) > validity.not_before)
+    }
 }
 
 /// Where a client key comes from.
@@ -167,6 +238,87 @@ mod tests {
             (second(7), UnixNanos(i64::MAX), InvalidValidity::Range),
         ] {
             assert_eq!(Validity::new(from, to), Err(why), "{from} {to}");
+        }
+    }
+
+    /// A key that is good for so many days from 1970 on.
+    fn key(days: i64) -> ClientKey {
+        use crate::domain::{
+            resource::{Description, Uid},
+            testing,
+        };
+        ClientKey {
+            name: testing::client_key_name("a", "k"),
+            header: Header {
+                uid: Uid(uuid::Uuid::nil()),
+                revision: 1,
+                create_time: second(0),
+                update_time: second(0),
+                description: Description::default(),
+            },
+            state: ClientKeyState::Enabled,
+            origin: ClientKeyOrigin::Imported,
+            public_key: testing::public_key(1),
+            validity: Validity::new(second(0), second(days * DAY)).unwrap(),
+            sessions_valid_from: 1,
+            last_use: None,
+            notice: None,
+        }
+    }
+
+    const DAY: i64 = 24 * 60 * 60;
+
+    #[test]
+    fn each_notice_is_due_once_and_the_last_of_several_stands_for_all() {
+        let mut key = key(365);
+        let mut given = Vec::new();
+        for day in 0..400 {
+            for second_of_day in [0, 1, DAY - 1] {
+                let now = second(day * DAY + second_of_day);
+                if let Some(notice) = key.notice_due(now) {
+                    given.push((day, second_of_day, notice));
+                    key.notice = Some(notice);
+                }
+            }
+        }
+        let wanted = [(335, 0, Notice::Month), (358, 0, Notice::Week), (364, 0, Notice::Day)];
+        assert_eq!(given, wanted);
+
+        // Whoever looks late gives the one that counts.
+        key.notice = None;
+        assert_eq!(key.notice_due(second(360 * DAY)), Some(Notice::Week));
+        key.notice = Some(Notice::Day);
+        assert_eq!(key.notice_due(second(360 * DAY)), None);
+        key.notice = None;
+        key.state = ClientKeyState::Disabled;
+        assert_eq!(key.notice_due(second(360 * DAY)), None);
+    }
+
+    #[test]
+    fn what_was_due_from_the_beginning_is_no_news() {
+        for (days, first) in [(31, Some(Notice::Month)), (30, Some(Notice::Week)), (1, None)] {
+            let key = key(days);
+            let due = (0..=days * 24).find_map(|hour| key.notice_due(second(hour * 60 * 60)));
+            assert_eq!(due, first, "{days}");
+        }
+    }
+
+    #[test]
+    fn it_is_known_when_to_look_again() {
+        let key = key(365);
+        for (now, next) in [(0, 335), (335, 358), (358, 364), (364, 365)] {
+            assert_eq!(key.next_due(second(now * DAY)), Some(second(next * DAY)), "{now}");
+        }
+        assert_eq!(key.next_due(second(365 * DAY)), None);
+    }
+
+    #[test]
+    fn a_use_is_kept_once_an_hour() {
+        let mut key = key(365);
+        assert!(key.keeps_use(second(0)));
+        key.last_use = Some(second(7_200));
+        for (now, kept) in [(0, false), (7_200, false), (10_799, false), (10_800, true)] {
+            assert_eq!(key.keeps_use(second(now)), kept, "{now}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     access_point::{Authentication, PolicyIds},
-    client_key::{ClientKeyOrigin, PublicKey, Validity},
+    client_key::{ClientKeyOrigin, Notice, PublicKey, Validity},
     name::{AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName},
     network::NetworkKind,
     network_rule::Addresses,
@@ -113,6 +113,10 @@ pub enum Command {
     DisableClientKey(Target<ClientKeyName>),
     /// Delete a client key, and end its sessions.
     DeleteClientKey(Target<ClientKeyName>),
+    /// Keep when a client key was used.
+    KeepClientKeyUse(KnownKey, UnixNanos),
+    /// Give a notice of a client key's end.
+    GiveClientKeyNotice(KnownKey, Notice),
 }
 
 impl Command {
@@ -139,6 +143,9 @@ impl Command {
             Self::EnableClientKey(target)
             | Self::DisableClientKey(target)
             | Self::DeleteClientKey(target) => &target.name.access_point.location.account,
+            Self::KeepClientKeyUse(key, _) | Self::GiveClientKeyNotice(key, _) => {
+                &key.name.access_point.location.account
+            }
         }
     }
 }
@@ -202,6 +209,15 @@ pub struct NewClientKey {
     pub public_key: PublicKey,
     /// When it proves something.
     pub validity: Validity,
+}
+
+/// A client key that the server itself has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Its name.
+    pub name: ClientKeyName,
+    /// Its uid: one that has got its name since is another.
+    pub uid: Uid,
 }
 
 /// What exists and is to be changed.

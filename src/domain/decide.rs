@@ -18,7 +18,9 @@ use super::{
     },
     event::{Change, Event, Gone},
     limits::{Kind, Limits},
-    name::{AccessPointName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName},
+    name::{
+        AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName,
+    },
     network::NetworkKind,
     network_rule::NetworkRule,
     policy::{InvalidTerms, Policy, Terms},
@@ -112,6 +114,9 @@ pub enum Rejection {
     /// The access point has as many client keys as it may have.
     #[error("`{0}` has {MAX_CLIENT_KEYS} client keys, which is as many as it may have")]
     ClientKeysFull(AccessPointName),
+    /// What the server itself would keep of a client key is known.
+    #[error("what is to be kept of `{0}` is known")]
+    NothingNew(ClientKeyName),
     /// What the batch leaves is larger than an answer may be.
     #[error("the changes leave more than {} bytes together", Batch::MAX_BYTES)]
     BatchTooLarge,
@@ -217,6 +222,10 @@ fn judge(catalog: &Catalog, request: &Request) -> Result<Event, Rejection> {
         Command::EnableClientKey(target) => client_keys::enable(catalog, request, target),
         Command::DisableClientKey(target) => client_keys::disable(catalog, request, target),
         Command::DeleteClientKey(target) => client_keys::delete(catalog, target),
+        Command::KeepClientKeyUse(key, time) => client_keys::keep_use(catalog, key, *time),
+        Command::GiveClientKeyNotice(key, notice) => {
+            client_keys::give_notice(catalog, request, key, *notice)
+        }
     }?;
     Ok(Event {
         sequence: catalog.revision() + 1,

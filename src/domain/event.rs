@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{
     access_point::AccessPoint,
-    client_key::ClientKey,
+    client_key::{ClientKey, Notice},
+    command::KnownKey,
     name::{
         AccessPointName, ClientKeyName, Id, NetworkRuleName, PolicyName, RamRoleName, ResourceName,
     },
@@ -74,6 +75,30 @@ pub enum Change {
     ClientKeyDisabled(Arc<ClientKey>),
     /// A client key was deleted.
     ClientKeyDeleted(Gone<ClientKeyName>),
+    /// A client key was used: kept at most once an hour.
+    ClientKeyUsed(KeyUse),
+    /// A notice of a client key's end was given.
+    ClientKeyNoticeGiven(KeyNotice),
+}
+
+/// A use of a client key. It comes often, so it has no more than what is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The key.
+    pub key: KnownKey,
+    /// When it was used.
+    pub time: UnixNanos,
+}
+
+/// A notice of a client key's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyNotice {
+    /// The key.
+    pub key: KnownKey,
+    /// Which notice.
+    pub notice: Notice,
+    /// The key's end.
+    pub end: UnixNanos,
 }
 
 /// What is gone.
@@ -110,6 +135,10 @@ impl Change {
             | Self::ClientKeyEnabled(key)
             | Self::ClientKeyDisabled(key) => &key.name.access_point.location.account,
             Self::ClientKeyDeleted(gone) => &gone.name.access_point.location.account,
+            Self::ClientKeyUsed(KeyUse { key, .. })
+            | Self::ClientKeyNoticeGiven(KeyNotice { key, .. }) => {
+                &key.name.access_point.location.account
+            }
         }
     }
 
@@ -141,6 +170,10 @@ impl Change {
             | Self::ClientKeyEnabled(key)
             | Self::ClientKeyDisabled(key) => ResourceName::ClientKey(key.name.clone()),
             Self::ClientKeyDeleted(gone) => ResourceName::ClientKey(gone.name.clone()),
+            Self::ClientKeyUsed(KeyUse { key, .. })
+            | Self::ClientKeyNoticeGiven(KeyNotice { key, .. }) => {
+                ResourceName::ClientKey(key.name.clone())
+            }
         }
     }
 }

@@ -90,7 +90,9 @@ impl Kind {
             | Change::ClientKeyImported(_)
             | Change::ClientKeyEnabled(_)
             | Change::ClientKeyDisabled(_)
-            | Change::ClientKeyDeleted(_) => None,
+            | Change::ClientKeyDeleted(_)
+            | Change::ClientKeyUsed(_)
+            | Change::ClientKeyNoticeGiven(_) => None,
         }
     }
 }

@@ -92,7 +92,9 @@ pub fn oddities(after: &Catalog, change: &Change) -> Vec<Oddity> {
         | Change::ClientKeyImported(_)
         | Change::ClientKeyEnabled(_)
         | Change::ClientKeyDisabled(_)
-        | Change::ClientKeyDeleted(_) => Vec::new(),
+        | Change::ClientKeyDeleted(_)
+        | Change::ClientKeyUsed(_)
+        | Change::ClientKeyNoticeGiven(_) => Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{
     access_point::{AccessPoint, Authentication, TrustedRole},
     client_key::{ClientKey, ClientKeyOrigin},
-    event::Change,
+    event::{Change, KeyNotice, KeyUse},
     name::{ClientKeyName, Id, Location, RamRoleName},
     network::Prefix,
     network_rule::NetworkRule,
@@ -52,6 +52,8 @@ impl Change {
             | Self::ClientKeyEnabled(key)
             | Self::ClientKeyDisabled(key) => key.approximate_bytes(),
             Self::ClientKeyDeleted(gone) => of_key_name(&gone.name),
+            Self::ClientKeyUsed(KeyUse { key, .. })
+            | Self::ClientKeyNoticeGiven(KeyNotice { key, .. }) => FIXED + of_key_name(&key.name),
         }
     }
 }

@@ -405,6 +405,8 @@ impl Rulebook {
             | Change::ClientKeyEnabled(key)
             | Change::ClientKeyDisabled(key) => self.put_keys_of(&key.name.access_point, catalog),
             Change::ClientKeyDeleted(gone) => self.put_keys_of(&gone.name.access_point, catalog),
+            // No decision depends on it.
+            Change::ClientKeyUsed(_) | Change::ClientKeyNoticeGiven(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     audit::log::AuditLog,
     clock::Clock,
     projection::Published,
-    service::refusals::Refusals,
+    service::{key_notices::EndingKeys, refusals::Refusals},
     store::space::Space,
     telemetry::{
         instruments as i,
@@ -36,6 +36,7 @@ pub(super) struct Sources {
     audit_watchers: Watchers,
     change_watchers: Watchers,
     spans: Arc<SpanCounts>,
+    ending_keys: Arc<EndingKeys>,
     pub(super) conditions: Conditions,
     pub(super) clock: Clock,
     /// When it began to serve.
@@ -59,6 +60,7 @@ impl Sources {
             audit_watchers,
             change_watchers,
             spans: parts.tracer.as_ref().map(|one| Arc::clone(one.counts())).unwrap_or_default(),
+            ending_keys: Arc::clone(&parts.keys.ending),
             conditions,
             began: clock.elapsed(),
             clock,
@@ -81,6 +83,7 @@ impl Sources {
         metrics.extend(self.read_logs());
         metrics.extend(self.read_soundness());
         metrics.extend(self.read_watchers());
+        metrics.push(self.read_keys());
         metrics.push(self.read_spans());
         metrics.extend(self.read_machine());
         metrics
@@ -157,6 +160,13 @@ impl Sources {
             (by_log(name), following.slowest.map_or(0, |slowest| last.saturating_sub(slowest)))
         });
         [Metric::by(&i::WATCHERS, counts), Metric::by(&i::WATCHERS_LAG, lags)]
+    }
+
+    fn read_keys(&self) -> Metric {
+        let ending = self.ending_keys.read();
+        let by_days = ending
+            .map(|(notice, count)| (vec![("aap.days", notice.days().to_string().into())], count));
+        Metric::by(&i::CLIENT_KEYS_ENDING, by_days)
     }
 
     fn read_spans(&self) -> Metric {

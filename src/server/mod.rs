@@ -12,6 +12,7 @@ mod bounds;
 mod export;
 mod grpc;
 mod health;
+mod key_lifecycle;
 mod metrics;
 mod operators;
 mod process;
@@ -81,6 +82,7 @@ pub use stores::{
 };
 
 use accept::{Door, Usher};
+use key_lifecycle::{KeyCare, KeyLifecycle};
 use listen::Listener;
 use reload::{Keeper, Reload};
 use scrub::{Scrubber, Soundness};
@@ -269,6 +271,8 @@ struct Parts {
     log: AuditLog,
     refusals: Refusals,
     session_keys: Arc<SessionKeys>,
+    /// What is kept of client keys while it runs.
+    keys: KeyCare,
     space: Arc<Space>,
     snapshots: SnapshotTaker,
     previous_stop: PreviousStop,
@@ -328,9 +332,9 @@ impl Parts {
             last: snapshot_revision,
         };
         let (tracer, spans) = settings.telemetry.tracer()?.unzip();
-        let threads = opened.threads.into_iter().chain([journal_thread]).collect();
         let (log, previous_stop) = (opened.log, opened.previous_stop);
         Ok(Self {
+            keys: KeyCare::new(),
             session_keys: session_keys::open(&data_dir, &settings.clock)?,
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
             data_dir,
@@ -352,7 +356,7 @@ impl Parts {
             soundness: Arc::default(),
             scrubber: None,
             background_lane: lanes,
-            threads,
+            threads: opened.threads.into_iter().chain([journal_thread]).collect(),
         })
     }
 
@@ -412,6 +416,7 @@ impl Parts {
         if let Some(scrubber) = self.scrubber.take() {
             background.spawn(scrubber.keep(stopped.clone()));
         }
+        let key_lifecycle = KeyLifecycle::begin(&mut self, background, stopped.clone());
         let background_handle = background.handle().clone();
         let doors = grpc::Doors::new(&self, usher, health, background_handle, stopped);
         let telling = Telling::begin(&mut self, background, &doors, conditions)?;
@@ -431,6 +436,7 @@ impl Parts {
         tracing::info!("stopping: open calls may end");
         let served = join(servers);
         telling.end(background);
+        key_lifecycle.end(background);
         // The stop's record is the last one.
         let _ = background.block_on(keeper);
         let _ = background.block_on(retention);

@@ -43,6 +43,7 @@ pub(super) fn granting(parts: &Parts) -> Arc<Shared> {
         started: parts.settings.clock.now(),
         replay: ReplayMemory::new(Limits::default()),
         turnstile: Turnstile::default(),
+        uses: parts.keys.uses.clone(),
     })
 }
 

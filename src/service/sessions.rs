@@ -39,7 +39,10 @@ use crate::{
     projection::Published,
 };
 
-use super::refusals::{Refusals, Source};
+use super::{
+    key_uses::KeyUses,
+    refusals::{Refusals, Source},
+};
 
 /// The name of the reason that strangers' requests are counted under.
 const REFUSED: &str = "ERROR_REASON_SESSION_REFUSED";
@@ -71,6 +74,8 @@ pub struct Shared {
     pub replay: ReplayMemory,
     /// How many may ask.
     pub turnstile: Turnstile,
+    /// Where it is noted that keys are used.
+    pub uses: KeyUses,
 }
 
 /// What an application asks for.
@@ -224,6 +229,9 @@ impl Sessions {
         match session {
             Ok(session) => {
                 self.record(call, &asked.access_point, &draft).await?;
+                if let Some(key) = &key {
+                    self.shared.uses.note(key, now);
+                }
                 Ok(Granted { token: keys.seal(&session), expires: session.expires })
             }
             Err(Refusal { by: By::Holder, .. }) => {

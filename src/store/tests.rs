@@ -102,7 +102,9 @@ fn with_details(event: &Event, details: &Details) -> Event {
         | Change::PolicyDeleted(_)
         | Change::NetworkRuleDeleted(_)
         | Change::RamRoleDeleted(_)
-        | Change::ClientKeyDeleted(_)) => gone.clone(),
+        | Change::ClientKeyDeleted(_)
+        | Change::ClientKeyUsed(_)
+        | Change::ClientKeyNoticeGiven(_)) => gone.clone(),
     };
     Event { time: *time, change, ..event.clone() }
 }

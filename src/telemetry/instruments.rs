@@ -89,6 +89,8 @@ instruments! {
         "How many follow a log.";
     WATCHERS_LAG: Gauge, "aap.watchers.lag", "{entry}", ["aap.log"],
         "How many entries of a log its slowest watcher has yet to be sent.";
+    CLIENT_KEYS_ENDING: Gauge, "aap.client_keys.ending", "{key}", ["aap.days"],
+        "Enabled client keys that end within so many days, and haven't ended.";
     CONNECTIONS: Gauge, "aap.connections", "{connection}", [],
         "Open connections.";
     CONNECTIONS_LIMIT: Gauge, "aap.connections.limit", "{connection}", [],

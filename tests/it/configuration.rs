@@ -96,6 +96,7 @@ fn bad_callers() -> Vec<Case> {
             with_caller("ops", DIGEST, "role = \"admin\"\naccounts = [\"*\", \"acme\"]"),
         ),
         ("a caller with a bad name", with_caller("the ops", DIGEST, role)),
+        ("a caller with the server's own name", with_caller("system", DIGEST, role)),
         ("a caller with a bad digest", with_caller("ops", "secret", role)),
         (
             "an auditor that asserts identities",

@@ -32,6 +32,7 @@ mod failing;
 mod filtering;
 mod history;
 mod hostile;
+mod key_lifecycle;
 mod killed;
 mod limits;
 mod linearizable;

@@ -30,25 +30,29 @@ use crate::{
 const START: i64 = 1_900_000_000;
 
 /// A server whose time stands still, and an application.
-struct Place {
-    server: TestServer,
+pub struct Place {
+    pub server: TestServer,
     clock: Clock,
-    now: i64,
+    pub now: i64,
 }
 
 /// An application: it has a key of its own, which was never anywhere else.
-struct Application {
-    access_point: String,
-    key: KeyPair,
+pub struct Application {
+    pub access_point: String,
+    pub key: KeyPair,
     /// Its client key's id.
-    id: String,
+    pub id: String,
 }
 
 impl Place {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
+        Self::start_with(Setup::new()).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
         let start = UnixNanos::from_parts(START, 0);
         let clock = Clock::manual(start);
-        let server = Setup { clock: clock.clone(), ..Setup::new() }.start().await;
+        let server = Setup { clock: clock.clone(), ..setup }.start().await;
         world::enter_page_example(&server.client(ADMIN)).await;
         let mut place = Self { server, clock, now: START };
         // What was made before or at the start proves nothing.
@@ -56,13 +60,13 @@ impl Place {
         place
     }
 
-    fn wait(&mut self, seconds: i64) {
+    pub fn wait(&mut self, seconds: i64) {
         self.now += seconds;
         self.clock.set(UnixNanos::from_parts(self.now, 0));
     }
 
     /// An application with an access point of its own, if there is none yet, and a key.
-    async fn application(&self, name: &str) -> Application {
+    pub async fn application(&self, name: &str) -> Application {
         let mut admin = self.server.client(ADMIN).access_points();
         // It may be there.
         let _ = admin.create_access_point(world::new_access_point(name, &["RAMPolicy"])).await;
@@ -78,7 +82,11 @@ impl Place {
         Application { access_point: access_point_name(name), key, id }
     }
 
-    async fn ask(&self, application: &Application, assertion: String) -> Result<String, Status> {
+    pub async fn ask(
+        &self,
+        application: &Application,
+        assertion: String,
+    ) -> Result<String, Status> {
         let request = pb::CreateSessionRequest {
             access_point: application.access_point.clone(),
             proof: Some(Proof::ClientKeyAssertion(assertion)),
@@ -88,20 +96,20 @@ impl Place {
         nobody.sessions().create_session(request).await.map(|session| session.into_inner().token)
     }
 
-    async fn session(&self, application: &Application, id: &str) -> String {
+    pub async fn session(&self, application: &Application, id: &str) -> String {
         let assertion = application.assertion(self.now, id);
         self.ask(application, assertion).await.unwrap()
     }
 
     /// What an enforcer that may assert nothing is told about a session.
-    async fn reason(&self, session: &str) -> Reason {
+    pub async fn reason(&self, session: &str) -> Reason {
         let check =
             pb::Check { subject: Some(Subject::Session(session.to_owned())), ..world::allowed() };
         let answer = world::answer(&self.server.client(GATEWAY), check).await;
         answer.decision.unwrap().reason()
     }
 
-    async fn last_session_record(&self) -> (pb::AuditRecord, pb::SessionEvent) {
+    pub async fn last_session_record(&self) -> (pb::AuditRecord, pb::SessionEvent) {
         // Strangers' requests are recorded without waiting, but before this one.
         world::allow(&self.server.client(ENFORCER)).await;
         let auditor = self.server.client(AUDITOR);
@@ -116,18 +124,18 @@ impl Place {
 }
 
 impl Application {
-    fn claims(&self, now: i64, id: &str) -> Value {
+    pub fn claims(&self, now: i64, id: &str) -> Value {
         json!({
             "iss": self.id, "sub": self.id, "aud": AUDIENCE,
             "iat": now, "exp": now + 60, "jti": id,
         })
     }
 
-    fn assertion(&self, now: i64, id: &str) -> String {
+    pub fn assertion(&self, now: i64, id: &str) -> String {
         self.signed(&json!({"alg": "ES256", "kid": self.id}), &self.claims(now, id))
     }
 
-    fn signed(&self, header: &Value, claims: &Value) -> String {
+    pub fn signed(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
         let random = SystemRandom::new();

@@ -5,8 +5,8 @@ use crate::{
     domain::{
         access_point::AccessPoint,
         client_key::ClientKey,
-        command::{Batch, Command},
-        event::{Change, Event, Gone},
+        command::{Batch, Command, KnownKey},
+        event::{Change, Event, Gone, KeyNotice, KeyUse},
         name::{AccountName, ResourceName},
         network::Prefix,
         network_rule::{Addresses, NetworkRule},
@@ -288,6 +288,21 @@ fn send_change(mode: Mode, change: &Change) -> SentChange {
         Change::ClientKeyEnabled(after) => SentChange::ClientKeyEnabled(key(after)),
         Change::ClientKeyDisabled(after) => SentChange::ClientKeyDisabled(key(after)),
         Change::ClientKeyDeleted(gone) => SentChange::ClientKeyDeleted(send_gone(gone)),
+        Change::ClientKeyUsed(KeyUse { key: KnownKey { name, uid }, time }) => {
+            SentChange::ClientKeyUsed(pb::ClientKeyUse {
+                name: name.to_string(),
+                uid: uid.to_string(),
+                use_time: Some(timestamp(*time)),
+            })
+        }
+        Change::ClientKeyNoticeGiven(KeyNotice { key: KnownKey { name, uid }, notice, end }) => {
+            SentChange::ClientKeyNoticeGiven(pb::ClientKeyNotice {
+                name: name.to_string(),
+                uid: uid.to_string(),
+                days: notice.days().into(),
+                not_after_time: Some(timestamp(*end)),
+            })
+        }
     }
 }
 

@@ -201,6 +201,7 @@ pub fn parse_document(
         certificate_pem,
         not_before_time,
         not_after_time,
+        last_use_time: _,
     } = document;
     let public_key =
         violations.keep("client_key.public_key_pem", public_key::from_pem(&public_key_pem));
@@ -239,8 +240,17 @@ pub fn parse_document(
 
 /// A client key as it is sent.
 pub fn send(key: &ClientKey, header: SentHeader) -> pb::ClientKey {
-    let ClientKey { name, header: _, state, origin, public_key, validity, sessions_valid_from: _ } =
-        key;
+    let ClientKey {
+        name,
+        header: _,
+        state,
+        origin,
+        public_key,
+        validity,
+        sessions_valid_from: _,
+        last_use,
+        notice: _,
+    } = key;
     let SentHeader { uid, etag, revision, create_time, update_time } = header;
     let state = match state {
         ClientKeyState::Enabled => pb::ClientKeyState::Enabled,
@@ -272,6 +282,7 @@ pub fn send(key: &ClientKey, header: SentHeader) -> pb::ClientKey {
         certificate_pem,
         not_before_time: Some(timestamp(validity.not_before())),
         not_after_time: Some(timestamp(validity.not_after())),
+        last_use_time: last_use.map(timestamp),
     }
 }
 

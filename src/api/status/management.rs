@@ -11,7 +11,7 @@ use crate::{
         client_key::MAX_CLIENT_KEYS,
         command::Batch,
         decide::{Rejected, Rejection},
-        name::{AccessPointName, RamRoleName, ResourceName},
+        name::{AccessPointName, ClientKeyName, RamRoleName, ResourceName},
         trust_policy::Obstacle,
     },
     service::{
@@ -134,6 +134,7 @@ fn rejected(rejection: Rejection) -> Problem {
             about_client_keys(&name, Reason::TooManyClientKeys, message)
                 .with("limit", MAX_CLIENT_KEYS)
         }
+        Rejection::NothingNew(name) => nothing_new(name, message),
         Rejection::BatchTooLarge => {
             Problem::new(Code::ResourceExhausted, Reason::BatchTooLarge, message)
                 .with("limit_bytes", Batch::MAX_BYTES)
@@ -149,6 +150,12 @@ fn rejected(rejection: Rejection) -> Problem {
         }
         Rejection::PrivateRulesNeedInstance { places } => private_rules(&places),
     }
+}
+
+/// Only the server itself asks for what is rejected like this.
+fn nothing_new(name: ClientKeyName, message: String) -> Problem {
+    Problem::new(Code::AlreadyExists, Reason::ResourceAlreadyExists, message)
+        .about(&ResourceName::ClientKey(name))
 }
 
 fn private_rules(places: &[usize]) -> Problem {

@@ -201,11 +201,17 @@ pub(super) async fn keys_of(
 
 /// Keys as lines, which fit on a terminal with all of a key's id: it can be copied.
 pub(super) fn table(keys: &[pb::ClientKey]) -> Table {
-    let mut table = Table::new(["KEY", "STATE", "GOOD UNTIL"]);
+    let mut table = Table::new(["KEY", "STATE", "GOOD UNTIL", "LAST USED"]);
     for key in keys {
         let id = resource::short(&key.name).to_owned();
         let state = lower(key.state().as_str_name(), "CLIENT_KEY_STATE_");
-        table.row([id, state, day(key.not_after_time.as_ref())]);
+        let end = day(key.not_after_time.as_ref());
+        table.row([
+            id,
+            state,
+            end,
+            key.last_use_time.as_ref().map_or("never".to_owned(), |time| day(Some(time))),
+        ]);
     }
     table
 }

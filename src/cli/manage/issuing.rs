@@ -114,7 +114,7 @@ pub(super) fn rotate(arguments: &IssueClientKey) -> anyhow::Result<()> {
     }
     let key = arguments.carry_out(&target, request, "issued")?;
     if arguments.output() == Format::Table && !key.name.is_empty() {
-        before.say_what_remains(arguments, &key);
+        before.say_what_remains(arguments);
     }
     Ok(())
 }
@@ -241,7 +241,7 @@ impl Before {
         self.keys.iter().max_by_key(made)
     }
 
-    fn say_what_remains(&self, arguments: &IssueClientKey, new: &pb::ClientKey) {
+    fn say_what_remains(&self, arguments: &IssueClientKey) {
         let heading = |text: &str| styled(Style::Heading, text);
         say(format_args!("\n{}", heading("Keys of before")));
         client_key::table(&self.keys).print();
@@ -255,11 +255,12 @@ impl Before {
         for key in &self.keys {
             let name = short(&key.name);
             if key.state() == ClientKeyState::Enabled {
+                let last = key.last_use_time.map_or("never".to_owned(), |time| time.to_string());
                 say(format_args!(
-                    "{number}. When `{new}` is in use, and the old key isn't any more:\n   \
+                    "{number}. When the new key is in use, and the old one isn't any more:\n   \
                      aap client-key disable {name}\n   \
-                     (to take it back: aap client-key enable {name})",
-                    new = short(&new.name),
+                     (to take it back: aap client-key enable {name})\n   \
+                     It was last used: {last}. `aap client-key get` tells, to the hour."
                 ));
                 number += 1;
             }

@@ -6,11 +6,12 @@ use super::{
     super::{
         access_point::Authentication,
         catalog::Catalog,
-        client_key::{ClientKey, ClientKeyOrigin, ClientKeyState, MAX_CLIENT_KEYS},
-        command::{NewClientKey, Request, Target},
-        event::{Change, Gone},
+        client_key::{ClientKey, ClientKeyOrigin, ClientKeyState, MAX_CLIENT_KEYS, Notice},
+        command::{KnownKey, NewClientKey, Request, Target},
+        event::{Change, Gone, KeyNotice, KeyUse},
         name::{ClientKeyName, ResourceName},
         resource::Description,
+        time::UnixNanos,
     },
     Rejection, changed_header, check_etag, new_header,
 };
@@ -45,6 +46,8 @@ pub(super) fn add(
         validity: new.validity,
         sessions_valid_from: header.revision,
         header,
+        last_use: None,
+        notice: None,
     });
     Ok(match new.origin {
         ClientKeyOrigin::Issued(_) => Change::ClientKeyIssued(key),
@@ -91,6 +94,40 @@ pub(super) fn delete(
 ) -> Result<Change, Rejection> {
     let found = find(catalog, target)?;
     Ok(Change::ClientKeyDeleted(Gone { name: target.name.clone(), uid: found.header.uid }))
+}
+
+/// Keeps when a key was used, if what is kept is old enough.
+pub(super) fn keep_use(
+    catalog: &Catalog,
+    key: &KnownKey,
+    time: UnixNanos,
+) -> Result<Change, Rejection> {
+    let found = find_known(catalog, key)?;
+    if !found.keeps_use(time) {
+        return Err(Rejection::NothingNew(key.name.clone()));
+    }
+    Ok(Change::ClientKeyUsed(KeyUse { key: key.clone(), time }))
+}
+
+/// Gives a notice of a key's end, if that is the one that is due.
+pub(super) fn give_notice(
+    catalog: &Catalog,
+    request: &Request,
+    key: &KnownKey,
+    notice: Notice,
+) -> Result<Change, Rejection> {
+    let found = find_known(catalog, key)?;
+    if found.notice_due(request.time) != Some(notice) {
+        return Err(Rejection::NothingNew(key.name.clone()));
+    }
+    let end = found.validity.not_after();
+    Ok(Change::ClientKeyNoticeGiven(KeyNotice { key: key.clone(), notice, end }))
+}
+
+fn find_known<'a>(catalog: &'a Catalog, key: &KnownKey) -> Result<&'a ClientKey, Rejection> {
+    let found = catalog.client_key(&key.name).filter(|found| found.header.uid == key.uid);
+    let found = found.ok_or_else(|| ResourceName::ClientKey(key.name.clone()));
+    found.map(|found| &**found).map_err(Rejection::NotFound)
 }
 
 fn find<'a>(

@@ -3,12 +3,14 @@
 use super::*;
 use crate::domain::{
     access_point::TrustedRole,
-    client_key::{ClientKey, ClientKeyState},
+    client_key::{ClientKey, ClientKeyState, Notice},
+    command::KnownKey,
     testing::{
         World, add_client_key, by_role, client_key_name, create_access_point, create_policy,
         create_ram_role, delete_access_point, delete_client_key, disable_client_key,
         enable_client_key,
     },
+    time::UnixNanos,
 };
 
 fn world() -> World {
@@ -85,4 +87,36 @@ fn keys_go_with_their_access_point_and_do_not_come_back_with_its_name() {
     // An update is no deletion.
     world.carry_out(crate::domain::testing::as_update(create_access_point("b", "p")));
     assert!(world.catalog.client_key(&client_key_name("b", "k")).is_some());
+}
+
+#[test]
+fn what_the_server_keeps_of_a_key_is_no_change_of_it_and_never_of_another() {
+    let mut world = world();
+    world.carry_out(add_client_key("a", "k", 0));
+    let before = key(&world, "k");
+    let known = KnownKey { name: before.name.clone(), uid: before.header.uid };
+    let used = |time| Command::KeepClientKeyUse(known.clone(), UnixNanos::from_parts(time, 0));
+    world.carry_out(used(7_200));
+    assert_eq!(
+        world.ask(&world.request(used(10_799))),
+        Err(Rejection::NothingNew(known.name.clone()))
+    );
+    world.carry_out(used(10_800));
+    let after = key(&world, "k");
+    assert_eq!(after.last_use, Some(UnixNanos::from_parts(10_800, 0)));
+    assert_eq!(ClientKey { last_use: None, ..after }, before);
+
+    // It stays through what happens to the key, and isn't another's that gets its name.
+    world.carry_out(disable_client_key("a", "k"));
+    world.carry_out(enable_client_key("a", "k"));
+    assert!(key(&world, "k").last_use.is_some());
+    world.carry_out(delete_client_key("a", "k"));
+    let gone = Err(Rejection::NotFound(ResourceName::ClientKey(known.name.clone())));
+    assert_eq!(world.ask(&world.request(used(20_000))), gone);
+    world.carry_out(add_client_key("a", "k", 0));
+    assert_eq!(key(&world, "k").last_use, None);
+    let notice = Command::GiveClientKeyNotice(known.clone(), Notice::Day);
+    for late in [used(20_000), notice] {
+        assert_eq!(world.ask(&world.request(late)), gone);
+    }
 }

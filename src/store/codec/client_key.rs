@@ -1,16 +1,31 @@
 //! Client keys as they are stored.
 
 use crate::domain::{
-    client_key::{ClientKey, ClientKeyOrigin, ClientKeyState, KeyAlgorithm, PublicKey, Validity},
+    client_key::{
+        ClientKey, ClientKeyOrigin, ClientKeyState, KeyAlgorithm, Notice, PublicKey, Validity,
+    },
     name::ClientKeyName,
     time::UnixNanos,
 };
 
-use super::{At, DecodeError, decode_header, encode_header, meaningless, missing, pb};
+use super::{
+    At, DecodeError, decode_header, decode_time, encode_header, encode_time, meaningless, missing,
+    pb,
+};
 use pb::key::{Algorithm as StoredAlgorithm, Origin as StoredOrigin};
 
 pub(super) fn encode(key: &ClientKey) -> pb::Key {
-    let ClientKey { name, header, state, origin, public_key, validity, sessions_valid_from } = key;
+    let ClientKey {
+        name,
+        header,
+        state,
+        origin,
+        public_key,
+        validity,
+        sessions_valid_from,
+        last_use,
+        notice,
+    } = key;
     let state = match state {
         ClientKeyState::Enabled => pb::KeyState::Enabled,
         ClientKeyState::Disabled => pb::KeyState::Disabled,
@@ -34,6 +49,8 @@ pub(super) fn encode(key: &ClientKey) -> pb::Key {
         not_before: validity.not_before().seconds(),
         not_after: validity.not_after().seconds(),
         sessions_valid_from: *sessions_valid_from,
+        last_use: last_use.map(encode_time),
+        notice_days: notice.map_or(0, |notice| notice.days().into()),
     }
 }
 
@@ -47,6 +64,8 @@ pub(super) fn decode(at: At, stored: pb::Key) -> Result<ClientKey, DecodeError> 
         not_before,
         not_after,
         sessions_valid_from,
+        last_use,
+        notice_days,
     } = stored;
     let (name, header) = decode_header(at, header)?;
     let state = match pb::KeyState::try_from(state) {
@@ -77,5 +96,15 @@ pub(super) fn decode(at: At, stored: pb::Key) -> Result<ClientKey, DecodeError> 
         validity: Validity::new(second(not_before), second(not_after))
             .map_err(|error| meaningless("not_after", error))?,
         sessions_valid_from,
+        last_use: last_use.map(|time| decode_time("last_use", Some(time))).transpose()?,
+        notice: match notice_days {
+            0 => None,
+            days => Some(decode_notice(days)?),
+        },
     })
+}
+
+pub(super) fn decode_notice(days: u32) -> Result<Notice, DecodeError> {
+    let notice = u16::try_from(days).ok().and_then(Notice::of_days);
+    notice.ok_or_else(|| meaningless("notice_days", days))
 }

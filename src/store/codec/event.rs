@@ -5,10 +5,12 @@ use std::sync::Arc;
 use prost::Message;
 
 use crate::domain::{
-    event::{Change, Event, Gone},
+    command::KnownKey,
+    event::{Change, Event, Gone, KeyNotice, KeyUse},
     name::{AccessPointName, ClientKeyName, InvalidName, NetworkRuleName, PolicyName, RamRoleName},
     request::{Fingerprint, RequestId, RequestMark},
     resource::Uid,
+    time::UnixNanos,
 };
 
 use super::{
@@ -85,7 +87,23 @@ fn encode_change(change: &Change) -> StoredChange {
         Change::ClientKeyDeleted(gone) => {
             StoredChange::ClientKeyDeleted(encode_gone(&gone.name.to_string(), gone.uid))
         }
+        Change::ClientKeyUsed(used) => StoredChange::ClientKeyUsed(encode_use(used)),
+        Change::ClientKeyNoticeGiven(notice) => {
+            StoredChange::ClientKeyNoticeGiven(encode_notice(notice))
+        }
     }
+}
+
+fn encode_use(used: &KeyUse) -> pb::KeyUse {
+    let KeyUse { key: KnownKey { name, uid }, time } = used;
+    let (name, uid) = (name.to_string(), uid.0.as_bytes().to_vec());
+    pb::KeyUse { name, uid, time: Some(encode_time(*time)) }
+}
+
+fn encode_notice(given: &KeyNotice) -> pb::KeyNotice {
+    let KeyNotice { key: KnownKey { name, uid }, notice, end } = given;
+    let (name, uid) = (name.to_string(), uid.0.as_bytes().to_vec());
+    pb::KeyNotice { name, uid, days: notice.days().into(), end: end.seconds() }
 }
 
 fn encode_gone(name: &str, uid: Uid) -> pb::Deletion {
@@ -171,7 +189,27 @@ fn decode_change(at: At, change: StoredChange) -> Result<Change, DecodeError> {
         StoredChange::ClientKeyDeleted(gone) => {
             Change::ClientKeyDeleted(decode_gone(&gone, ClientKeyName::parse)?)
         }
+        StoredChange::ClientKeyUsed(stored) => Change::ClientKeyUsed(decode_use(stored)?),
+        StoredChange::ClientKeyNoticeGiven(stored) => {
+            Change::ClientKeyNoticeGiven(decode_notice(stored)?)
+        }
     })
+}
+
+fn decode_use(stored: pb::KeyUse) -> Result<KeyUse, DecodeError> {
+    let pb::KeyUse { name, uid, time } = stored;
+    Ok(KeyUse { key: decode_key(&name, &uid)?, time: decode_time("time", time)? })
+}
+
+fn decode_notice(stored: pb::KeyNotice) -> Result<KeyNotice, DecodeError> {
+    let pb::KeyNotice { name, uid, days, end } = stored;
+    let (key, notice) = (decode_key(&name, &uid)?, client_key::decode_notice(days)?);
+    Ok(KeyNotice { key, notice, end: UnixNanos::from_parts(end, 0) })
+}
+
+fn decode_key(name: &str, uid: &[u8]) -> Result<KnownKey, DecodeError> {
+    let name = ClientKeyName::parse(name).map_err(|error| meaningless("name", error))?;
+    Ok(KnownKey { name, uid: decode_uid(uid)? })
 }
 
 fn decode_gone<N>(

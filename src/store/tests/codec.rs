@@ -6,11 +6,13 @@ use super::{Details, address_list, some_events, with_details};
 use crate::{
     domain::{
         access_point::{Authentication, TrustedRole},
+        client_key::Notice,
+        command::{Command, KnownKey, Request},
         event::Event,
         name::Id,
         request::{Fingerprint, RequestId, RequestMark},
         testing::{
-            ANY_NETWORK, World, add_client_key, as_update, create_access_point,
+            ANY_NETWORK, World, add_client_key, as_update, client_key_name, create_access_point,
             create_network_rule, create_policy, create_ram_role, create_ram_role_with,
             delete_access_point, delete_client_key, delete_network_rule, delete_policy,
             delete_ram_role, disable_client_key, enable_client_key, histories::any_history,
@@ -70,6 +72,7 @@ fn every_kind() -> Vec<(&'static str, Event)> {
     world.carry_out(enable_client_key("job", "KAAP.1"));
     world.carry_out(delete_client_key("job", "KAAP.1"));
     world.carry_out(revoke_sessions("job"));
+    what_the_server_keeps(&mut world);
     let details = Details {
         time: UnixNanos(1_795_458_000_123_456_789),
         create_time: UnixNanos(1_795_458_000_000_000_000),
@@ -106,6 +109,9 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         "client_key_enabled",
         "client_key_deleted",
         "sessions_revoked",
+        "client_key_used",
+        "client_key_notice_given",
+        "client_key_enabled_that_was_used",
     ];
     let events = names.into_iter().zip(&world.events).map(|(name, event)| match name {
         "access_point_created_with_client_key" | "network_rule_created_private" => {
@@ -114,6 +120,22 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         _ => (name, Event { request: Some(mark()), ..with_details(event, &details) }),
     });
     events.collect()
+}
+
+/// A use of a client key, a notice of its end, and what it is like then.
+fn what_the_server_keeps(world: &mut World) {
+    let name = client_key_name("job", "KAAP.2");
+    let found = world.catalog.client_key(&name).unwrap();
+    let (uid, end) = (found.header.uid, found.validity.not_after());
+    let key = KnownKey { name, uid };
+    let used = UnixNanos(1_795_458_000_123_456_789);
+    world.carry_out(Command::KeepClientKeyUse(key.clone(), used));
+    let request = Request {
+        time: end.plus_seconds(-60 * 60),
+        ..world.request(Command::GiveClientKeyNotice(key, Notice::Day))
+    };
+    world.ask(&request).unwrap();
+    world.carry_out(enable_client_key("job", "KAAP.2"));
 }
 
 #[test]
