@@ -8,11 +8,12 @@ use aap::domain::{
     access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds},
     catalog::Catalog,
     check::{ActionName, Check, InstanceText, ResourceText, Subject},
+    client_key::{ClientKey, ClientKeyOrigin, ClientKeyState, KeyAlgorithm, PublicKey, Validity},
     decision::{Decision, DenyReason},
     event::{Change, Event},
     name::{
-        AccessPointName, AccessPointRef, Id, Instance, Location, LocationRef, NetworkRuleName,
-        PolicyName,
+        AccessPointName, AccessPointRef, ClientKeyName, Id, Instance, Location, LocationRef,
+        NetworkRuleName, PolicyName,
     },
     network::{NetworkKind, Origin, OriginNetwork, Prefix, VpcId},
     network_rule::{Addresses, NetworkRule},
@@ -181,22 +182,27 @@ impl Question {
 
 /// A rulebook of that many access points, and as many suspended ones without policies of their own.
 pub fn rulebook(access_points: usize) -> Rulebook {
-    let mut builder = Builder {
-        rulebook: Rulebook::new(RulesVersion::CURRENT),
-        catalog: Catalog::default(),
-        location: Location::parse(LOCATION).unwrap(),
-        vpc: VpcId::parse(VPC).unwrap(),
-        sequence: 0,
-    };
+    let mut builder = Builder::new();
     for number in 0..access_points {
         builder.add(number);
     }
     builder.rulebook
 }
 
+/// The same with a client key for each access point that isn't suspended: these, and their keys.
+pub fn rulebook_with_keys(access_points: usize) -> (Rulebook, Vec<(Uid, Uid)>) {
+    let mut builder = Builder::new();
+    let mut held = Vec::new();
+    for number in 0..access_points {
+        builder.add(number);
+        held.push(builder.add_key(number));
+    }
+    (builder.rulebook, held)
+}
+
 struct Builder {
     rulebook: Rulebook,
-    /// Stays empty: only an update of a rule looks at it.
+    /// Has access points and client keys alone: nothing else of it is looked at.
     catalog: Catalog,
     location: Location,
     vpc: VpcId,
@@ -204,6 +210,40 @@ struct Builder {
 }
 
 impl Builder {
+    fn new() -> Self {
+        Self {
+            rulebook: Rulebook::new(RulesVersion::CURRENT),
+            catalog: Catalog::default(),
+            location: Location::parse(LOCATION).unwrap(),
+            vpc: VpcId::parse(VPC).unwrap(),
+            sequence: 0,
+        }
+    }
+
+    /// Binds a key that is good for ever to an access point.
+    fn add_key(&mut self, number: usize) -> (Uid, Uid) {
+        let id = Id::parse(&format!("app-{number}")).unwrap();
+        let access_point = AccessPointName { location: self.location.clone(), id };
+        let owner = self.catalog.access_point(&access_point).unwrap().header.uid;
+        let header = self.header();
+        let uid = header.uid;
+        let name = ClientKeyName { access_point, id: Id::parse("KAAP.1").unwrap() };
+        let ends = UnixNanos::from_parts(9_000_000_000, 0);
+        let key = ClientKey {
+            name,
+            sessions_valid_from: header.revision,
+            header,
+            state: ClientKeyState::Enabled,
+            origin: ClientKeyOrigin::Imported,
+            public_key: PublicKey { algorithm: KeyAlgorithm::EcP256, info: Arc::from([]) },
+            validity: Validity::new(UnixNanos(0), ends).unwrap(),
+            last_use: None,
+            notice: None,
+        };
+        self.happen(Change::ClientKeyImported(Arc::new(key)));
+        (owner, uid)
+    }
+
     fn add(&mut self, number: usize) {
         let ids: Vec<_> = (0..POLICIES).map(|policy| self.add_policy(number, policy)).collect();
         for (prefix, state) in
@@ -271,6 +311,9 @@ impl Builder {
             request: None,
             change,
         };
+        if matches!(event.change, Change::AccessPointCreated(_) | Change::ClientKeyImported(_)) {
+            self.catalog.evolve(&event);
+        }
         self.rulebook.evolve(&event, &self.catalog);
     }
 }

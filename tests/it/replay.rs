@@ -1,14 +1,17 @@
 //! A random world through a whole server, and then the same again from what it left on disk: every
 //! decision, and everything that it answered.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 
 use aap::{
     api::{
         convert::{self, SentHeader, decision},
-        pb::{self, check::Subject as SentSubject, origin::Network},
+        pb::{self, check::Subject as SentSubject, check_event::Credential, origin::Network},
     },
     domain::{
+        check::Check,
         name::{AccessPointName, LocationRef, NetworkRuleName, PolicyName, RamRoleName},
         rules::{Action, RulesVersion},
     },
@@ -215,7 +218,10 @@ fn decide_again(state: &State, record: &pb::AuditRecord, event: &pb::CheckEvent)
     let asked = pb::CheckAccessRequest {
         parent: location.clone(),
         check: Some(pb::Check {
-            subject: Some(SentSubject::AccessPoint(event.access_point.clone())),
+            subject: Some(match &event.credential {
+                Some(Credential::Session(_)) => SentSubject::Session("aaps_".to_owned()),
+                _ => SentSubject::AccessPoint(event.access_point.clone()),
+            }),
             action: event.action.clone(),
             resource: event.resource.clone(),
             instance: event.instance.clone(),
@@ -225,11 +231,19 @@ fn decide_again(state: &State, record: &pb::AuditRecord, event: &pb::CheckEvent)
     };
     let location = LocationRef::parse(&asked.parent).unwrap();
     let check = convert::check::parse_one(location, asked.check.as_ref(), "").unwrap();
+    let check = match &event.credential {
+        Some(Credential::Session(shown)) => {
+            Check { subject: sessions::subject_of(event, shown), ..check }
+        }
+        Some(Credential::AssertedIdentity(_)) | None => check,
+    };
     let judgement = state.rulebook.decide(&check);
-    assert_eq!(
-        judgement.access_point.map(|uid| uid.to_string()).unwrap_or_default(),
-        event.access_point_uid
-    );
+    let found = judgement.access_point.map(|uid| uid.to_string());
+    match (&event.credential, found) {
+        // Of a session the record has the access point that it is for, also if that is gone.
+        (Some(Credential::Session(_)), None) => {}
+        (_, found) => assert_eq!(found.unwrap_or_default(), event.access_point_uid),
+    }
     let rules_version = state.rulebook.version();
     decision::send(Decided { decision: judgement.decision, rules_version })
 }
