@@ -135,15 +135,29 @@ mod tests {
 
     #[test]
     fn a_million_proofs_of_one_key_fill_its_own_memory_and_no_other() {
-        let limits = Limits { per_key: 1_000, in_all: 1_500 };
+        let limits = Limits::default();
         let memory = ReplayMemory::new(limits);
         for number in 0..1_000_000 {
             let shown = memory.show(key(1), &number.to_string(), 300, second(0));
-            let wanted = if number < 1_000 { Ok(()) } else { Err(ProofProblem::MemoryFull) };
+            let may = number < limits.per_key;
+            let wanted = if may { Ok(()) } else { Err(ProofProblem::MemoryFull) };
             assert_eq!(shown, wanted, "{number}");
         }
-        assert_eq!(memory.len(), 1_000);
+        assert_eq!(memory.len(), limits.per_key);
         assert_eq!(memory.show(key(1), "0", 300, second(299)), Err(ProofProblem::Replayed));
+        for number in 0..limits.per_key {
+            assert_eq!(memory.show(key(2), &number.to_string(), 300, second(0)), Ok(()));
+        }
+        assert_eq!(memory.show(key(1), "new", 400, second(300)), Ok(()));
+        assert_eq!(memory.len(), 1);
+    }
+
+    #[test]
+    fn when_all_keys_fill_the_memory_nothing_is_forgotten_before_it_expires() {
+        let memory = ReplayMemory::new(Limits { per_key: 1_000, in_all: 1_500 });
+        for number in 0..1_000 {
+            assert_eq!(memory.show(key(1), &number.to_string(), 300, second(0)), Ok(()));
+        }
         for number in 0..500 {
             assert_eq!(memory.show(key(2), &number.to_string(), 200, second(0)), Ok(()));
         }

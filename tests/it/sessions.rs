@@ -9,12 +9,14 @@ use aap::{
     domain::time::UnixNanos,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use ring::{
+    hmac,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 use crate::{
@@ -133,6 +135,16 @@ impl Application {
 
     pub fn assertion(&self, now: i64, id: &str) -> String {
         self.signed(&json!({"alg": "ES256", "kid": self.id}), &self.claims(now, id))
+    }
+
+    /// An assertion by everybody who knows the public key, which is no secret.
+    fn signed_by_public_key(&self, now: i64) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = json!({"alg": "HS256", "kid": self.id});
+        let signed = format!("{}.{}", part(&header), part(&self.claims(now, "s")));
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &self.key.subject_public_key_info());
+        let tag = hmac::sign(&secret, signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
     }
 
     pub fn signed(&self, header: &Value, claims: &Value) -> String {
@@ -276,6 +288,8 @@ fn bad_assertions(app: &Application, other: &Application, now: i64) -> Vec<Bad> 
     let unsigned = app.assertion(now, "u");
     let (content, _) = unsigned.rsplit_once('.').unwrap();
     let large = json!({"alg": "ES256", "kid": app.id, "pad": "x".repeat(1_000_000)});
+    let unknown = json!({"alg": "ES256", "kid": "KAAP.00000000-0000-4000-8000-000000000000"});
+    let unknown = app.signed(&unknown, &app.claims(now, "k"));
     let theirs = other.signed(&header, &app.claims(now, "t"));
     vec![
         (String::new(), Reason::CredentialInvalid, Problem::Malformed),
@@ -288,6 +302,8 @@ fn bad_assertions(app: &Application, other: &Application, now: i64) -> Vec<Bad> 
         with_header(json!({"alg": "none", "kid": app.id}), Problem::AlgorithmMismatch),
         with_header(json!({"alg": "HS256", "kid": app.id}), Problem::AlgorithmMismatch),
         with_header(json!({"alg": "RS256", "kid": app.id}), Problem::AlgorithmMismatch),
+        (app.signed_by_public_key(now), Reason::CredentialInvalid, Problem::AlgorithmMismatch),
+        (unknown, Reason::CredentialUnknown, Problem::Unspecified),
         with_header(json!({"alg": "ES256"}), Problem::KeyIdMissing),
         with_header(
             json!({"alg": "ES256", "kid": app.id, "crit": ["exp"]}),
@@ -338,11 +354,57 @@ async fn whatever_is_wrong_with_a_proof_is_recorded_and_not_told() {
         let text = format!("{event:?}");
         assert!(assertion.is_empty() || !text.contains(&assertion), "{text}");
     }
-    assert_eq!(told.len(), 26);
+    assert_eq!(told.len(), 28);
     told.dedup();
     assert_eq!(told.len(), 1, "whoever asks is told the same");
     // None of it was remembered but the one that was good.
     assert!(place.ask(&app, app.assertion(place.now, "c")).await.is_ok());
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_floods_fills_its_own_memory_and_no_others() {
+    /// How many proofs of a key are remembered, and how many are asked for in a second.
+    const REMEMBERED: usize = 4_096;
+    const A_SECOND: usize = 100;
+    let mut place = Place::start().await;
+    let (flood, other) = (place.application("keyed").await, place.application("keyed-too").await);
+    let (mut granted, mut refused) = (0, 0);
+    // All of them are still good when the last one is shown.
+    for second in 0..42 {
+        let mut asking = JoinSet::new();
+        for turn in 0..A_SECOND {
+            let assertion = flood.assertion(place.now, &format!("{second}-{turn}"));
+            let request = pb::CreateSessionRequest {
+                access_point: flood.access_point.clone(),
+                proof: Some(Proof::ClientKeyAssertion(assertion)),
+                lifetime_seconds: 0,
+            };
+            let nobody = Client::without_token(place.server.channel().clone());
+            asking.spawn(async move { nobody.sessions().create_session(request).await });
+        }
+        for answered in asking.join_all().await {
+            match answered {
+                Ok(_) => granted += 1,
+                Err(status) => {
+                    Refusal::of(&status).is(Code::Unauthenticated, "SESSION_REFUSED");
+                    refused += 1;
+                }
+            }
+        }
+        place.wait(1);
+    }
+    assert_eq!((granted, refused), (REMEMBERED, 42 * A_SECOND - REMEMBERED));
+    let (record, event) = place.last_session_record().await;
+    assert_eq!((&*record.account, event.problem()), ("acme", Problem::MemoryFull));
+
+    // Others go on, what was shown stays known, and what has expired makes room.
+    place.session(&other, "1").await;
+    place.ask(&flood, flood.assertion(place.now, "0-0")).await.unwrap_err();
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(event.problem(), Problem::Replayed);
+    place.wait(60);
+    place.session(&flood, "later").await;
     place.server.stop().await;
 }
 
