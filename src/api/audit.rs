@@ -1,35 +1,25 @@
 //! `AuditService`.
 
-use std::{
-    convert::Infallible,
-    mem,
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+mod serving;
+
+use std::{mem, sync::Arc};
 
 use prost::Message as _;
-use tokio::{
-    runtime::Handle,
-    sync::watch::{self, error::RecvError},
-    time::{Interval, MissedTickBehavior, interval, sleep},
-};
+use tokio::{runtime::Handle, sync::watch};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
     audit::{log::AuditLog, record::AuditReadDraft},
     domain::audit_filter::AuditFilter,
-    identity::caller::Caller,
     service::{
         audit_reads::AuditReads,
         gate::{Gate, Scope},
-        pace::Pace,
         proofs::{self as proving, Wanted},
-        reading::{self, Bounds, Order, Page, Progress, ReadingError, Start, Watch},
-        watches::{Permit, Watches},
+        reading::{self, Bounds, Order, Page, ReadingError, Start, Watch},
+        watches::Watches,
     },
-    telemetry::watchers::{Position, Watchers},
+    telemetry::watchers::Watchers,
 };
 
 use super::{
@@ -42,16 +32,12 @@ use super::{
         page::List,
         proofs,
     },
-    in_background,
     pb::{self, audit_service_server::AuditService},
     status::ApiError,
-    stream::{self, Messages, Outgoing, Over},
+    stream::{self, Messages},
 };
+use serving::Serving;
 
-/// How far apart messages are where many records come; one that comes alone is sent at once.
-const GATHERING: Duration = Duration::from_millis(5);
-/// How often a watch says how far it is where nothing is for its caller.
-const REPORTING: Duration = Duration::from_millis(250);
 const GET: &str = "/aap.v1.AuditService/GetAuditRecord";
 const LIST: &str = "/aap.v1.AuditService/ListAuditRecords";
 const WATCH: &str = "/aap.v1.AuditService/WatchAuditRecords";
@@ -225,7 +211,7 @@ impl AuditService for Audit {
         let position = self.watchers.enter(watch.next().saturating_sub(1));
         let log_id = self.log.id().into();
         let pace = self.watches.pace();
-        let serving = Serving { watch, form, log_id, synced, position, pace, _permit: permit };
+        let serving = Serving { watch, form, log_id, synced, position, pace, permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
     }
@@ -276,139 +262,4 @@ impl WantedPage {
             violations.finish(parsed)?;
         Ok((Self { list, page: Page { place, size }, filter, bounds, order, form }, log_id))
     }
-}
-
-/// One open watch: reads, sends, waits for the bell.
-struct Serving {
-    watch: Watch,
-    form: Form,
-    log_id: Box<str>,
-    /// Rings when more is on disk.
-    synced: watch::Receiver<u64>,
-    /// How far it has come.
-    position: Position,
-    /// How fast it may go while it is behind.
-    pace: Pace,
-    /// Counts it among the open watches while it lasts.
-    _permit: Permit,
-}
-
-impl Serving {
-    async fn run(self, mut outgoing: Outgoing<pb::WatchAuditRecordsResponse>) {
-        let Err(over) = self.follow(&mut outgoing).await;
-        outgoing.end(over);
-    }
-
-    /// Goes on until the watch is over.
-    async fn follow(
-        self,
-        outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
-    ) -> Result<Infallible, Over> {
-        let Self { mut watch, form, log_id, mut synced, position, pace, _permit } = self;
-        let mut rhythm = Rhythm::begin();
-        // The first record that no message accounts for yet.
-        let mut unreported = watch.next();
-        // The first message says where the watch begins, also if there is nothing to read yet.
-        let began = Progress { entries: Vec::new(), from: unreported, through: unreported - 1 };
-        outgoing.send(audit::send_progress(&log_id, began, form)).await?;
-        loop {
-            // Looked at before reading, so that what comes meanwhile rings again.
-            synced.mark_unchanged();
-            let newest = watch.read_newest(outgoing.caller());
-            let is_behind = newest.is_none();
-            let progress = match newest {
-                Some(progress) => progress,
-                None => {
-                    let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
-                    watch = read;
-                    progress.map_err(ApiError::from)?
-                }
-            };
-            let Progress { entries, from, through } = progress;
-            let has_news = through >= unreported;
-            if !entries.is_empty() || has_news && rhythm.is_report_due() {
-                let progress = Progress { entries, from: unreported, through };
-                outgoing.send(audit::send_progress(&log_id, progress, form)).await?;
-                unreported = through + 1;
-                rhythm.note_sent();
-            }
-            position.reach(through);
-            if watch.is_at_end() {
-                let is_waiting = through >= unreported;
-                outgoing.wait(rhythm.next(&mut synced, is_waiting)).await?;
-            } else if is_behind {
-                let rest = pace.rest(through + 1 - from, *synced.borrow());
-                if !rest.is_zero() {
-                    outgoing.wait(after(rest)).await?;
-                }
-            }
-        }
-    }
-}
-
-/// Ends after a while.
-async fn after(rest: Duration) -> Result<(), Infallible> {
-    sleep(rest).await;
-    Ok(())
-}
-
-/// When a watch that has reached the end of the log goes on.
-struct Rhythm {
-    gathering: Interval,
-    reporting: Interval,
-    is_report_due: bool,
-}
-
-impl Rhythm {
-    fn begin() -> Self {
-        let (mut gathering, mut reporting) = (interval(GATHERING), interval(REPORTING));
-        gathering.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        reporting.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        reporting.reset();
-        Self { gathering, reporting, is_report_due: false }
-    }
-
-    fn note_sent(&mut self) {
-        self.gathering.reset();
-        self.reporting.reset();
-        self.is_report_due = false;
-    }
-
-    /// Whether it is time to say how far a watch is, though nothing is for its caller.
-    fn is_report_due(&mut self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        self.is_report_due |= self.reporting.poll_tick(&mut context).is_ready();
-        self.is_report_due
-    }
-
-    /// Waits for more: at least as long after a message as many records are gathered, and no longer
-    /// than it may take to report what was looked at, if there is something.
-    async fn next(
-        &mut self,
-        synced: &mut watch::Receiver<u64>,
-        is_waiting: bool,
-    ) -> Result<(), RecvError> {
-        let Self { gathering, reporting, is_report_due } = self;
-        tokio::select! {
-            changed = synced.changed() => changed?,
-            _ = reporting.tick(), if is_waiting => {
-                *is_report_due = true;
-                return Ok(());
-            }
-        }
-        gathering.tick().await;
-        Ok(())
-    }
-}
-
-/// Reads on, where waiting for the disk holds up nobody.
-async fn read(
-    mut watch: Watch,
-    caller: Arc<Caller>,
-) -> Result<(Watch, Result<Progress, ReadingError>), ApiError> {
-    in_background(move || {
-        let progress = watch.read(&caller);
-        (watch, progress)
-    })
-    .await
 }

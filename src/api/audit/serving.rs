@@ -1,0 +1,169 @@
+//! A watch that is open: reads, sends, waits for the bell, at the pace that it may have.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch::{self, error::RecvError},
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    api::{
+        convert::audit::{self, Form},
+        in_background, pb,
+        status::ApiError,
+        stream::{Outgoing, Over},
+    },
+    identity::caller::Caller,
+    service::{
+        pace::Pace,
+        reading::{Progress, ReadingError, Watch},
+        watches::Permit,
+    },
+    telemetry::watchers::Position,
+};
+
+/// How far apart messages are where many records come; one that comes alone is sent at once.
+const GATHERING: Duration = Duration::from_millis(5);
+/// How often a watch says how far it is where nothing is for its caller.
+const REPORTING: Duration = Duration::from_millis(250);
+
+/// One open watch: reads, sends, waits for the bell.
+pub(super) struct Serving {
+    pub(super) watch: Watch,
+    pub(super) form: Form,
+    pub(super) log_id: Box<str>,
+    /// Rings when more is on disk.
+    pub(super) synced: watch::Receiver<u64>,
+    /// How far it has come.
+    pub(super) position: Position,
+    /// How fast it may go while it is behind.
+    pub(super) pace: Pace,
+    /// Counts it among the open watches while it lasts.
+    pub(super) permit: Permit,
+}
+
+impl Serving {
+    pub(super) async fn run(self, mut outgoing: Outgoing<pb::WatchAuditRecordsResponse>) {
+        let Err(over) = self.follow(&mut outgoing).await;
+        outgoing.end(over);
+    }
+
+    /// Goes on until the watch is over.
+    async fn follow(
+        self,
+        outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
+    ) -> Result<Infallible, Over> {
+        let Self { mut watch, form, log_id, mut synced, position, pace, permit: _permit } = self;
+        let mut rhythm = Rhythm::begin();
+        // The first record that no message accounts for yet.
+        let mut unreported = watch.next();
+        // The first message says where the watch begins, also if there is nothing to read yet.
+        let began = Progress { entries: Vec::new(), from: unreported, through: unreported - 1 };
+        outgoing.send(audit::send_progress(&log_id, began, form)).await?;
+        loop {
+            // Looked at before reading, so that what comes meanwhile rings again.
+            synced.mark_unchanged();
+            let newest = watch.read_newest(outgoing.caller());
+            let is_behind = newest.is_none();
+            let progress = match newest {
+                Some(progress) => progress,
+                None => {
+                    let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
+                    watch = read;
+                    progress.map_err(ApiError::from)?
+                }
+            };
+            let Progress { entries, from, through } = progress;
+            let has_news = through >= unreported;
+            if !entries.is_empty() || has_news && rhythm.is_report_due() {
+                let progress = Progress { entries, from: unreported, through };
+                outgoing.send(audit::send_progress(&log_id, progress, form)).await?;
+                unreported = through + 1;
+                rhythm.note_sent();
+            }
+            position.reach(through);
+            if watch.is_at_end() {
+                let is_waiting = through >= unreported;
+                outgoing.wait(rhythm.next(&mut synced, is_waiting)).await?;
+            } else if is_behind {
+                let rest = pace.rest(through + 1 - from, *synced.borrow());
+                if !rest.is_zero() {
+                    outgoing.wait(after(rest)).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Ends after a while.
+async fn after(rest: Duration) -> Result<(), Infallible> {
+    sleep(rest).await;
+    Ok(())
+}
+
+/// When a watch that has reached the end of the log goes on.
+struct Rhythm {
+    gathering: Interval,
+    reporting: Interval,
+    is_report_due: bool,
+}
+
+impl Rhythm {
+    fn begin() -> Self {
+        let (mut gathering, mut reporting) = (interval(GATHERING), interval(REPORTING));
+        gathering.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        reporting.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        reporting.reset();
+        Self { gathering, reporting, is_report_due: false }
+    }
+
+    fn note_sent(&mut self) {
+        self.gathering.reset();
+        self.reporting.reset();
+        self.is_report_due = false;
+    }
+
+    /// Whether it is time to say how far a watch is, though nothing is for its caller.
+    fn is_report_due(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.is_report_due |= self.reporting.poll_tick(&mut context).is_ready();
+        self.is_report_due
+    }
+
+    /// Waits for more: at least as long after a message as many records are gathered, and no longer
+    /// than it may take to report what was looked at, if there is something.
+    async fn next(
+        &mut self,
+        synced: &mut watch::Receiver<u64>,
+        is_waiting: bool,
+    ) -> Result<(), RecvError> {
+        let Self { gathering, reporting, is_report_due } = self;
+        tokio::select! {
+            changed = synced.changed() => changed?,
+            _ = reporting.tick(), if is_waiting => {
+                *is_report_due = true;
+                return Ok(());
+            }
+        }
+        gathering.tick().await;
+        Ok(())
+    }
+}
+
+/// Reads on, where waiting for the disk holds up nobody.
+async fn read(
+    mut watch: Watch,
+    caller: Arc<Caller>,
+) -> Result<(Watch, Result<Progress, ReadingError>), ApiError> {
+    in_background(move || {
+        let progress = watch.read(&caller);
+        (watch, progress)
+    })
+    .await
+}
