@@ -24,8 +24,12 @@ const SECRET: [&str; 5] = [
     "aap.v1.IssueClientKeyResponse",
     "aap.v1.Session",
 ];
-const PRIVATE: &[&str] =
-    &["aap/store/v1/event.proto", "aap/store/v1/segment.proto", "aap/store/v1/snapshot.proto"];
+const PRIVATE: &[&str] = &[
+    "aap/store/v1/audit_cursor.proto",
+    "aap/store/v1/event.proto",
+    "aap/store/v1/segment.proto",
+    "aap/store/v1/snapshot.proto",
+];
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");

@@ -31,6 +31,7 @@ pub mod listing;
 pub mod oddities;
 pub mod room;
 
+pub mod audit_cursor;
 pub mod audit_filter;
 pub mod check;
 pub mod decision;

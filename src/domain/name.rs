@@ -2,7 +2,11 @@
 //!
 //! It doesn't know which of the names exist.
 
+mod audit_cursor;
+
 use std::{fmt, str::Split, sync::Arc};
+
+pub use audit_cursor::{AuditCursorName, AuditCursorParent};
 
 /// An id that an operator chose: an account, a region, an access point, a policy, …
 ///
@@ -34,7 +38,7 @@ impl Id {
     }
 
     /// Comes before every id in their order, and is none itself.
-    pub(super) fn before_all() -> Self {
+    pub(crate) fn before_all() -> Self {
         Self("".into())
     }
 

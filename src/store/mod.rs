@@ -6,6 +6,7 @@
 //! [`parts`] (keys and values) → [`sled_journal`] (disk) → published.
 
 pub mod codec;
+pub mod cursors;
 pub mod data_dir;
 pub mod head;
 pub mod inspection;

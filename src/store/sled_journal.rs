@@ -18,6 +18,7 @@ use crate::domain::event::Event;
 
 use super::{
     codec,
+    cursors::tree::CursorTree,
     data_dir::sync_directory,
     head::Head,
     journal::{AppendError, Journal, JournalReader, ReadError},
@@ -40,7 +41,7 @@ pub struct SledJournal {
     tree: sled::Tree,
     /// sled's own file, opened again to sync it.
     file: File,
-    blobs: PathBuf,
+    path: PathBuf,
     head: Head,
     last: u64,
 }
@@ -114,8 +115,12 @@ impl SledJournal {
         if last < acknowledged {
             return Err(OpenError::EndMissing { path, last, acknowledged });
         }
-        let blobs = directory.join("blobs");
-        Ok(Self { database, tree, file, blobs, head, last })
+        Ok(Self { database, tree, file, path: directory.to_owned(), head, last })
+    }
+
+    /// The cursors of the audit log, which are in the same files.
+    pub fn cursors(&self) -> Result<CursorTree, OpenError> {
+        CursorTree::open(&self.database, &self.path)
     }
 
     fn write(&mut self, expected_last: u64, events: &[Event]) -> Result<(), AppendError> {
@@ -147,7 +152,7 @@ impl SledJournal {
 
     /// How many values sled has moved out of its file. Anything but 0 is not safe on disk.
     pub fn blob_count(&self) -> io::Result<usize> {
-        match fs::read_dir(&self.blobs) {
+        match fs::read_dir(self.path.join("blobs")) {
             Ok(entries) => Ok(entries.count()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
@@ -250,7 +255,7 @@ fn last_sequence(tree: &sled::Tree) -> Result<u64, String> {
 
 /// sled panics over some kinds of damage; an operator should read a reason instead, and no thread
 /// should end without saying that it failed.
-fn guarded<T>(action: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
+pub(super) fn guarded<T>(action: impl FnOnce() -> sled::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(action)) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(panic) => Err(panic_text(panic.as_ref()).to_owned()),

@@ -18,11 +18,20 @@ use crate::{
         },
     },
     domain::{
+        audit_cursor::{AuditCursor, Definition, Progress},
+        audit_filter::AuditFilter,
+        name::AuditCursorName,
         resource::Uid,
         testing::{World, create_network_rule},
         time::UnixNanos,
     },
-    store::{codec, head::Head, parts},
+    store::{
+        codec,
+        cursors::tree::{Change, CursorStore as _},
+        head::Head,
+        parts,
+        sled_journal::SledJournal,
+    },
 };
 
 const SALT: Salt = Salt(0x1122_3344);
@@ -69,6 +78,29 @@ fn journal(page: &mut String) {
                 [(4, "value: CRC32C"), (2, "value: count of parts"), (REST, "value: body")];
             fields(page, &value, &value_fields);
         }
+    }
+}
+
+fn cursors(page: &mut String) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut tree = SledJournal::open(dir.path()).unwrap().cursors().unwrap();
+    let definition = Definition {
+        name: AuditCursorName::parse("auditCursors/siem").unwrap(),
+        uid: Uid(LOG_ID),
+        create_time: UnixNanos(1_795_458_000_000_000_000),
+        creator: "eyes".into(),
+        mark: None,
+        filter: AuditFilter::default(),
+        start: 42,
+    };
+    let progress = Progress::before(LOG_ID, 42);
+    let cursor = AuditCursor { definition: Arc::new(definition), progress };
+    tree.write(&[Change::Create(cursor)]).unwrap();
+    let messages = ["AuditCursor", "AuditCursorProgress"];
+    for ((key, value), message) in tree.rows().into_iter().zip(messages) {
+        writeln!(page, "`auditCursors/siem`, its `aap.store.v1.{message}`").unwrap();
+        fields(page, &key, &[(17, "key: name"), (1, "key: zero"), (1, "key: row")]);
+        fields(page, &value, &[(4, "value: CRC32C"), (REST, "value: body")]);
     }
 }
 
@@ -189,6 +221,10 @@ fn tree(page: &mut String) {
 fn both_logs_lie_on_disk_as_the_page_of_bytes_shows() {
     let mut page = String::from("# The journal: keys and values of sled's tree `journal`\n\n");
     journal(&mut page);
+    page.push_str(
+        "\n# The audit log's cursors: keys and values of sled's tree `audit_cursors`\n\n",
+    );
+    cursors(&mut page);
     page.push_str("\n# The journal's witness\n\n");
     head(&mut page);
     page.push_str("\n# A segment of the audit log\n\n");

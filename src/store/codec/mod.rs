@@ -2,6 +2,7 @@
 //! wrote is lifted to today's event here, and the rest of the program sees only that.
 
 mod access_point;
+pub mod audit_cursor;
 mod client_key;
 mod event;
 mod network_rule;
