@@ -154,6 +154,7 @@ pub(crate) fn serve_aap(directory: &str, variant: Variant) {
         reserve: Reserve { management_percent: 0, check_percent: 0 },
         limits: Limits::NONE,
         watches: aap::service::watches::WatchLimits::default(),
+        cursors: aap::domain::audit_cursor::CursorLimits::default(),
         audience: None,
         snapshot_every: snapshot::DEFAULT_EVERY,
         scrub: ScrubLimits::default(),

@@ -1,5 +1,6 @@
 //! `AuditService`.
 
+mod cursors;
 mod serving;
 
 use std::{mem, sync::Arc};
@@ -14,9 +15,10 @@ use crate::{
     domain::audit_filter::AuditFilter,
     service::{
         audit_reads::AuditReads,
+        cursors::Cursors,
         gate::{Gate, Scope},
         proofs::{self as proving, Wanted},
-        reading::{self, Bounds, Order, Page, ReadingError, Start, Watch},
+        reading::{self, Bounds, Order, Page, Progress, ReadingError, Start, Watch},
         watches::Watches,
     },
     telemetry::watchers::Watchers,
@@ -36,7 +38,7 @@ use super::{
     status::ApiError,
     stream::{self, Messages},
 };
-use serving::Serving;
+use serving::{Carrier, Serving};
 
 const GET: &str = "/aap.v1.AuditService/GetAuditRecord";
 const LIST: &str = "/aap.v1.AuditService/ListAuditRecords";
@@ -51,19 +53,27 @@ pub struct Audit {
     watchers: Watchers,
     gate: Gate,
     reads: AuditReads,
+    cursors: Cursors,
     stopping: watch::Receiver<bool>,
 }
 
 impl Audit {
-    /// Serves a log, in as many watches as may be, from a runtime that may wait for the disk, to whom the gate lets in, until the
-    /// server stops.
+    /// Serves a log and its cursors, in as many watches as may be, from a runtime that may wait for
+    /// the disk, to whom the gate lets in, until the server stops.
     pub fn new(
         (log, watches, reads): (AuditLog, Watches, AuditReads),
+        cursors: Cursors,
         background: Handle,
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { log, background, watches, watchers: Watchers::default(), gate, reads, stopping }
+        let watchers = Watchers::default();
+        Self { log, background, watches, watchers, gate, reads, cursors, stopping }
+    }
+
+    /// The log's cursors.
+    pub fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     /// Who watches now.
@@ -103,7 +113,8 @@ impl AuditService for Audit {
         let read =
             self.background.spawn_blocking(move || reading::read_one(&log, &reader, sequence));
         let entry = read.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
-        let read = AuditReadDraft { method: GET, from: sequence, through: sequence, filter: &[] };
+        let (from, through) = (sequence, sequence);
+        let read = AuditReadDraft { method: GET, from, through, filter: &[], cursor: "" };
         self.reads.record("", facts, read).await;
         Ok(Response::new(audit::send_entry(entry, form)))
     }
@@ -131,7 +142,7 @@ impl AuditService for Audit {
         let listed: Result<_, ReadingError> = listed.await.map_err(|_| ApiError::Internal)?;
         drop(awaited);
         let ((from, through), listed) = listed.map_err(ApiError::from)?;
-        let read = AuditReadDraft { method: LIST, from, through, filter: &filter };
+        let read = AuditReadDraft { method: LIST, from, through, filter: &filter, cursor: "" };
         self.reads.record("", facts, read).await;
         Ok(Response::new(listed))
     }
@@ -198,7 +209,7 @@ impl AuditService for Audit {
         let watch = self.background.spawn_blocking(move || Watch::begin(&log, start, filter));
         let mut watch = watch.await.map_err(|_| ApiError::Internal)?.map_err(ApiError::from)?;
         let (method, from) = (WATCH, watch.next());
-        let read = AuditReadDraft { method, from, through: 0, filter: &encoded };
+        let read = AuditReadDraft { method, from, through: 0, filter: &encoded, cursor: "" };
         let facts = call::facts(&authenticated.caller, &metadata, &extensions);
         self.reads.record("", facts, read).await;
         if start == Start::End {
@@ -209,11 +220,55 @@ impl AuditService for Audit {
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let synced = self.log.synced();
         let position = self.watchers.enter(watch.next().saturating_sub(1));
-        let log_id = self.log.id().into();
+        let carrier = Plain { log_id: self.log.id().into(), form };
         let pace = self.watches.pace();
-        let serving = Serving { watch, form, log_id, synced, position, pace, permit };
+        let serving = Serving { watch, carrier, synced, position, pace, permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
+    }
+
+    async fn create_audit_cursor(
+        &self,
+        request: Request<pb::CreateAuditCursorRequest>,
+    ) -> Result<Response<pb::AuditCursor>, Status> {
+        Ok(self.create_cursor(request).await?)
+    }
+
+    async fn get_audit_cursor(
+        &self,
+        request: Request<pb::GetAuditCursorRequest>,
+    ) -> Result<Response<pb::AuditCursor>, Status> {
+        Ok(self.get_cursor(request)?)
+    }
+
+    async fn list_audit_cursors(
+        &self,
+        request: Request<pb::ListAuditCursorsRequest>,
+    ) -> Result<Response<pb::ListAuditCursorsResponse>, Status> {
+        Ok(self.list_cursors(request)?)
+    }
+
+    async fn delete_audit_cursor(
+        &self,
+        request: Request<pb::DeleteAuditCursorRequest>,
+    ) -> Result<Response<()>, Status> {
+        Ok(self.delete_cursor(request).await?)
+    }
+
+    type ReadAuditCursorStream = Messages<pb::ReadAuditCursorResponse>;
+
+    async fn read_audit_cursor(
+        &self,
+        request: Request<pb::ReadAuditCursorRequest>,
+    ) -> Result<Response<Self::ReadAuditCursorStream>, Status> {
+        Ok(self.read_cursor(request).await?)
+    }
+
+    async fn acknowledge_audit_cursor(
+        &self,
+        request: Request<pb::AcknowledgeAuditCursorRequest>,
+    ) -> Result<Response<pb::AcknowledgeAuditCursorResponse>, Status> {
+        Ok(self.acknowledge_cursor(request).await?)
     }
 }
 
@@ -261,5 +316,23 @@ impl WantedPage {
         let ((((((size, place), filter), order), bounds), form), log_id) =
             violations.finish(parsed)?;
         Ok((Self { list, page: Page { place, size }, filter, bounds, order, form }, log_id))
+    }
+}
+
+/// The messages of `WatchAuditRecords`.
+struct Plain {
+    log_id: Box<str>,
+    form: Form,
+}
+
+impl Carrier for Plain {
+    type Message = pb::WatchAuditRecordsResponse;
+
+    fn carry(&mut self, progress: Progress) -> Self::Message {
+        audit::send_progress(&self.log_id, progress, self.form)
+    }
+
+    fn carry_missing(&mut self, _from: u64, _through: u64) -> Option<Self::Message> {
+        None
     }
 }

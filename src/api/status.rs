@@ -4,6 +4,7 @@
 //! `ErrorReason`, and in its metadata every part of the message that varies. What an engine or the
 //! file system said is logged where it happened and is not for callers.
 
+mod cursors;
 mod management;
 
 use std::{collections::HashMap, time::Duration};
@@ -15,9 +16,9 @@ use crate::{
     audit::log::RecordError,
     domain::{decide::Rejection, name::ResourceName},
     service::{
-        checks::CheckError, client_keys::IssueError, gate::GateError, history::HistoryError,
-        management::ManageError, proofs::ProofError, reading::ReadingError, sessions::SessionError,
-        watches::TooManyWatches,
+        checks::CheckError, client_keys::IssueError, cursors::CursorError, gate::GateError,
+        history::HistoryError, management::ManageError, proofs::ProofError, reading::ReadingError,
+        sessions::SessionError, watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -70,6 +71,8 @@ pub enum ApiError {
     Reading(ReadingError),
     /// The audit log isn't proved.
     Proof(ProofError),
+    /// Nothing comes of a request about cursors.
+    Cursor(CursorError),
     /// Too many streams of checks are open.
     TooManyStreams {
         /// How many may be.
@@ -136,6 +139,15 @@ impl From<ReadingError> for ApiError {
     }
 }
 
+impl From<CursorError> for ApiError {
+    fn from(error: CursorError) -> Self {
+        match error {
+            CursorError::Reading(error) => Self::Reading(error),
+            error => Self::Cursor(error),
+        }
+    }
+}
+
 impl From<TooManyWatches> for ApiError {
     fn from(error: TooManyWatches) -> Self {
         Self::TooManyWatches(error)
@@ -166,6 +178,7 @@ impl From<ApiError> for Status {
             ApiError::History(error) => history(&error),
             ApiError::Reading(error) => reading(&error),
             ApiError::Proof(error) => proof(&error),
+            ApiError::Cursor(error) => cursors::cursor(error),
             ApiError::TooManyStreams { limit } => too_many_streams(limit),
             ApiError::TooManyWatches(error) => too_many_watches(&error),
             ApiError::TooLarge { limit } => too_large(limit),

@@ -54,6 +54,17 @@ impl Follower {
         self.next = self.next.max(self.shared.last() + 1);
     }
 
+    /// Goes on with the first record that is kept, if the next one isn't any more. Tells which were
+    /// passed over by that, the first and the last one.
+    pub fn pass_over_removed(&mut self) -> Option<(u64, u64)> {
+        let (next, (first, _)) = (self.next, self.shared.bounds());
+        if next >= first {
+            return None;
+        }
+        (self.next, self.cursor) = (first, None);
+        Some((next, first - 1))
+    }
+
     /// Reads about `max_bytes` on from memory, without waiting for the disk: those records that are
     /// wanted. `None` if the next record isn't there; it may be on disk.
     pub fn read_newest_where(

@@ -164,6 +164,8 @@ pub struct AuditReadDraft<'a> {
     pub through: u64,
     /// The filter's bytes; a long one's are only digested.
     pub filter: &'a [u8],
+    /// The name of the cursor that it was read by; empty if it was none.
+    pub cursor: &'a str,
 }
 
 /// How a run of the server ended.
@@ -333,7 +335,7 @@ fn encode_load(out: &mut Vec<u8>, load: LoadDraft<'_>) {
 }
 
 fn encode_audit_read(out: &mut Vec<u8>, read: &AuditReadDraft<'_>) {
-    let AuditReadDraft { method, from, through, filter } = read;
+    let AuditReadDraft { method, from, through, filter, cursor } = read;
     wire::bytes(out, 1, method.as_bytes());
     wire::integer(out, 2, *from);
     wire::integer(out, 3, *through);
@@ -342,6 +344,7 @@ fn encode_audit_read(out: &mut Vec<u8>, read: &AuditReadDraft<'_>) {
     } else {
         wire::bytes(out, 5, ring::digest::digest(&ring::digest::SHA256, filter).as_ref());
     }
+    wire::bytes(out, 6, cursor.as_bytes());
 }
 
 fn encode_gap(out: &mut Vec<u8>, gap: GapDraft) {

@@ -20,6 +20,7 @@ use crate::{
     },
     domain::{
         access_point::{Authentication, PolicyIds, TrustedRole},
+        audit_cursor::CursorLimits,
         command::{Command, NewAccessPoint, NewNetworkRule, NewPolicy, NewRamRole},
         limits::Limits,
         name::{AccessPointName, Id, Instance, Location, NetworkRuleName, PolicyName, RamRoleName},
@@ -89,6 +90,7 @@ impl World {
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),
             watches: WatchLimits::default(),
+            cursors: CursorLimits::default(),
             telemetry: TelemetryConfig::default(),
             audience: Some(AUDIENCE.into()),
         };

@@ -140,6 +140,7 @@ fn start(
         reserve: config.reserve,
         limits: config.limits,
         watches: config.watches,
+        cursors: config.cursors,
         audience: config.audience.clone(),
         snapshot_every: config.snapshot_every,
         verification: *verification,

@@ -14,9 +14,11 @@ use crate::{
     domain::rules::RulesVersion,
     server,
     store::{
+        cursors::tree::{CursorStore as _, Loaded},
         data_dir::{DataDir, DataDirError},
         inspection::{InspectError, JournalCopy, Verified, is_fold_of, verify},
         journal::Journal,
+        sled_journal::SledJournal,
         snapshot::Snapshots,
     },
 };
@@ -157,8 +159,25 @@ fn check_journal(data_dir: &DataDir, scratch: &Path, parts: &mut Vec<Part>) -> a
     }
     let found = format!("{} events", verified.events);
     parts.push(Part { name: "journal", found, problems });
+    parts.push(check_cursors(journal));
     parts.extend(check_snapshot(data_dir, journal, &verified));
     Ok(())
+}
+
+/// What is found of the audit log's cursors.
+fn check_cursors(journal: &SledJournal) -> Part {
+    let loaded = journal
+        .cursors()
+        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+        .and_then(|cursors| cursors.load());
+    let (found, problems) = match loaded {
+        Ok(Loaded { cursors, damaged }) => {
+            let problems = damaged.iter().map(ToString::to_string).collect();
+            (format!("{} audit cursors", cursors.len() + damaged.len()), problems)
+        }
+        Err(error) => ("unreadable".to_owned(), vec![error]),
+    };
+    Part { name: "cursors", found, problems }
 }
 
 /// What is found in the snapshot, if there is one.

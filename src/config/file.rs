@@ -37,6 +37,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) watches: WatchesTable,
     #[serde(default)]
+    pub(super) cursors: CursorsTable,
+    #[serde(default)]
     pub(super) telemetry: TelemetryTable,
     #[serde(default)]
     pub(super) sessions: SessionsTable,
@@ -159,6 +161,16 @@ pub(super) struct WatchesTable {
     pub(super) per_caller: Option<usize>,
     /// How many records a second those who are behind may look at.
     pub(super) catch_up_records_per_second: Option<usize>,
+}
+
+/// How many cursors of the audit log there may be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CursorsTable {
+    /// In all.
+    pub(super) total: Option<u32>,
+    /// Of one account, and of those over all accounts.
+    pub(super) per_account: Option<u32>,
 }
 
 /// What is told about the server while it runs.

@@ -129,6 +129,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         scrub,
         limits,
         watches,
+        cursors,
         telemetry,
         audience,
     } = config;
@@ -146,6 +147,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         ("scrub", *scrub != started.scrub),
         ("limits", *limits != started.limits),
         ("watches", *watches != started.watches),
+        ("cursors", *cursors != started.cursors),
         ("telemetry", *telemetry != started.telemetry),
         ("sessions", *audience != started.audience),
     ] {

@@ -9,6 +9,7 @@ pub mod scrub;
 pub mod telemetry;
 
 mod callers;
+mod cursors;
 mod file;
 mod pem;
 
@@ -26,7 +27,7 @@ use crate::{
         log::{Mode, Options as AuditOptions},
         retention::Retention,
     },
-    domain::{limits::Limits, network::NetworkKind, time::UnixNanos},
+    domain::{audit_cursor::CursorLimits, limits::Limits, network::NetworkKind, time::UnixNanos},
     identity::{caller::Callers, certificate::Authorities},
     service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
@@ -69,6 +70,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many watches may be open.
     pub watches: WatchLimits,
+    /// How many cursors of the audit log there may be.
+    pub cursors: CursorLimits,
     /// What is told about the server while it runs.
     pub telemetry: TelemetryConfig,
     /// What this server is called by applications that ask for sessions.
@@ -91,6 +94,7 @@ impl Config {
             scrub,
             limits,
             watches,
+            cursors,
             telemetry,
             audience,
         } = self;
@@ -100,7 +104,7 @@ impl Config {
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
              {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
-             {watches:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n"
+             {watches:?}\n{cursors:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -322,6 +326,7 @@ impl Problems {
             scrub,
             limits,
             watches,
+            cursors,
             telemetry,
             sessions,
             callers,
@@ -336,16 +341,13 @@ impl Problems {
         let can_show_certificates = listeners.iter().any(|table| table.certificate.is_some());
         let listeners = Listeners { problems: self, files, plain_text }.check(listen, listeners);
         let connections = self.check_connections(&connections);
-        let data_dir = other_dir.or(data_dir);
-        if data_dir.is_none() {
-            self.add("data_dir", "is missing: name the directory that the data is kept in");
-        }
+        let data_dir = self.check_data_dir(other_dir.or(data_dir));
         let origin = self.check_origin(audit.origin.as_deref());
         let options = self.check_audit(&audit);
         let snapshot_every = self.check_journal(&journal);
         let (reserve, scrub) = (self.check_disk(&disk), scrub::check(self, &scrub));
         let limits = limits_of(&limits);
-        let watches = self.check_watches(&watches);
+        let (watches, cursors) = (self.check_watches(&watches), cursors::check(self, &cursors));
         let telemetry = telemetry::check(self, telemetry);
         let audience = self.check_sessions(sessions);
         if caller_ca.is_some() && !can_show_certificates {
@@ -353,11 +355,10 @@ impl Problems {
         }
         let vouching = self.check_authorities(caller_ca.as_deref(), files);
         let callers = callers::check(self, callers, vouching);
-        let data_dir = data_dir?;
         Some(Config {
             listeners,
             connections,
-            data_dir,
+            data_dir: data_dir?,
             origin,
             callers,
             audit: options,
@@ -366,9 +367,17 @@ impl Problems {
             scrub,
             limits,
             watches,
+            cursors,
             telemetry,
             audience,
         })
+    }
+
+    fn check_data_dir(&mut self, data_dir: Option<PathBuf>) -> Option<PathBuf> {
+        if data_dir.is_none() {
+            self.add("data_dir", "is missing: name the directory that the data is kept in");
+        }
+        data_dir
     }
 
     fn check_authorities(&mut self, path: Option<&Path>, files: &mut Files) -> Vouching {

@@ -21,6 +21,7 @@ use crate::{
         audit_reads::AuditReads,
         checks::Checker,
         client_keys::Issuer,
+        cursors::Cursors,
         gate::Gate,
         history::History,
         management::Manager,
@@ -90,6 +91,13 @@ impl Doors {
         let watches = Watches::new(settings.watches, clock.clone());
         let reads = AuditReads::new(log.clone(), parts.background_lane);
         let readers = (manager.clone(), history, watches.clone());
+        let cursors = Cursors::new(
+            parts.cursors.keeper.clone(),
+            (log.clone(), parts.data_dir.identity().log_id),
+            Arc::clone(&parts.cursors.former_logs),
+            background.clone(),
+            clock.clone(),
+        );
         Self {
             refusals: parts.refusals.clone(),
             changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),
@@ -99,6 +107,7 @@ impl Doors {
             published,
             audit: Audit::new(
                 (log.clone(), watches, reads),
+                cursors,
                 background,
                 gate.clone(),
                 stopping.clone(),
@@ -118,6 +127,11 @@ impl Doors {
     /// Who watches the audit log and the journal.
     pub(super) fn watchers(&self) -> (Watchers, Watchers) {
         (self.audit.watchers().clone(), self.changes.watchers().clone())
+    }
+
+    /// The audit log's cursors.
+    pub(super) fn cursors(&self) -> &Cursors {
+        self.audit.cursors()
     }
 
     /// Who counts connections.

@@ -9,7 +9,7 @@ use crate::{
     audit::log::AuditLog,
     clock::Clock,
     projection::Published,
-    service::{key_notices::EndingKeys, refusals::Refusals},
+    service::{cursors::Cursors, key_notices::EndingKeys, refusals::Refusals},
     store::space::Space,
     telemetry::{
         instruments as i,
@@ -35,6 +35,7 @@ pub(super) struct Sources {
     usher: Usher,
     audit_watchers: Watchers,
     change_watchers: Watchers,
+    cursors: Cursors,
     spans: Arc<SpanCounts>,
     ending_keys: Arc<EndingKeys>,
     pub(super) conditions: Conditions,
@@ -59,6 +60,7 @@ impl Sources {
             usher: doors.usher().clone(),
             audit_watchers,
             change_watchers,
+            cursors: doors.cursors().clone(),
             spans: parts.tracer.as_ref().map(|one| Arc::clone(one.counts())).unwrap_or_default(),
             ending_keys: Arc::clone(&parts.keys.ending),
             conditions,
@@ -147,7 +149,7 @@ impl Sources {
         ]
     }
 
-    fn read_watchers(&self) -> [Metric; 2] {
+    fn read_watchers(&self) -> [Metric; 4] {
         let (_, records) = self.log.bounds();
         let revision = self.published.load().revision();
         let logs = [
@@ -159,7 +161,13 @@ impl Sources {
         let lags = logs.map(|(name, following, last)| {
             (by_log(name), following.slowest.map_or(0, |slowest| last.saturating_sub(slowest)))
         });
-        [Metric::by(&i::WATCHERS, counts), Metric::by(&i::WATCHERS_LAG, lags)]
+        let (cursors, lag) = self.cursors.lag();
+        [
+            Metric::by(&i::WATCHERS, counts),
+            Metric::by(&i::WATCHERS_LAG, lags),
+            Metric::one(&i::CURSORS, cursors),
+            Metric::one(&i::CURSORS_LAG, lag),
+        ]
     }
 
     fn read_keys(&self) -> Metric {

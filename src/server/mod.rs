@@ -9,6 +9,7 @@ pub mod listen;
 pub mod reload;
 
 mod bounds;
+mod cursors;
 mod export;
 mod grpc;
 mod health;
@@ -51,6 +52,7 @@ use crate::{
     clock::Clock,
     config::{ConnectionLimits, scrub::ScrubLimits, telemetry::Otlp},
     domain::{
+        audit_cursor::CursorLimits,
         command::{Command, Request},
         limits::Limits,
         resource::Uid,
@@ -82,6 +84,7 @@ pub use stores::{
 };
 
 use accept::{Door, Usher};
+use cursors::KeptCursors;
 use key_lifecycle::{KeyCare, KeyLifecycle};
 use listen::Listener;
 use reload::{Keeper, Reload};
@@ -105,6 +108,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How many watches may be open.
     pub watches: WatchLimits,
+    /// How many cursors of the audit log there may be.
+    pub cursors: CursorLimits,
     /// What this server is called by applications that ask for sessions.
     pub audience: Option<Arc<str>>,
     /// After how many changes a new snapshot of the state is written.
@@ -170,6 +175,9 @@ pub enum ServeError {
     /// The journal can't be read.
     #[error("the journal is damaged; restore it from a backup")]
     Replay(#[from] ReadError),
+    /// The cursors of the audit log can't be read.
+    #[error("can't read the audit log's cursors: {0}; restore the journal from a backup")]
+    Cursors(String),
     /// The key that signs checkpoints can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -268,6 +276,7 @@ struct Parts {
     published: Arc<Published>,
     journal: Arc<dyn JournalReader>,
     changes: ChangeWriter,
+    cursors: KeptCursors,
     log: AuditLog,
     refusals: Refusals,
     session_keys: Arc<SessionKeys>,
@@ -298,7 +307,7 @@ struct Parts {
 
 impl Parts {
     fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
-        let Stores { mut data_dir, journal, volume, previous_log, evidence } = stores;
+        let Stores { mut data_dir, journal, cursors, volume, previous_log, evidence } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
         let snapshots = Snapshots::of(&data_dir);
         let Loaded { state, snapshot_revision } =
@@ -323,14 +332,10 @@ impl Parts {
             Arc::clone(&published),
             (Arc::clone(&space), settings.limits),
         )?;
-        let snapshots = SnapshotTaker {
-            snapshots,
-            journal: Arc::clone(&reader),
-            published: Arc::clone(&published),
-            space: Arc::clone(&space),
-            every: settings.snapshot_every,
-            last: snapshot_revision,
-        };
+        let (cursors, cursor_thread) = KeptCursors::open(cursors, &data_dir, &settings, &space)?;
+        let parts = (Arc::clone(&reader), Arc::clone(&published), Arc::clone(&space));
+        let when = (settings.snapshot_every, snapshot_revision);
+        let snapshots = SnapshotTaker::new(snapshots, parts, when);
         let (tracer, spans) = settings.telemetry.tracer()?.unzip();
         let (log, previous_stop) = (opened.log, opened.previous_stop);
         Ok(Self {
@@ -347,6 +352,7 @@ impl Parts {
             published,
             journal: reader,
             changes,
+            cursors,
             log,
             space,
             snapshots,
@@ -356,7 +362,7 @@ impl Parts {
             soundness: Arc::default(),
             scrubber: None,
             background_lane: lanes,
-            threads: opened.threads.into_iter().chain([journal_thread]).collect(),
+            threads: opened.threads.into_iter().chain([journal_thread, cursor_thread]).collect(),
         })
     }
 
@@ -516,6 +522,7 @@ impl Parts {
         self.log.close();
         // The journal's writer ends when nobody can hand it changes any more.
         drop(self.changes);
+        self.cursors.keeper.close();
         for thread in self.threads {
             // A thread that panicked has said so.
             let _ = thread.join();

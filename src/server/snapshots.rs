@@ -13,17 +13,26 @@ use crate::{
 /// Writes snapshots.
 #[derive(Clone, Debug)]
 pub(super) struct SnapshotTaker {
-    pub(super) snapshots: Snapshots,
-    pub(super) journal: Arc<dyn JournalReader>,
-    pub(super) published: Arc<Published>,
-    pub(super) space: Arc<Space>,
+    snapshots: Snapshots,
+    journal: Arc<dyn JournalReader>,
+    published: Arc<Published>,
+    space: Arc<Space>,
     /// After how many changes there is to be a new one.
-    pub(super) every: NonZeroU64,
+    every: NonZeroU64,
     /// The revision of the last one, or of the last that was tried.
-    pub(super) last: u64,
+    last: u64,
 }
 
 impl SnapshotTaker {
+    /// Writes them after so many changes each; the last one has that revision.
+    pub(super) fn new(
+        snapshots: Snapshots,
+        (journal, published, space): (Arc<dyn JournalReader>, Arc<Published>, Arc<Space>),
+        (every, last): (NonZeroU64, u64),
+    ) -> Self {
+        Self { snapshots, journal, published, space, every, last }
+    }
+
     /// Writes one after so many changes, until the server stops.
     pub(super) async fn run(mut self, mut stopping: watch::Receiver<bool>) -> Self {
         loop {

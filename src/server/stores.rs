@@ -22,6 +22,7 @@ use crate::{
     },
     entropy::{self, EntropyError},
     store::{
+        cursors::tree::CursorStore,
         data_dir::{self, DataDir, DataDirError, Identity},
         journal::Journal,
         secret_file,
@@ -43,6 +44,8 @@ pub struct Stores {
     pub data_dir: DataDir,
     /// The journal.
     pub journal: Box<dyn JournalPart>,
+    /// The audit log's cursors.
+    pub cursors: Box<dyn CursorStore>,
     /// The audit log's files.
     pub volume: Arc<dyn Volume>,
     /// The audit log before it, and its files.
@@ -69,6 +72,7 @@ impl Stores {
         let new = Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin };
         let mut data_dir = DataDir::open(path, &new)?;
         let journal = Box::new(SledJournal::open(&data_dir.path().join("journal"))?);
+        let cursors = Box::new(journal.cursors()?);
         let log_id = data_dir.identity().log_id;
         let mut volume: Arc<dyn Volume> = Arc::new(Folder::open(data_dir.audit_path(log_id))?);
         if let Some(ending) = succession::ending(volume.as_ref())? {
@@ -84,7 +88,7 @@ impl Stores {
         }
         let previous_log = previous_log(&data_dir);
         let evidence = Some(open_evidence(&data_dir)?);
-        Ok(Self { data_dir, journal, volume, previous_log, evidence })
+        Ok(Self { data_dir, journal, cursors, volume, previous_log, evidence })
     }
 }
 

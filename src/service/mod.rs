@@ -6,6 +6,7 @@
 pub mod audit_reads;
 pub mod checks;
 pub mod client_keys;
+pub mod cursors;
 pub mod gate;
 pub mod history;
 pub mod key_notices;

@@ -121,6 +121,17 @@ pub fn read_one(log: &AuditLog, caller: &Caller, sequence: u64) -> Result<Entry,
     if is_visible { Ok(entry) } else { Err(not_found()) }
 }
 
+/// The first record of a start, which may be yet to come. Blocks on the disk for a time.
+pub fn resolve(log: &AuditLog, start: Start) -> Result<u64, ReadingError> {
+    let (first, last) = log.bounds();
+    match start {
+        Start::End => Ok(last + 1),
+        Start::AtTime(time) => Ok(log.find_time(time)?),
+        Start::At(sequence) if (first..=last + 1).contains(&sequence) => Ok(sequence),
+        Start::At(sequence) => Err(ReadingError::OutOfRange { sequence, first, last }),
+    }
+}
+
 /// A watch on the log. It pulls, so that nobody waits for a slow one.
 #[derive(Debug)]
 pub struct Watch {
@@ -131,14 +142,13 @@ pub struct Watch {
 impl Watch {
     /// Begins a watch. Blocks on the disk.
     pub fn begin(log: &AuditLog, start: Start, filter: AuditFilter) -> Result<Self, ReadingError> {
-        let (first, last) = log.bounds();
-        let sequence = match start {
-            Start::End => last + 1,
-            Start::AtTime(time) => log.find_time(time)?,
-            Start::At(sequence) if (first..=last + 1).contains(&sequence) => sequence,
-            Start::At(sequence) => return Err(ReadingError::OutOfRange { sequence, first, last }),
-        };
-        Ok(Self { follower: log.watch(sequence), filter })
+        Ok(Self { follower: log.watch(resolve(log, start)?), filter })
+    }
+
+    /// Goes on with the first record that is kept, if the next one isn't any more. Tells which were
+    /// passed over by that, the first and the last one.
+    pub fn pass_over_removed(&mut self) -> Option<(u64, u64)> {
+        self.follower.pass_over_removed()
     }
 
     /// The record that it looks at next.

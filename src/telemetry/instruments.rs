@@ -89,6 +89,10 @@ instruments! {
         "How many follow a log.";
     WATCHERS_LAG: Gauge, "aap.watchers.lag", "{entry}", ["aap.log"],
         "How many entries of a log its slowest watcher has yet to be sent.";
+    CURSORS: Gauge, "aap.audit.cursors", "{cursor}", [],
+        "How many cursors of the audit log there are.";
+    CURSORS_LAG: Gauge, "aap.audit.cursors.lag", "{record}", [],
+        "How many audit records the slowest cursor has yet to have acknowledged.";
     CLIENT_KEYS_ENDING: Gauge, "aap.client_keys.ending", "{key}", ["aap.days"],
         "Enabled client keys that end within so many days, and haven't ended.";
     CONNECTIONS: Gauge, "aap.connections", "{connection}", [],

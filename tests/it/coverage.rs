@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use aap::api::FILE_DESCRIPTOR_SET;
+use aap::api::{FILE_DESCRIPTOR_SET, pb};
 use bytes::Bytes;
 use expect_test::expect_file;
 use prost::Message as _;
@@ -13,7 +13,7 @@ use tonic_health::ServingStatus;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, VIEWER, clients,
-    methods::{METHODS, with_key},
+    methods::{METHODS, with_key, with_lease},
     server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, CHANGES, POLICIES, RAM_ROLES, SESSIONS, WHOLE},
     watching::{self, Watch},
     world,
@@ -51,10 +51,15 @@ async fn every_method_takes_its_example() {
     let server = TestServer::start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
     let key = world::enter_client_key(&server.client(ADMIN)).await;
+    world::enter_cursor(&server.client(AUDITOR)).await;
+    let mut lease = String::new();
     for method in METHODS {
-        let message = with_key(method.message(), &key);
+        let message = with_lease(with_key(method.message(), &key), &lease);
         let answered = server.client(method.caller).raw(method.path, message).await;
-        answered.unwrap_or_else(|status| panic!("{}: {status:?}", method.path));
+        let answer = answered.unwrap_or_else(|status| panic!("{}: {status:?}", method.path));
+        if method.path.ends_with("ReadAuditCursor") {
+            lease = pb::ReadAuditCursorResponse::decode(answer).unwrap().lease_token;
+        }
     }
     server.stop().await;
 }

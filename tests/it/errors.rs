@@ -19,9 +19,10 @@ use tokio::task::JoinSet;
 use tonic::Request;
 
 use crate::support::{
-    ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN, OTHER_ENFORCER,
-    Refusal, Setup, TestServer,
+    ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN,
+    OTHER_ENFORCER, Refusal, Setup, TestServer,
     clients::EXPIRED,
+    cursors::{self, Reading},
     refused,
     server::PATIENCE,
     watching::{Watch, stored},
@@ -295,6 +296,7 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     page.add("GetAuditRecord of another log", &refusal);
 
     what_is_not_proved(page, server).await;
+    what_cursors_can_not(page, server).await;
 
     server.faults.fail_once(Fault::AuditRead);
     let unread = stored(&auditor, 1).await.unwrap_err();
@@ -307,6 +309,32 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     let one_more = Watch::begin(&auditor, Start::FromSequence(1)).await.unwrap_err();
     page.add("WatchAuditRecords when its caller has 100 open", &Refusal::of(&one_more));
     drop(open);
+}
+
+async fn what_cursors_can_not(page: &mut Page, server: &TestServer) {
+    let auditor = server.client(AUDITOR);
+    let mut audit = auditor.audit();
+    let name = cursors::create(&auditor, "siem", 1).await;
+    let get = pb::GetAuditCursorRequest { name: "auditCursors/none".into() };
+    page.add("GetAuditCursor of what is not there", &refused(audit.get_audit_cursor(get).await));
+    let request = cursors::new_cursor("", "siem", 1);
+    let refusal = refused(audit.create_audit_cursor(request).await);
+    page.add("CreateAuditCursor whose name is taken", &refusal);
+    let acme = server.client(ACME_AUDITOR);
+    let refusal = refused(acme.audit().create_audit_cursor(cursors::new_cursor("", "c", 1)).await);
+    page.add("CreateAuditCursor over all accounts by an auditor of one", &refusal);
+    let reading = Reading::of(&auditor, &name).await;
+    let second = Reading::begin(&auditor, cursors::read_by(&name)).await.unwrap_err();
+    page.add("ReadAuditCursor while somebody reads", &Refusal::of(&second));
+    let ahead = reading.acknowledge(1_000_000).await.unwrap_err();
+    let mut refusal = Refusal::of(&ahead);
+    // It reads on meanwhile.
+    let sent = refusal.metadata.insert("sent_through".into(), "<sent>".into()).unwrap();
+    refusal.message = refusal.message.replace(&format!("through {sent},"), "through <sent>,");
+    page.add("AcknowledgeAuditCursor of what was not sent", &refusal);
+    reading.release(0).await.unwrap();
+    let late = reading.acknowledge(1).await.unwrap_err();
+    page.add("AcknowledgeAuditCursor under a lease that is over", &Refusal::of(&late));
 }
 
 async fn what_applications_can_not(page: &mut Page, server: &TestServer) {

@@ -28,6 +28,7 @@ const BATCH: &str = "/aap.v1.AuthorizationService/BatchCheckAccess";
 async fn start() -> TestServer {
     let server = TestServer::start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
+    world::enter_cursor(&server.client(AUDITOR)).await;
     server
 }
 

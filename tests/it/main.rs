@@ -25,6 +25,8 @@ mod client_keys;
 mod commands;
 mod configuration;
 mod coverage;
+mod cursor_reads;
+mod cursors;
 mod documents;
 mod errors;
 mod evidence;

@@ -36,8 +36,10 @@ fn change(method: Method) -> Option<Vec<u8>> {
         request.validate_only = false;
         return Some(request.encode_to_vec());
     }
-    // Client keys have ids that nobody knows before: `client_keys.rs` has them.
-    let is_change = words.iter().any(|word| name.starts_with(word)) && !name.contains("ClientKey");
+    // Client keys have ids that nobody knows before: `client_keys.rs` has them. Cursors are
+    // remembered as long as they exist: `cursors.rs` has them.
+    let is_elsewhere = ["ClientKey", "AuditCursor"].iter().any(|other| name.contains(other));
+    let is_change = words.iter().any(|word| name.starts_with(word)) && !is_elsewhere;
     is_change.then(|| method.message())
 }
 

@@ -34,7 +34,7 @@ const ACCOUNTS: (&str, &str) = (THEIRS, NOBODYS);
 const OWN_ACCOUNT: &str = "accounts/evil";
 
 /// Ids of theirs that are there, and likes of them that aren't.
-const IDS: [(&str, &str); 7] = [
+const IDS: [(&str, &str); 8] = [
     ("/app", "/apq"),
     ("/RAMPolicy", "/RAMPolicz"),
     ("/Network", "/Networl"),
@@ -42,6 +42,7 @@ const IDS: [(&str, &str); 7] = [
     ("new", "nev"),
     ("/keyed", "/keyee"),
     ("/KAAP.", "/KAAQ."),
+    ("/siem", "/sien"),
 ];
 
 /// The curious tenant, in every role.
@@ -65,6 +66,7 @@ async fn start() -> (TestServer, String) {
     let server = Setup { configuration: Some(text), ..setup }.start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
     let key = world::enter_client_key(&server.client(ADMIN)).await;
+    world::enter_cursor(&server.client(AUDITOR)).await;
     for Method { path, caller, example } in METHODS {
         // What deletes names an etag that nothing has.
         let _ = server.client(caller).raw(path, example()).await;

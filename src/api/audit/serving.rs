@@ -14,8 +14,7 @@ use tokio::{
 
 use crate::{
     api::{
-        convert::audit::{self, Form},
-        in_background, pb,
+        in_background,
         status::ApiError,
         stream::{Outgoing, Over},
     },
@@ -33,11 +32,22 @@ const GATHERING: Duration = Duration::from_millis(5);
 /// How often a watch says how far it is where nothing is for its caller.
 const REPORTING: Duration = Duration::from_millis(250);
 
+/// What the messages of a watch are.
+pub(super) trait Carrier {
+    type Message;
+
+    /// A message with what was read. To be sent at once.
+    fn carry(&mut self, progress: Progress) -> Self::Message;
+
+    /// A message that says which records were removed before they were read, and that the watch goes
+    /// on behind them; `None` if that ends it.
+    fn carry_missing(&mut self, from: u64, through: u64) -> Option<Self::Message>;
+}
+
 /// One open watch: reads, sends, waits for the bell.
-pub(super) struct Serving {
+pub(super) struct Serving<C> {
     pub(super) watch: Watch,
-    pub(super) form: Form,
-    pub(super) log_id: Box<str>,
+    pub(super) carrier: C,
     /// Rings when more is on disk.
     pub(super) synced: watch::Receiver<u64>,
     /// How far it has come.
@@ -48,42 +58,49 @@ pub(super) struct Serving {
     pub(super) permit: Permit,
 }
 
-impl Serving {
-    pub(super) async fn run(self, mut outgoing: Outgoing<pb::WatchAuditRecordsResponse>) {
+impl<C: Carrier> Serving<C> {
+    pub(super) async fn run(self, mut outgoing: Outgoing<C::Message>) {
         let Err(over) = self.follow(&mut outgoing).await;
         outgoing.end(over);
     }
 
     /// Goes on until the watch is over.
-    async fn follow(
+    pub(super) async fn follow(
         self,
-        outgoing: &mut Outgoing<pb::WatchAuditRecordsResponse>,
+        outgoing: &mut Outgoing<C::Message>,
     ) -> Result<Infallible, Over> {
-        let Self { mut watch, form, log_id, mut synced, position, pace, permit: _permit } = self;
+        let Self { mut watch, mut carrier, mut synced, position, pace, permit: _permit } = self;
         let mut rhythm = Rhythm::begin();
         // The first record that no message accounts for yet.
         let mut unreported = watch.next();
         // The first message says where the watch begins, also if there is nothing to read yet.
-        let began = Progress { entries: Vec::new(), from: unreported, through: unreported - 1 };
-        outgoing.send(audit::send_progress(&log_id, began, form)).await?;
+        outgoing.send(carrier.carry(nothing(unreported, unreported - 1))).await?;
         loop {
             // Looked at before reading, so that what comes meanwhile rings again.
             synced.mark_unchanged();
             let newest = watch.read_newest(outgoing.caller());
             let is_behind = newest.is_none();
             let progress = match newest {
-                Some(progress) => progress,
+                Some(progress) => Ok(progress),
                 None => {
                     let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
                     watch = read;
-                    progress.map_err(ApiError::from)?
+                    progress
                 }
             };
-            let Progress { entries, from, through } = progress;
+            let Progress { entries, from, through } = match progress {
+                Ok(progress) => progress,
+                Err(error) => {
+                    unreported =
+                        pass_over(&mut watch, unreported, error, &mut carrier, outgoing).await?;
+                    rhythm.note_sent();
+                    continue;
+                }
+            };
             let has_news = through >= unreported;
             if !entries.is_empty() || has_news && rhythm.is_report_due() {
                 let progress = Progress { entries, from: unreported, through };
-                outgoing.send(audit::send_progress(&log_id, progress, form)).await?;
+                outgoing.send(carrier.carry(progress)).await?;
                 unreported = through + 1;
                 rhythm.note_sent();
             }
@@ -105,6 +122,35 @@ impl Serving {
 async fn after(rest: Duration) -> Result<(), Infallible> {
     sleep(rest).await;
     Ok(())
+}
+
+/// Goes on behind what was removed before a slow reader came to it, if its messages can say so.
+/// Returns the first record that no message accounts for then.
+async fn pass_over<C: Carrier>(
+    watch: &mut Watch,
+    unreported: u64,
+    error: ReadingError,
+    carrier: &mut C,
+    outgoing: &mut Outgoing<C::Message>,
+) -> Result<u64, Over> {
+    let removed = match error {
+        ReadingError::OutOfRange { .. } => watch.pass_over_removed(),
+        _ => None,
+    };
+    let carried = removed
+        .and_then(|(from, through)| Some((from, through, carrier.carry_missing(from, through)?)));
+    let Some((from, through, message)) = carried else { return Err(ApiError::from(error).into()) };
+    if unreported < from {
+        // What was looked at before that, and had nothing for the reader.
+        outgoing.send(carrier.carry(nothing(unreported, from - 1))).await?;
+    }
+    outgoing.send(message).await?;
+    Ok(through + 1)
+}
+
+/// No records of a range that was looked at.
+pub(super) fn nothing(from: u64, through: u64) -> Progress {
+    Progress { entries: Vec::new(), from, through }
 }
 
 /// When a watch that has reached the end of the log goes on.

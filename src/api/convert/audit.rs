@@ -15,7 +15,7 @@ use crate::{
     service::reading::{Listed, Progress, Start},
 };
 
-use super::{Violations, audit_filter, page::List};
+use super::{Violations, audit_filter, page::List, parse_uuid};
 use pb::watch_audit_records_request::Start as SentStart;
 
 /// In which form records are wanted.
@@ -41,14 +41,7 @@ pub fn parse_form(violations: &mut Violations, form: i32) -> Option<Form> {
 
 /// Parses which log a place is in, if that is said.
 pub fn parse_log_id(violations: &mut Violations, log_id: &str) -> Option<Option<Uuid>> {
-    if log_id.is_empty() {
-        return Some(None);
-    }
-    let parsed = Uuid::parse_str(log_id).ok();
-    if parsed.is_none() {
-        violations.add("log_id", "must be a UUID");
-    }
-    parsed.map(Some)
+    parse_uuid(violations, "log_id", log_id)
 }
 
 /// Parses where a watch begins.

@@ -80,6 +80,30 @@ fn take(violations: &mut Violations, filter: pb::AuditRecordFilter) -> AuditFilt
     }
 }
 
+/// A filter as it is sent.
+pub fn send(filter: &AuditFilter) -> pb::AuditRecordFilter {
+    let AuditFilter {
+        accounts,
+        access_points,
+        kinds,
+        outcomes,
+        reasons,
+        actions,
+        resource_prefixes,
+    } = filter;
+    let texts = |texts: &[Box<str>]| texts.iter().map(ToString::to_string).collect();
+    let numbers = |numbers: &Numbers| numbers.iter().map(u32::cast_signed).collect();
+    pb::AuditRecordFilter {
+        accounts: accounts.iter().map(ToString::to_string).collect(),
+        access_points: texts(access_points),
+        kinds: numbers(kinds),
+        outcomes: numbers(outcomes),
+        reasons: numbers(reasons),
+        actions: texts(actions),
+        resource_prefixes: texts(resource_prefixes),
+    }
+}
+
 fn parse_numbers(
     violations: &mut Violations,
     field: &str,

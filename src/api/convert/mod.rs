@@ -5,6 +5,7 @@
 
 pub mod access_point;
 pub mod audit;
+pub mod audit_cursor;
 pub mod audit_filter;
 pub mod change;
 pub mod check;
@@ -19,6 +20,7 @@ pub mod proofs;
 pub mod ram_role;
 
 use prost_types::Timestamp;
+use uuid::Uuid;
 
 use crate::{
     domain::{
@@ -199,6 +201,18 @@ pub fn check_inner_name(violations: &mut Violations, field: &str, given: &str, m
 /// Parses an id that is chosen for something to be created.
 pub fn parse_id(violations: &mut Violations, field: &str, id: &str) -> Option<Id> {
     violations.keep(field, Id::parse(id))
+}
+
+/// Parses a UUID, which may be absent.
+pub fn parse_uuid(violations: &mut Violations, field: &str, text: &str) -> Option<Option<Uuid>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let parsed = Uuid::parse_str(text).ok();
+    if parsed.is_none() {
+        violations.add(field, "must be a UUID");
+    }
+    parsed.map(Some)
 }
 
 /// Parses a description.

@@ -64,6 +64,7 @@ repeatable!(
     UpdateRamRoleRequest: "UpdateRamRole";
     DeleteRamRoleRequest: "DeleteRamRole";
     ApplyChangesRequest: "ApplyChanges";
+    CreateAuditCursorRequest: "CreateAuditCursor";
     IssueClientKeyRequest: "IssueClientKey";
     ImportClientKeyRequest: "ImportClientKey";
     EnableClientKeyRequest: "EnableClientKey";

@@ -116,7 +116,13 @@ fn start<'a>(previous_stop: PreviousStop, mode: Mode, integrity: Integrity) -> E
 }
 
 fn audit_read(through: u64, filter: &[u8]) -> AuditReadDraft<'_> {
-    AuditReadDraft { method: "/aap.v1.AuditService/ListAuditRecords", from: 3, through, filter }
+    let method = "/aap.v1.AuditService/ListAuditRecords";
+    AuditReadDraft { method, from: 3, through, filter, cursor: "" }
+}
+
+fn read_by_cursor() -> AuditReadDraft<'static> {
+    let cursor = "accounts/acme/auditCursors/siem";
+    AuditReadDraft { cursor, ..audit_read(0, b"a filter") }
 }
 
 #[test]
@@ -170,6 +176,7 @@ fn golden_records_are_read_and_written_as_ever() {
             "audit_read_under_a_long_filter",
             nobody(EventDraft::AuditRead(audit_read(52, &[b'f'; 1_025]))),
         ),
+        ("audit_read_by_cursor", nobody(EventDraft::AuditRead(read_by_cursor()))),
     ];
     let today = today.map(|(name, draft)| (name, stamped(&draft)));
     check_golden("audit_records", &today, |bytes| {

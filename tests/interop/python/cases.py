@@ -409,6 +409,70 @@ def evidence():
     ]
 
 
+def cursors():
+    """A place in the log that the server keeps."""
+    create, get = "AuditService/CreateAuditCursor", "AuditService/GetAuditCursor"
+    list_, delete = "AuditService/ListAuditCursors", "AuditService/DeleteAuditCursor"
+    read, acknowledge = "AuditService/ReadAuditCursor", "AuditService/AcknowledgeAuditCursor"
+    home, elsewhere = "accounts/acme/auditCursors", "accounts/nobody/auditCursors"
+    name, none = f"{home}/siem", f"{home}/none"
+    first = {
+        "parent": "accounts/acme",
+        "auditCursorId": "siem",
+        "auditCursor": {"filter": {"actions": ["GetSecretValue"]}},
+        "fromSequence": "1",
+        "requestId": "create-cursor",
+    }
+    again = {**first, "requestId": ""}
+    other = {**first, "fromEnd": {}}
+    del other["fromSequence"]
+    taken = ("ALREADY_EXISTS", "RESOURCE_ALREADY_EXISTS", {"resource": name}, RESOURCE)
+    reused_id = ("FAILED_PRECONDITION", "REQUEST_ID_REUSED", {"request_id": "create-cursor"})
+    token = lambda seen: seen["reading"]["leaseToken"]
+    under = lambda of, through: lambda seen: {
+        "name": of, "leaseToken": token(seen), "through": through,
+    }
+    not_sent = {"audit_cursor": name, "through": "1000000", "sent_through": ...}
+    release = lambda seen: {"name": name, "leaseToken": token(seen), "release": True}
+    over = ("ABORTED", "AUDIT_CURSOR_LEASE_LOST", {"audit_cursor": name})
+    place = {"startSequence": "1", "logId": ...}
+    return [
+        happy(create, "auditor", first, {"name": name, "uid": ..., **place}, name="cursor"),
+        happy(create, "auditor", first, lambda seen: seen["cursor"]),
+        happy(create, "eyes", {"auditCursorId": "all", "fromEnd": {}}, {"name": "auditCursors/all"}),
+        refused(create, "reused", other, *reused_id, caller="auditor"),
+        refused(create, "exists", again, *taken, caller="auditor"),
+        missing(create, "auditor", {**again, "parent": "accounts/nobody"}, elsewhere),
+        foreign(create, again, home, "other-auditor"),
+        foreign(create, {"auditCursorId": "c"}, "auditCursors", "auditor"),
+        happy(get, "auditor", {"name": name}, {"filter": {"actions": ["GetSecretValue"]}}),
+        missing(get, "auditor", {"name": none}, none, details=RESOURCE),
+        foreign(get, {"name": name}, name, "other-auditor", RESOURCE),
+        foreign(get, {"name": "auditCursors/all"}, "auditCursors/all", "auditor", RESOURCE),
+        happy(list_, "auditor", {"parent": "accounts/acme"}, {"auditCursors": [{"name": name}]}),
+        happy(list_, "eyes", {}, {"auditCursors": [{"name": "auditCursors/all"}]}),
+        missing(list_, "auditor", {"parent": "accounts/nobody"}, elsewhere),
+        foreign(list_, {"parent": "accounts/acme"}, home, "other-auditor"),
+        happy(
+            read, "auditor", {"name": name},
+            {"leaseToken": ..., "logId": ..., "scanned": {"from": "1"}}, name="reading",
+        ),
+        missing(read, "auditor", {"name": none}, none, details=RESOURCE),
+        foreign(read, {"name": name}, name, "other-auditor", RESOURCE),
+        refused(
+            acknowledge, "ahead", under(name, "1000000"), "OUT_OF_RANGE", "AUDIT_CURSOR_NOT_SENT",
+            not_sent, caller="auditor",
+        ),
+        happy(acknowledge, "auditor", release, {"logId": ...}),
+        refused(acknowledge, "lost", under(name, "1"), *over, caller="auditor"),
+        missing(acknowledge, "auditor", under(none, "1"), none, details=RESOURCE),
+        foreign(acknowledge, under(name, "1"), name, "other-auditor", RESOURCE),
+        missing(delete, "auditor", {"name": none}, none, details=RESOURCE),
+        foreign(delete, {"name": name}, name, "other-auditor", RESOURCE),
+        happy(delete, "auditor", {"name": name}, {}),
+    ]
+
+
 def deleting():
     """What others hold is refused, and then everything goes."""
     rules, policies = "PolicyService/DeleteNetworkRule", "PolicyService/DeletePolicy"
@@ -585,6 +649,7 @@ CASES = [
     *applying(),
     *history(),
     *evidence(),
+    *cursors(),
     *holding(),
     *deleting(),
 ]

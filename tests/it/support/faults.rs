@@ -9,7 +9,10 @@ use aap::{
     audit::volume::{Volume, VolumeFile},
     domain::event::Event,
     server::JournalPart,
-    store::journal::{AppendError, Journal, JournalReader, ReadError},
+    store::{
+        cursors::tree::{Change, CursorStore, Loaded},
+        journal::{AppendError, Journal, JournalReader, ReadError},
+    },
 };
 
 /// What is to fail, once.
@@ -27,6 +30,8 @@ pub enum Fault {
     JournalAppend,
     /// The journal's next append, which arrives all the same.
     JournalAnswer,
+    /// The next write of cursors, of which nothing arrives.
+    CursorWrite,
 }
 
 /// What the disk of one server is told. Cheap to clone.
@@ -229,5 +234,23 @@ impl Journal for FaultyJournal {
 
     fn reader(&self) -> Arc<dyn JournalReader> {
         self.inner.reader()
+    }
+}
+
+/// Cursors on a disk that fails.
+#[derive(Debug)]
+pub struct FaultyCursors {
+    pub inner: Box<dyn CursorStore>,
+    pub faults: Faults,
+}
+
+impl CursorStore for FaultyCursors {
+    fn load(&self) -> Result<Loaded, String> {
+        self.inner.load()
+    }
+
+    fn write(&mut self, changes: &[Change]) -> Result<(), String> {
+        self.faults.check(Fault::CursorWrite).map_err(|error| error.to_string())?;
+        self.inner.write(changes)
     }
 }

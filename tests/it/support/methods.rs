@@ -35,8 +35,21 @@ pub fn with_key(mut message: Vec<u8>, id: &str) -> Vec<u8> {
     message
 }
 
-/// Every method. Those of client keys need [`world::enter_client_key`].
-pub const METHODS: [Method; 42] = [
+/// Stands for the token of a lease, which the server makes up, in the examples.
+const SOME_LEASE: &str = "00000000-0000-4000-8000-00000000000e";
+
+/// A message that is under the lease with this token, if it was under any.
+pub fn with_lease(mut message: Vec<u8>, token: &str) -> Vec<u8> {
+    let place = message.windows(SOME_LEASE.len()).position(|part| part == SOME_LEASE.as_bytes());
+    if let Some(place) = place {
+        message[place..place + token.len()].copy_from_slice(token.as_bytes());
+    }
+    message
+}
+
+/// Every method. Those of client keys need [`world::enter_client_key`], those of cursors
+/// [`world::enter_cursor`].
+pub const METHODS: [Method; 48] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -477,7 +490,74 @@ pub const METHODS: [Method; 42] = [
         caller: AUDITOR,
         example: || pb::GetConsistencyProofRequest { from_size: 1, to_size: 0 }.encode_to_vec(),
     },
+    Method {
+        path: "/aap.v1.AuditService/CreateAuditCursor",
+        caller: AUDITOR,
+        example: || {
+            let inner = pb::AuditCursor { filter: Some(every_filter()), ..Default::default() };
+            let request = pb::CreateAuditCursorRequest {
+                parent: "accounts/acme".into(),
+                audit_cursor_id: "new".into(),
+                audit_cursor: Some(inner),
+                start: Some(pb::create_audit_cursor_request::Start::FromSequence(1)),
+                log_id: String::new(),
+                request_id: "new-cursor".into(),
+                validate_only: true,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuditService/GetAuditCursor",
+        caller: AUDITOR,
+        example: || pb::GetAuditCursorRequest { name: some_cursor() }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.AuditService/ListAuditCursors",
+        caller: AUDITOR,
+        example: || {
+            let parent = "accounts/acme".into();
+            pb::ListAuditCursorsRequest { parent, page_size: 2, ..Default::default() }
+                .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuditService/ReadAuditCursor",
+        caller: AUDITOR,
+        example: || {
+            let request = pb::ReadAuditCursorRequest {
+                name: some_cursor(),
+                form: 1,
+                lease_seconds: 10,
+                lease_token: SOME_LEASE.into(),
+                take_over: true,
+            };
+            request.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuditService/AcknowledgeAuditCursor",
+        caller: AUDITOR,
+        example: || {
+            let (name, lease_token) = (some_cursor(), SOME_LEASE.into());
+            pb::AcknowledgeAuditCursorRequest { name, lease_token, through: 0, release: true }
+                .encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.AuditService/DeleteAuditCursor",
+        caller: AUDITOR,
+        example: || {
+            let (name, uid) = (some_cursor(), "0-0".into());
+            pb::DeleteAuditCursorRequest { name, uid, validate_only: false }.encode_to_vec()
+        },
+    },
 ];
+
+/// The name of the cursor that the examples are about.
+fn some_cursor() -> String {
+    "accounts/acme/auditCursors/siem".to_owned()
+}
 
 /// A filter with everything in it.
 fn every_filter() -> pb::AuditRecordFilter {

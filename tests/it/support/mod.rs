@@ -5,6 +5,7 @@
 pub mod certificates;
 pub mod clients;
 pub mod configuration;
+pub mod cursors;
 pub mod faults;
 pub mod following;
 pub mod home;

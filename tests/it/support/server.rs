@@ -16,7 +16,7 @@ use aap::{
         self, Config, ConnectionLimits, Overrides, follow::Follower, listeners::ListenerConfig,
         scrub::ScrubLimits, telemetry::Otlp,
     },
-    domain::limits::Limits,
+    domain::{audit_cursor::CursorLimits, limits::Limits},
     server::{
         self, ServeError, Settings, Stores, Telemetry,
         accept::Door,
@@ -37,7 +37,7 @@ use tonic_health::{
 use super::{
     clients::{self, Client, connect},
     configuration::Text,
-    faults::{Faults, FaultyJournal, FaultyVolume},
+    faults::{Faults, FaultyCursors, FaultyJournal, FaultyVolume},
     processes,
 };
 
@@ -61,6 +61,7 @@ pub struct Setup {
     pub reserve: Reserve,
     pub limits: Limits,
     pub watches: WatchLimits,
+    pub cursors: CursorLimits,
     pub audience: Option<&'static str>,
     /// After how many changes a snapshot is written.
     pub snapshot_every: NonZeroU64,
@@ -88,6 +89,7 @@ impl Setup {
             reserve: Reserve { management_percent: 0, check_percent: 0 },
             limits: Limits::default(),
             watches: WatchLimits::default(),
+            cursors: CursorLimits::default(),
             audience: Some(AUDIENCE),
             snapshot_every: snapshot::DEFAULT_EVERY,
             verification: Verification::Quick,
@@ -189,6 +191,7 @@ impl Serving {
             Stores::open(&setup.data_dir(), "aap.test/audit")?
         };
         stores.volume = Arc::new(FaultyVolume { inner: stores.volume, faults: faults.clone() });
+        stores.cursors = Box::new(FaultyCursors { inner: stores.cursors, faults: faults.clone() });
         stores.journal = Box::new(FaultyJournal { inner: stores.journal, faults });
         let followed = setup.configuration.as_ref().map(|text| {
             text.replace(&setup.configuration_path());
@@ -203,6 +206,7 @@ impl Serving {
             reserve: setup.reserve,
             limits: setup.limits,
             watches: setup.watches,
+            cursors: setup.cursors,
             audience: setup.audience.map(Into::into),
             snapshot_every: setup.snapshot_every,
             scrub: ScrubLimits::default(),

@@ -197,6 +197,12 @@ pub async fn enter_client_key(admin: &Client) -> String {
     name.rsplit('/').next().unwrap().to_owned()
 }
 
+/// Enters a cursor over the records of `acme`.
+pub async fn enter_cursor(auditor: &Client) {
+    let request = super::cursors::new_cursor("accounts/acme", "siem", 1);
+    auditor.audit().create_audit_cursor(request).await.unwrap();
+}
+
 pub fn from_vpc(vpc_id: &str, address: &str) -> pb::Origin {
     let network = Network::VpcNetwork(pb::VpcNetwork { vpc_id: vpc_id.to_owned() });
     pb::Origin { network: Some(network), address: address.to_owned() }
