@@ -8,6 +8,7 @@
 //! ```text
 //! cargo bench --bench check_access                    # 12 pairs of 2 s, 200 in flight; 6 minutes
 //! cargo bench --bench check_access -- --short         # 10 pairs of 0.5 s, the main rows
+//! cargo bench --bench check_access -- --floors        # fails where a ratio is far below what it was
 //! cargo bench --bench check_access -- --tree          # (c) alone, 24 pairs of 1 s
 //! cargo bench --bench check_access -- --instructions  # what a call costs, under valgrind
 //! ```
@@ -62,6 +63,10 @@ const WARMUP: Duration = Duration::from_millis(300);
 const QUESTIONS: usize = 100;
 const WINDOW: usize = 16;
 
+/// What no run may be below: checks, and buffered ones, as parts of an empty method's rate, and how
+/// many times as fast as calls a stream is. Well below what they are, for machines differ.
+const FLOORS: [f64; 3] = [0.3, 0.35, 2.0];
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |option: &str| arguments.iter().any(|argument| argument == option);
@@ -70,6 +75,7 @@ fn main() {
         Some("serve-aap") => servers::serve_aap(&arguments[1], variant(&arguments[2])),
         _ if has("--instructions") => instructions(),
         _ if has("--tree") => compare_trees(),
+        _ if has("--floors") => hold_floors(),
         _ => compare(has("--short")),
     }
 }
@@ -120,6 +126,46 @@ fn variant(name: &str) -> Variant {
         "buffered" => Variant::Buffered,
         "without-tree" => Variant::WithoutTree,
         _ => panic!("{name} is no variant"),
+    }
+}
+
+/// Fails if checks have become far slower than an empty method in the same process, or a stream not
+/// faster than calls. Only ratios of one run are judged, and only where the whole interval is below.
+fn hold_floors() {
+    let (pairs, slice) = (10, Duration::from_millis(500));
+    let (durable, buffered) = (directory(), directory());
+    let (durable, buffered) = (serve(&durable, "durable"), serve(&buffered, "buffered"));
+    let check = Subject { server: &durable, call: check_call(&durable) };
+    let buffered = Subject { server: &buffered, call: check_call(&buffered) };
+    let own = Subject { server: &durable, call: empty_call(&headers(&durable)) };
+    verify(&check, true);
+    verify(&buffered, false);
+    let stream = stream(&durable);
+    verify_stream(&stream);
+    println!("\n{}", pairing::HEADER);
+    let against_empty = |name: &str, subject: &Subject<'_>| {
+        let (mut subject, mut empty) = (|slice| subject.rate(slice), |slice| own.rate(slice));
+        pairing::compare(name, pairs, slice, &mut subject, &mut empty)
+    };
+    let streamed = &mut |slice| stream.rate(slice, &mut |_| {});
+    let rows = [
+        (against_empty("CheckAccess, durable : (b)", &check), FLOORS[0]),
+        (against_empty("CheckAccess, buffered : (b)", &buffered), FLOORS[1]),
+        (
+            pairing::compare(
+                "StreamCheckAccess : CheckAccess",
+                pairs,
+                slice,
+                streamed,
+                &mut |slice| check.rate(slice),
+            ),
+            FLOORS[2],
+        ),
+    ];
+    for (row, floor) in rows {
+        println!("{row}");
+        let (_, high) = row.interval;
+        assert!(high >= floor, "{}: at most {high:.3}, and the floor is {floor}", row.name);
     }
 }
 
