@@ -54,7 +54,8 @@ type Rules = HashTrieMapSync<NetworkRuleName, CompiledRule, RandomState>;
 /// An access point as a check sees it.
 #[derive(Debug)]
 struct Subscriber {
-    name: Box<str>,
+    /// Shared with the names by uids.
+    name: Arc<str>,
     uid: Uid,
     policies: [Option<SlotId>; PolicyIds::MAX],
     state: AccessPointState,
@@ -461,7 +462,7 @@ impl Rulebook {
             policies,
         };
         if access_point.authentication == Authentication::ClientKey {
-            self.names.insert_mut(subscriber.uid, subscriber.name.as_ref().into());
+            self.names.insert_mut(subscriber.uid, Arc::clone(&subscriber.name));
         }
         self.access_points.put(subscriber);
     }
