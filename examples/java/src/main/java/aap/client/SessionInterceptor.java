@@ -1,0 +1,142 @@
+package aap.client;
+
+import io.grpc.CallOptions;
+import io.grpc.Channel;
+import io.grpc.ClientCall;
+import io.grpc.ClientInterceptor;
+import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
+import io.grpc.Metadata;
+import io.grpc.MethodDescriptor;
+import io.grpc.MethodDescriptor.MethodType;
+import io.grpc.Status;
+
+import java.util.concurrent.Executor;
+
+/**
+ * Shows the session with each unary call, and once a new one where it is not taken any more. Calls
+ * of another kind can't be repeated: they need {@link Channels#bearer} and a session's token.
+ */
+final class SessionInterceptor implements ClientInterceptor {
+    private final Sessions sessions;
+
+    SessionInterceptor(Sessions sessions) {
+        this.sessions = sessions;
+    }
+
+    @Override
+    public <Q, A> ClientCall<Q, A> interceptCall(
+            MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+        if (method.getType() != MethodType.UNARY) {
+            throw new IllegalArgumentException(method.getFullMethodName() + " is not unary");
+        }
+        return new RepeatableCall<>(() -> next.newCall(method, options), options.getExecutor());
+    }
+
+    private interface Attempts<Q, A> {
+        ClientCall<Q, A> begin();
+    }
+
+    /**
+     * Keeps a call until all of it is there, so that it can be made once there is a session, and
+     * again.
+     */
+    private final class RepeatableCall<Q, A> extends ClientCall<Q, A> {
+        private final Attempts<Q, A> attempts;
+        private final Executor executor;
+        private Listener<A> listener;
+        private Metadata headers;
+        private Q request;
+
+        // The monitor of this guards all below.
+        private ClientCall<Q, A> attempt;
+        private int answersWanted;
+        private boolean cancelled;
+
+        RepeatableCall(Attempts<Q, A> attempts, Executor executor) {
+            this.attempts = attempts;
+            this.executor = executor != null ? executor : Runnable::run;
+        }
+
+        @Override
+        public void start(Listener<A> listener, Metadata headers) {
+            this.listener = listener;
+            this.headers = headers;
+        }
+
+        @Override
+        public void sendMessage(Q message) {
+            request = message;
+        }
+
+        @Override
+        public void halfClose() {
+            show(true);
+        }
+
+        @Override
+        public synchronized void request(int answers) {
+            answersWanted += answers;
+            if (attempt != null) {
+                attempt.request(answers);
+            }
+        }
+
+        @Override
+        public void cancel(String message, Throwable cause) {
+            synchronized (this) {
+                cancelled = true;
+                if (attempt != null) {
+                    attempt.cancel(message, cause);
+                    return;
+                }
+            }
+            Status status = Status.CANCELLED.withDescription(message).withCause(cause);
+            close(status, new Metadata());
+        }
+
+        private void show(boolean repeatable) {
+            sessions.token()
+                    .whenComplete(
+                            (token, error) -> {
+                                if (error == null) {
+                                    begin(token, repeatable);
+                                    return;
+                                }
+                                Metadata trailers = Status.trailersFromThrowable(error);
+                                close(
+                                        Status.fromThrowable(error),
+                                        trailers != null ? trailers : new Metadata());
+                            });
+        }
+
+        private synchronized void begin(String token, boolean repeatable) {
+            if (cancelled) {
+                return;
+            }
+            Metadata shown = new Metadata();
+            shown.merge(headers);
+            shown.merge(Channels.showing(token));
+            attempt = attempts.begin();
+            attempt.start(
+                    new SimpleForwardingClientCallListener<>(listener) {
+                        @Override
+                        public void onClose(Status status, Metadata trailers) {
+                            if (repeatable && status.getCode() == Status.Code.UNAUTHENTICATED) {
+                                sessions.drop(token);
+                                show(false);
+                            } else {
+                                super.onClose(status, trailers);
+                            }
+                        }
+                    },
+                    shown);
+            attempt.request(answersWanted);
+            attempt.sendMessage(request);
+            attempt.halfClose();
+        }
+
+        private void close(Status status, Metadata trailers) {
+            executor.execute(() -> listener.onClose(status, trailers));
+        }
+    }
+}
