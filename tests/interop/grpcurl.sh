@@ -29,14 +29,9 @@ main() {
   echo "== SIGTERM: ended with status 0"
 }
 
-# Cuts the README's shell blocks into files, block.1 and so on, and looks at the first one.
+# Takes the README's shell blocks, and looks at the first one.
 take_blocks() {
-  awk -v prefix="$directory/block." '
-    /^## / { inside = ($0 == "## Try it") }
-    /^```/ && file { close(file); file = ""; next }
-    inside && $0 == "```sh" { file = prefix (++count); next }
-    file { print > file }
-  ' README.md
+  cut_blocks README.md 'Try it' block
   blocks=$(find "$directory" -name 'block.*' | wc -l)
   ((blocks > 1)) || fail "the README has no section \"Try it\" with shell blocks"
   [[ $(<"$directory/block.1") == 'cargo run --release -- serve --dev' ]] \

@@ -36,6 +36,18 @@ start() {
   fail "no address is free"
 }
 
+# cut_blocks FILE SECTION NAME: cuts the shell blocks of a document's section, or of all of it, into
+# files of the directory, NAME.1 and so on.
+cut_blocks() {
+  awk -v prefix="$directory/$3." -v section="${2:+## $2}" '
+    BEGIN { inside = !section }
+    section && /^## / { inside = ($0 == section) }
+    /^```/ && file { close(file); file = ""; next }
+    inside && $0 == "```sh" { file = prefix (++count); next }
+    file { print > file }
+  ' "$1"
+}
+
 answers() {
   grpcurl -plaintext -max-time 2 "$AAP_LISTEN" grpc.health.v1.Health/Check 2>/dev/null \
     | grep -q '"status": "SERVING"'

@@ -5,11 +5,13 @@ follower of the audit log. What happens to them is the
 list of steps in `main`.
 """
 
+import itertools
 import json
-import pathlib
+import signal
 import sys
 import time
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
@@ -17,10 +19,12 @@ from aap.v1.decision_pb2 import OUTCOME_ALLOW as ALLOW
 from example.v1.secret_service_pb2 import ReadSecretRequest
 from example.v1.secret_service_pb2_grpc import SecretServiceStub
 from programs import Failure, Language, until
-from world import AUDIENCE, LOCATION, PASSWORD, SECRET, World, free_address
+from world import AUDIENCE, LOCATION, SECRET, World, free_address
 
-# Short, so that they are renewed many times.
-SESSION_SECONDS = 6
+# How long sessions last: those that are to be renewed, and those that are to be ended.
+SHORT, LONG = 6, 900
+# How a program ends on SIGTERM, in good order; Java says so by 128 and the signal's number.
+ENDED = [0, 128 + signal.SIGTERM]
 # Which of an application's reads are made at the same time.
 AT_ONCE = 4
 
@@ -57,7 +61,7 @@ class Client:
             "AAP_ACCESS_POINT": self.language.name,
             "AAP_AUDIENCE": AUDIENCE,
             "AAP_CLIENT_KEY": self.world.file(key_file),
-            "AAP_CLIENT_KEY_PASSWORD_FILE": self.world.file("password", PASSWORD + "\n"),
+            "AAP_CLIENT_KEY_PASSWORD_FILE": self.world.file("password"),
             "GATEWAY_SERVER": gateway,
         }
 
@@ -80,9 +84,9 @@ class Client:
     def start_follower(self):
         self.follower = self.start("audit", [str(self.records)], self.settings("eyes"))
 
-    def start_application(self):
+    def start_application(self, session_seconds):
         settings = self.application_settings(f"{self.language.name}.json")
-        settings |= {"AAP_SESSION_SECONDS": str(SESSION_SECONDS)}
+        settings |= {"AAP_SESSION_SECONDS": str(session_seconds)}
         arguments = ["--times", "100000", "--every", "0.5", "--at-once", str(AT_ONCE), SECRET]
         self.application = self.start("application", arguments, settings)
 
@@ -135,7 +139,7 @@ def begin(world, clients):
     for client in clients:
         client.start_gateways()
         client.start_follower()
-        client.start_application()
+        client.start_application(SHORT)
     for client in clients:
         client.application.wait_for("is read")
         client.gateway.wait_for("allowed: the policy Reports grants it by the network rule Here")
@@ -143,10 +147,10 @@ def begin(world, clients):
 
 
 def renew(world, clients):
-    """Nobody is refused while sessions are renewed, and all threads of a program share one."""
+    """Nobody is refused while sessions are renewed, and all readers of a program share one."""
     before = [len(client.application.lines()) for client in clients]
     first = world.records()[-1].sequence
-    seconds = 2 * SESSION_SECONDS + 1
+    seconds = 2 * SHORT + 1
     time.sleep(seconds)
     records = [entry.record for entry in world.records() if entry.sequence > first]
     for client, lines in zip(clients, before):
@@ -157,55 +161,89 @@ def renew(world, clients):
         granted = [session for session in asked if session.outcome == ALLOW]
         # Of 6 seconds, a session is renewed after 4.
         demand(granted == asked and 2 <= len(granted) <= 4, f"{client} has {len(granted)} sessions")
+        for one, next_one in itertools.pairwise(granted):
+            left = one.expire_time.ToNanoseconds() - next_one.request_time.ToNanoseconds()
+            demand(left > 0, f"{client} renews its session {left / 1e9:.1f} s before it ends")
         checks = [r.check for r in records if r.check.access_point == client.access_point]
         demand(
             checks and all(c.decision.outcome == ALLOW for c in checks),
             f"{client}: a check is denied",
         )
-    print("ok: sessions are renewed before they end, once for all threads")
+    print("ok: sessions are renewed before they end, once for all readers")
 
 
 def try_plain_text(world, clients):
     """Each application by its other key, through the gateway of another language."""
+    others = dict(zip(clients, clients[1:] + clients[:1]))
     no_password = {"AAP_CLIENT_KEY_PASSWORD_FILE": world.file("wrong-password", "battery-staple-2")}
     no_loopback = {"AAP_SERVER": "http://192.0.2.1:7300"}
-    for client, other in zip(clients, clients[1:] + clients[:1]):
-        settings = client.application_settings(f"{client}-ec.json", other.plain_address)
+
+    def run(client):
+        gateway, address = others[client].plain_gateway, others[client].plain_address
+        settings = client.application_settings(f"{client}-ec.json", address)
         client.demand_run([SECRET], settings, 0, f"{SECRET} is read: 19 bytes")
         client.demand_run(["elsewhere"], settings, 1, "elsewhere can't be read: PERMISSION_DENIED")
-        other.plain_gateway.wait_for("denied: no policy covers the resource; the nearest policy is")
+        gateway.wait_for("denied: no policy covers the resource; the nearest policy is Reports")
         client.demand_run([], settings | no_password, 2, "can't be opened with this password")
         client.demand_run([], settings | no_loopback, 2, "neither https:// nor http:// on this")
+
+    with_all(clients, run)
     print("ok: keys of both kinds and encodings open, over plain text on this machine too")
 
 
-def disable_and_enable(world, clients):
-    """A session ends for good with its key, and an application has a new one when the key is back."""
+def end_sessions(world, clients):
+    """Whose session is ended gets another one, and its reads don't fail."""
     for client in clients:
+        before = len(client.gateway.lines()), len(client.application.lines())
+        world.call("admin", "AccessPointService/RevokeSessions", {"name": client.access_point})
+        ended = "denied: the session is not genuine, or was ended (CREDENTIAL_INVALID"
+        seen = client.gateway.wait_for(ended, before[0])
+        client.gateway.wait_for("allowed", seen)
+        said = client.application.lines()[before[1] :]
+        demand(said and all("is read" in line for line in said), f"{client} is refused: {said}")
+    print("ok: a session that is ended is replaced, and what was refused is repeated")
+
+
+def disable_and_enable(world, clients):
+    """A session ends for good with its key; with the key back, an application has a new one."""
+
+    def disable(client):
+        # Of sessions that would end by themselves, nobody sees that the key ends them.
+        client.application.stop()
+        before = len(client.application.lines())
+        client.start_application(LONG)
+        client.application.wait_for("is read", before)
         client.old_session = client.new_session()
         client.expect(("OK", "allowed"), client.read_by(client.old_session))
         before = len(client.gateway.lines()), len(client.application.lines())
         world.call("admin", "AccessPointService/DisableClientKey", {"name": client.key})
-        client.gateway.wait_for(
-            "denied: the client key is disabled (CREDENTIAL_DISABLED", before[0]
-        )
+        disabled = "denied: the client key is disabled (CREDENTIAL_DISABLED"
+        client.expect(("UNAUTHENTICATED", disabled), client.read_by(client.old_session))
+        client.gateway.wait_for(disabled, before[0])
         client.application.wait_for("can't be read: UNAUTHENTICATED (SESSION_REFUSED)", before[1])
-        disabled = ("UNAUTHENTICATED", "denied: the client key is disabled (CREDENTIAL_DISABLED")
-        client.expect(disabled, client.read_by(client.old_session))
-    print("ok: the next check by a session of a disabled key is denied with CREDENTIAL_DISABLED")
-    for client in clients:
+
+    def enable(client):
         world.call("admin", "AccessPointService/EnableClientKey", {"name": client.key})
         before = len(client.application.lines())
-        why = "denied: the session is not genuine, or was ended (CREDENTIAL_INVALID"
-        ended = ("UNAUTHENTICATED", why)
-        client.expect(ended, client.read_by(client.old_session))
+        ended = "denied: the session is not genuine, or was ended (CREDENTIAL_INVALID"
+        client.expect(("UNAUTHENTICATED", ended), client.read_by(client.old_session))
         client.expect(("OK", "allowed"), client.read_by(client.new_session()))
         client.application.wait_for("is read", before)
+
+    with_all(clients, disable)
+    print("ok: the next check by a session of a disabled key is denied with CREDENTIAL_DISABLED")
+    with_all(clients, enable)
     print("ok: enabled again, the old session stays dead and a new one works")
 
 
+def with_all(clients, step):
+    """Takes a step with all clients at the same time."""
+    with ThreadPoolExecutor(len(clients)) as threads:
+        list(threads.map(step, clients))
+
+
 def survive_restarts(world, clients):
-    """The server is killed, then stopped in good order; one follower after the other is killed too."""
+    """The server is killed, then stopped in good order; then the followers are killed."""
     for end in (lambda: world.server.kill(), world.stop):
         end()
         before = [len(client.application.lines()) for client in clients]
@@ -227,8 +265,8 @@ def follow_to_the_end(world, clients):
     """Each follower has every record of the log once, in order, as the server has it."""
     for client in clients:
         client.application.stop()
-        demand(client.gateway.stop() == 0, f"{client}: the gateway fails at its end")
-        demand(client.plain_gateway.stop() == 0, f"{client}: the gateway fails at its end")
+        for gateway in client.gateway, client.plain_gateway:
+            demand(gateway.stop() in ENDED, f"{client}: the gateway fails at its end")
     expected = [(entry.sequence, b64encode(entry.leaf_hash).decode()) for entry in world.records()]
     for client in clients:
         found = until(lambda: client.follows_through(expected[-1][0]), client.follower.ends_early)
@@ -246,23 +284,26 @@ def follow_to_the_end(world, clients):
     print(f"ok: every follower has {len(expected)} records, each once and in order")
 
 
-def main(binary, built, names):
+def main(binary, names):
     world, clients = World(binary), []
     began = time.monotonic()
     try:
         world.start()
         policy = world.make_policy()
         for name in names:
-            clients.append(Client(world, Language(name, pathlib.Path(built)), policy))
+            clients.append(Client(world, Language(name), policy))
         for step in (
             begin,
             renew,
             try_plain_text,
+            end_sessions,
             disable_and_enable,
             survive_restarts,
             follow_to_the_end,
         ):
+            since = time.monotonic()
             step(world, clients)
+            print(f"   in {time.monotonic() - since:.0f} s", flush=True)
         world.stop()
     except BaseException:
         for program in programs_of(world, clients):
@@ -283,6 +324,6 @@ def programs_of(world, clients):
 
 
 try:
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], sys.argv[2:])
 except Failure as failure:
     sys.exit(f"FAILED: {failure}")

@@ -70,18 +70,21 @@ def until(condition, hopeless=lambda: False):
 
 
 class Language:
-    """The programs of one language: what is run, and with what besides the settings."""
+    """The programs of one language, where its README has them built."""
 
-    def __init__(self, name, built):
-        here, built = pathlib.Path("examples").resolve() / name, built / name
-        self.name, self.directory = name, here
+    def __init__(self, name):
+        self.name, self.directory = name, pathlib.Path("examples").resolve() / name
         self.environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
         match name:
             case "python":
-                self.environment |= {"PYTHONPATH": str(built), "PYTHONDONTWRITEBYTECODE": "1"}
-                self.command = lambda program: ["python3", f"{program}.py"]
+                self.command = lambda program: [".venv/bin/python", f"{program}.py"]
             case "go":
-                self.command = lambda program: [str(built / program)]
+                self.command = lambda program: [f"bin/{program}"]
+            case "node":
+                self.command = lambda program: ["node", f"src/{program}.js"]
+            case "java":
+                java = ["java", "-cp", "target/classes:target/lib/*"]
+                self.command = lambda program: [*java, f"aap.client.{program.capitalize()}"]
             case _:
                 raise Failure(f"there is no example in {name}")
 

@@ -29,6 +29,7 @@ class World:
         self.server = None
         self.make_certificates()
         self.configure()
+        self.file("password", PASSWORD + "\n")
 
     def make_certificates(self):
         """An authority, and a certificate of this host by it."""
