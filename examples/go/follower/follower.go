@@ -116,7 +116,7 @@ func (f *Follower) watch(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	watch, err := f.client.WatchAuditRecords(ctx, request, grpc.WaitForReady(true))
+	watch, err := f.client.WatchAuditRecords(ctx, request)
 	if err != nil {
 		return err
 	}

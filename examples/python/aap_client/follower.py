@@ -51,7 +51,7 @@ class Follower:
     def __init__(self, channel: grpc.Channel, token: str, directory: Path):
         self._stub = AuditServiceStub(channel)
         self._metadata = bearer(token)
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place_path = directory / "place.json"
         self._place = self._read_place()
         self._records = open(directory / "records.jsonl", "ab")
@@ -78,7 +78,7 @@ class Follower:
         else:
             # The first record that is kept.
             request.from_time.CopyFrom(Timestamp())
-        return self._stub.WatchAuditRecords(request, metadata=self._metadata, wait_for_ready=True)
+        return self._stub.WatchAuditRecords(request, metadata=self._metadata)
 
     def _take(self, message: WatchAuditRecordsResponse) -> None:
         first, through = getattr(message.scanned, "from"), message.scanned.through

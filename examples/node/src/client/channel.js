@@ -35,8 +35,8 @@ function isLoopback(host) {
 }
 
 // The metadata that shows a token.
-export function bearer(token, options) {
-  const metadata = new grpc.Metadata(options);
+export function bearer(token) {
+  const metadata = new grpc.Metadata();
   metadata.set('authorization', `Bearer ${token}`);
   return metadata;
 }

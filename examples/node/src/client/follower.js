@@ -79,7 +79,7 @@ export class Follower {
     const { log_id: logId, next_sequence: next } = this.#place;
     // Without a place, from the first record that is kept.
     const request = logId ? { logId, fromSequence: next } : { fromTime: {} };
-    return this.#client.watchAuditRecords(request, bearer(this.#token, { waitForReady: true }));
+    return this.#client.watchAuditRecords(request, bearer(this.#token));
   }
 
   #take({ scanned, logId, entries = [] }) {

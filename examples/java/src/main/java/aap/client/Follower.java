@@ -24,6 +24,7 @@ import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Iterator;
 import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
@@ -67,9 +68,10 @@ final class Follower {
     Follower(Channel channel, String token, Path directory) throws IOException {
         stub =
                 AuditServiceGrpc.newBlockingStub(channel)
-                        .withWaitForReady()
                         .withCallCredentials(Channels.bearer(token));
-        Files.createDirectories(directory);
+        Files.createDirectories(
+                directory,
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
         placePath = directory.resolve("place.json");
         place =
                 Files.exists(placePath)
