@@ -1,6 +1,7 @@
 """A server that speaks TLS and plain text, and what is on it: callers, policies, client keys."""
 
 import pathlib
+import random
 import socket
 import subprocess
 import tempfile
@@ -16,6 +17,8 @@ PASSWORD = "correct-horse-1"
 SECRET = "reports/2025"
 # Name and role of everybody who calls; an auditor of all accounts sees every record.
 CALLERS = [("admin", "admin", "acme"), ("gateway", "enforcer", "acme"), ("eyes", "auditor", "*")]
+# The ports that were given to somebody.
+GIVEN = set()
 
 
 class World:
@@ -162,9 +165,12 @@ class World:
 
 
 def free_address():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """An address that nobody listens on, below those that connections are given."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        if port not in GIVEN and not connects("127.0.0.1", port):
+            GIVEN.add(port)
+            return f"127.0.0.1:{port}"
 
 
 def connects(host, port):
