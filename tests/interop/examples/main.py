@@ -7,9 +7,11 @@ list of steps in `main`.
 
 import itertools
 import json
+import os
 import signal
 import sys
 import time
+import uuid
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 
@@ -284,6 +286,27 @@ def follow_to_the_end(world, clients):
     print(f"ok: every follower has {len(expected)} records, each once and in order")
 
 
+def stop_following(world, clients):
+    """Where only a person can help, a follower says why and ends."""
+
+    def run(client, expected):
+        settings = client.settings("eyes")
+        ended, said, wrong = client.language.run("audit", [str(client.records)], settings)
+        demand(ended == 2 and expected in said + wrong, f"{client}, {ended}: {said}{wrong}")
+
+    def follow(client):
+        path = client.records / "place.json"
+        place = json.loads(path.read_text())
+        path.write_text(json.dumps(place | {"log_id": str(uuid.uuid4())}))
+        run(client, "can't be followed any further: FAILED_PRECONDITION (OTHER_AUDIT_LOG)")
+        path.write_text(json.dumps(place))
+        os.truncate(client.records / "records.jsonl", int(place["bytes"]) - 1)
+        run(client, "is shorter than")
+
+    with_all(clients, follow)
+    print("ok: no follower goes on in another log, or after a record that it has lost")
+
+
 def main(binary, names):
     world, clients = World(binary), []
     began = time.monotonic()
@@ -300,6 +323,7 @@ def main(binary, names):
             disable_and_enable,
             survive_restarts,
             follow_to_the_end,
+            stop_following,
         ):
             since = time.monotonic()
             step(world, clients)
