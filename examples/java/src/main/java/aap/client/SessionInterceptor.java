@@ -50,7 +50,7 @@ final class SessionInterceptor implements ClientInterceptor {
         // The monitor of this guards all below.
         private ClientCall<Q, A> attempt;
         private int answersWanted;
-        private boolean cancelled;
+        private boolean closed;
 
         RepeatableCall(Attempts<Q, A> attempts, Executor executor) {
             this.attempts = attempts;
@@ -83,15 +83,16 @@ final class SessionInterceptor implements ClientInterceptor {
 
         @Override
         public void cancel(String message, Throwable cause) {
-            synchronized (this) {
-                cancelled = true;
-                if (attempt != null) {
-                    attempt.cancel(message, cause);
-                    return;
-                }
+            ClientCall<Q, A> running = running();
+            if (running != null) {
+                running.cancel(message, cause);
+            } else {
+                close(Status.CANCELLED.withDescription(message).withCause(cause), new Metadata());
             }
-            Status status = Status.CANCELLED.withDescription(message).withCause(cause);
-            close(status, new Metadata());
+        }
+
+        private synchronized ClientCall<Q, A> running() {
+            return attempt;
         }
 
         private void show(boolean repeatable) {
@@ -110,7 +111,7 @@ final class SessionInterceptor implements ClientInterceptor {
         }
 
         private synchronized void begin(String token, boolean repeatable) {
-            if (cancelled) {
+            if (closed) {
                 return;
             }
             Metadata shown = new Metadata();
@@ -123,7 +124,7 @@ final class SessionInterceptor implements ClientInterceptor {
                         public void onClose(Status status, Metadata trailers) {
                             if (repeatable && status.getCode() == Status.Code.UNAUTHENTICATED) {
                                 sessions.drop(token);
-                                show(false);
+                                again();
                             } else {
                                 super.onClose(status, trailers);
                             }
@@ -135,7 +136,21 @@ final class SessionInterceptor implements ClientInterceptor {
             attempt.halfClose();
         }
 
+        private void again() {
+            synchronized (this) {
+                attempt = null;
+            }
+            show(false);
+        }
+
+        /** Ends a call of which no attempt is under way. */
         private void close(Status status, Metadata trailers) {
+            synchronized (this) {
+                if (closed) {
+                    return;
+                }
+                closed = true;
+            }
             executor.execute(() -> listener.onClose(status, trailers));
         }
     }

@@ -86,14 +86,14 @@ final class Sessions {
     }
 
     private void ask() {
-        CompletableFuture<String> answered = new CompletableFuture<>();
-        asking = answered;
         CreateSessionRequest request =
                 CreateSessionRequest.newBuilder()
                         .setAccessPoint(asked.accessPoint())
                         .setClientKeyAssertion(asked.key().assertion(asked.audience()))
                         .setLifetimeSeconds((int) asked.lifetime().toSeconds())
                         .build();
+        CompletableFuture<String> answered = new CompletableFuture<>();
+        asking = answered;
         long askedAt = System.nanoTime();
         Instant askedAtByWall = Instant.now();
         stub.withDeadlineAfter(PATIENCE.toMillis(), TimeUnit.MILLISECONDS)
@@ -138,8 +138,7 @@ final class Sessions {
 
     private Granted granted(Session answer, long askedAt, Instant askedAtByWall) {
         // What was asked for bounds it, if this machine's clock is slow; a client key that ends may
-        // have
-        // made it shorter.
+        // have made it shorter.
         Instant expires =
                 Instant.ofEpochSecond(
                         answer.getExpireTime().getSeconds(), answer.getExpireTime().getNanos());
