@@ -158,7 +158,7 @@ pub(crate) fn files() -> Vec<String> {
         for entry in fs::read_dir(Path::new(ROOT).join(&folder)).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
-            if [".git", "target", "node_modules"].contains(&name.as_str()) {
+            if [".git", ".venv", "target", "node_modules"].contains(&name.as_str()) {
                 continue;
             }
             if entry.file_type().unwrap().is_dir() {
