@@ -138,12 +138,14 @@ class SessionInterceptor(grpc.UnaryUnaryClientInterceptor):
         self._sessions = sessions
 
     def intercept_unary_unary(self, continuation, client_call_details, request):
+        began = time.monotonic()
         token = self._sessions.token()
-        call = continuation(_showing(client_call_details, token), request)
+        call = continuation(_showing(client_call_details, token, began), request)
         # This waits for the answer, so that calls by `future` are no faster than others.
         if call.code() is grpc.StatusCode.UNAUTHENTICATED:
             self._sessions.drop(token)
-            call = continuation(_showing(client_call_details, self._sessions.token()), request)
+            token = self._sessions.token()
+            call = continuation(_showing(client_call_details, token, began), request)
         return call
 
 
@@ -156,10 +158,14 @@ class _Details(NamedTuple):
     compression: grpc.Compression | None
 
 
-def _showing(details, token: str) -> _Details:
+def _showing(details, token: str, began: float) -> _Details:
+    """The same call, showing a token, in what is left of its time."""
+    timeout = details.timeout
+    if timeout is not None:
+        timeout = max(0, timeout - (time.monotonic() - began))
     return _Details(
         details.method,
-        details.timeout,
+        timeout,
         (*(details.metadata or ()), *bearer(token)),
         details.credentials,
         details.wait_for_ready,

@@ -91,13 +91,15 @@ export class Sessions {
 
   #intercept(options, nextCall) {
     let metadata, request, token, again;
+    const cancelled = new AbortController();
+    const tokenInTime = () => inTime(this.token(), options.deadline, cancelled.signal);
     // Calls that aren't unary are shown the session, and are not repeated.
     const { requestStream, responseStream } = options.method_definition;
     const repeatable = !requestStream && !responseStream;
 
     const repeat = async (listener) => {
       this.drop(token);
-      const shown = showing(metadata, await this.token());
+      const shown = showing(metadata, await tokenInTime());
       again = nextCall(options);
       again.start(shown, {
         onReceiveMetadata: (received) => listener.onReceiveMetadata(received),
@@ -112,7 +114,7 @@ export class Sessions {
       .withStart(async (sent, listener, next) => {
         metadata = sent;
         try {
-          token = await this.token();
+          token = await tokenInTime();
         } catch (error) {
           listener.onReceiveStatus(statusOf(error));
           return;
@@ -133,12 +135,26 @@ export class Sessions {
         next(message);
       })
       .withCancel((next) => {
+        cancelled.abort();
         again?.cancelWithStatus(grpc.status.CANCELLED, 'cancelled by the client');
         next();
       })
       .build();
     return new grpc.InterceptingCall(nextCall(options), requester);
   }
+}
+
+// What is promised, or the status that a call ends with which can't wait for it any more: gRPC ends
+// no call that isn't started yet.
+function inTime(promise, deadline, cancelled) {
+  return new Promise((resolve, reject) => {
+    const end = (code, details) => reject({ code, details, metadata: new grpc.Metadata() });
+    const left = Number(deadline) - Date.now();
+    const late = () => end(grpc.status.DEADLINE_EXCEEDED, 'there is no session in time');
+    const timer = Number.isFinite(left) ? setTimeout(late, left) : undefined;
+    cancelled.onabort = () => end(grpc.status.CANCELLED, 'cancelled by the client');
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 // What a call ends with that has no session.

@@ -1,22 +1,30 @@
 package aap.client;
 
+import static java.util.concurrent.TimeUnit.NANOSECONDS;
+
 import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
+import io.grpc.Deadline;
 import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
 import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
 import io.grpc.Status;
 
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
+import java.util.concurrent.TimeoutException;
 
 /**
  * Shows the session with each unary call, and once a new one where it is not taken any more. Calls
  * of another kind can't be repeated: they need {@link Channels#bearer} and a session's token.
  */
 final class SessionInterceptor implements ClientInterceptor {
+    private static final Status LATE =
+            Status.DEADLINE_EXCEEDED.withDescription("there is no session in time");
+
     private final Sessions sessions;
 
     SessionInterceptor(Sessions sessions) {
@@ -29,7 +37,7 @@ final class SessionInterceptor implements ClientInterceptor {
         if (method.getType() != MethodType.UNARY) {
             throw new IllegalArgumentException(method.getFullMethodName() + " is not unary");
         }
-        return new RepeatableCall<>(() -> next.newCall(method, options), options.getExecutor());
+        return new RepeatableCall<>(() -> next.newCall(method, options), options);
     }
 
     private interface Attempts<Q, A> {
@@ -43,6 +51,7 @@ final class SessionInterceptor implements ClientInterceptor {
     private final class RepeatableCall<Q, A> extends ClientCall<Q, A> {
         private final Attempts<Q, A> attempts;
         private final Executor executor;
+        private final Deadline deadline;
         private Listener<A> listener;
         private Metadata headers;
         private Q request;
@@ -52,9 +61,10 @@ final class SessionInterceptor implements ClientInterceptor {
         private int answersWanted;
         private boolean closed;
 
-        RepeatableCall(Attempts<Q, A> attempts, Executor executor) {
+        RepeatableCall(Attempts<Q, A> attempts, CallOptions options) {
             this.attempts = attempts;
-            this.executor = executor != null ? executor : Runnable::run;
+            this.executor = options.getExecutor() != null ? options.getExecutor() : Runnable::run;
+            this.deadline = options.getDeadline();
         }
 
         @Override
@@ -96,18 +106,28 @@ final class SessionInterceptor implements ClientInterceptor {
         }
 
         private void show(boolean repeatable) {
-            sessions.token()
+            tokenInTime()
                     .whenComplete(
                             (token, error) -> {
                                 if (error == null) {
                                     begin(token, repeatable);
-                                    return;
+                                } else if (error instanceof TimeoutException) {
+                                    close(LATE, new Metadata());
+                                } else {
+                                    Metadata trailers = Status.trailersFromThrowable(error);
+                                    close(
+                                            Status.fromThrowable(error),
+                                            trailers != null ? trailers : new Metadata());
                                 }
-                                Metadata trailers = Status.trailersFromThrowable(error);
-                                close(
-                                        Status.fromThrowable(error),
-                                        trailers != null ? trailers : new Metadata());
                             });
+        }
+
+        private CompletableFuture<String> tokenInTime() {
+            CompletableFuture<String> token = sessions.token();
+            if (deadline == null || token.isDone()) {
+                return token;
+            }
+            return token.copy().orTimeout(deadline.timeRemaining(NANOSECONDS), NANOSECONDS);
         }
 
         private synchronized void begin(String token, boolean repeatable) {
