@@ -173,7 +173,9 @@ fn canonical(command: Command) -> Option<Resource> {
             Resource::Policy(policy::send(&policy, none()))
         }
         Command::CreateRamRole(NewRamRole { name, description, trust_policy }) => {
-            let role = RamRole { name, header: header(description), trust_policy };
+            let sessions_valid_from = 0;
+            let header = header(description);
+            let role = RamRole { name, header, trust_policy, sessions_valid_from };
             Resource::RamRole(ram_role::send(&role, none()))
         }
         Command::CreateAccessPoint(NewAccessPoint {

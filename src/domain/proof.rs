@@ -37,11 +37,43 @@ pub enum ProofProblem {
     Replayed,
     /// As many proofs are remembered as can be.
     MemoryFull,
+    /// Its issuer is not one that is configured.
+    IssuerUnknown,
+    /// Its issuer may not vouch for the access point's account.
+    IssuerNotForAccount,
+    /// Its issuer vouches for another type of environment than the role must trust.
+    IssuerNotForTrustedRole,
+    /// Its issuer has no such key.
+    KeyUnknown,
+    /// The keys of its issuer can't be had now.
+    KeysUnavailable,
+    /// It is of another role than the access point's, or names none.
+    RoleMismatch,
+    /// It has a parameter that isn't one of a signed `GetCallerIdentity`.
+    ParameterUnknown,
+    /// It has a parameter more than once.
+    ParameterRepeated,
+    /// It lacks a parameter.
+    ParameterMissing,
+    /// It has a parameter with another value than is taken.
+    ParameterInvalid,
+    /// The STS can't be asked now.
+    StsUnavailable,
+    /// The STS has refused it.
+    StsRefused,
+    /// What the STS answers can't be read.
+    StsAnswerInvalid,
+    /// The STS says that it is no role's, or of two accounts.
+    IdentityMismatch,
+    /// It is of another account than the access point's.
+    AccountMismatch,
+    /// Others than the environment may assume the role, so that to be it proves too little.
+    RoleShared,
 }
 
 impl ProofProblem {
     /// Every problem.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 33] = [
         Self::Malformed,
         Self::AlgorithmMismatch,
         Self::CriticalHeader,
@@ -59,5 +91,21 @@ impl ProofProblem {
         Self::IdMissing,
         Self::Replayed,
         Self::MemoryFull,
+        Self::IssuerUnknown,
+        Self::IssuerNotForAccount,
+        Self::IssuerNotForTrustedRole,
+        Self::KeyUnknown,
+        Self::KeysUnavailable,
+        Self::RoleMismatch,
+        Self::ParameterUnknown,
+        Self::ParameterRepeated,
+        Self::ParameterMissing,
+        Self::ParameterInvalid,
+        Self::StsUnavailable,
+        Self::StsRefused,
+        Self::StsAnswerInvalid,
+        Self::IdentityMismatch,
+        Self::AccountMismatch,
+        Self::RoleShared,
     ];
 }

@@ -16,12 +16,24 @@ pub struct RamRole {
     pub header: Header,
     /// Who may assume it.
     pub trust_policy: TrustPolicy,
+    /// The revision from which on sessions that it proved are good: whom it trusts is what was proved,
+    /// so what is older than its trust policy is dead for good.
+    pub sessions_valid_from: u64,
 }
 
 impl RamRole {
     /// Whether it is trusted for an environment.
     pub fn trust(&self, trusted_role: TrustedRole) -> &Trust {
         self.trust_policy.trust(trusted_role)
+    }
+
+    /// Whether anybody else may assume it than an environment's service, so that to be the role is
+    /// not yet to be in that environment.
+    pub fn is_shared(&self, trusted_role: TrustedRole) -> bool {
+        let service = trusted_role.service();
+        let mut others = TrustedRole::ALL.into_iter().filter(|other| other.service() != service);
+        others.any(|other| self.trust(other).is_trusted())
+            || self.trust_policy.further_principals().next().is_some()
     }
 }
 

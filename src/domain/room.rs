@@ -97,7 +97,7 @@ impl Room for NetworkRule {
 
 impl Room for RamRole {
     fn approximate_bytes(&self) -> usize {
-        let Self { name, header, trust_policy } = self;
+        let Self { name, header, trust_policy, sessions_valid_from: _ } = self;
         let obstacles = TrustedRole::ALL.map(|trusted_role| match self.trust(trusted_role) {
             Trust::Trusted => OBSTACLE,
             Trust::Untrusted(obstacle) => OBSTACLE + obstacle.element.len(),

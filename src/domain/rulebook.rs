@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use rpds::HashTrieMapSync;
 
 use super::{
-    access_point::{AccessPoint, AccessPointState, Authentication, PolicyIds},
+    access_point::{AccessPoint, AccessPointState, PolicyIds},
     catalog::{Catalog, inventory::Item},
     check::{Check, InstanceText, Subject},
     decision::{Decision, Denial, DenyReason, Grant},
@@ -33,7 +33,7 @@ use super::{
     time::UnixNanos,
     trie::{NameTrie, Named},
 };
-use sessions::HeldKey;
+use sessions::{HeldKey, HeldRole};
 
 /// Everything that checks are decided by, as of one revision.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct Rulebook {
     version: RulesVersion,
     revision: u64,
     access_points: NameTrie<Subscriber>,
-    /// The names of access points that authenticate by client keys, by their uids.
+    /// The names of access points by their uids.
     names: Names,
     policies: Slots<PolicyName, Arc<CompiledPolicy>>,
     rules: Rules,
@@ -74,8 +74,10 @@ impl Named for Subscriber {
 /// Whether the RAM role that an access point authenticates by trusts its environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RoleStanding {
-    /// It does, or there is none to ask.
-    Good,
+    /// There is none to ask.
+    Unasked,
+    /// It does.
+    Trusted(HeldRole),
     /// It doesn't, or isn't there.
     NotTrusted,
 }
@@ -461,9 +463,7 @@ impl Rulebook {
             keys: catalog.client_keys_of(&access_point.name).map(|key| HeldKey::of(key)).collect(),
             policies,
         };
-        if access_point.authentication == Authentication::ClientKey {
-            self.names.insert_mut(subscriber.uid, Arc::clone(&subscriber.name));
-        }
+        self.names.insert_mut(subscriber.uid, Arc::clone(&subscriber.name));
         self.access_points.put(subscriber);
     }
 
@@ -477,10 +477,12 @@ impl RoleStanding {
     fn of(access_point: &AccessPoint, catalog: &Catalog) -> Self {
         let Some((role, trusted_role)) = access_point.authentication.role(&access_point.name)
         else {
-            return Self::Good;
+            return Self::Unasked;
         };
         match catalog.ram_role(&role) {
-            Some(role) if role.trust(trusted_role).is_trusted() => Self::Good,
+            Some(role) if role.trust(trusted_role).is_trusted() => {
+                Self::Trusted(HeldRole::of(role))
+            }
             Some(_) | None => Self::NotTrusted,
         }
     }

@@ -2,14 +2,14 @@
 
 use super::{resource::Uid, time::UnixNanos};
 
-/// A session. Whether it is still good is decided at each check, by what the key and the access point
-/// are then.
+/// A session. Whether it is still good is decided at each check, by what its credential and the
+/// access point are then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     /// The uid of the access point that it is for: one that gets the same name later is another.
     pub access_point: Uid,
-    /// The uid of the client key that proved it.
-    pub client_key: Uid,
+    /// What proved it.
+    pub proved_by: Credential,
     /// The revision that it was granted at. What revokes sessions does so by revision, so that no
     /// clock has a say in it.
     pub revision: u64,
@@ -17,6 +17,15 @@ pub struct Session {
     pub made: UnixNanos,
     /// The first point at which it is over, in whole seconds.
     pub expires: UnixNanos,
+}
+
+/// What an application proved that it has. One that gets the same name later is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The client key of that uid.
+    ClientKey(Uid),
+    /// The RAM role of that uid.
+    RamRole(Uid),
 }
 
 /// What a check shows as a session.

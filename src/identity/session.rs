@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{
         resource::Uid,
-        session::{Session, ShownSession},
+        session::{Credential, Session, ShownSession},
         time::UnixNanos,
     },
     store::session_keys::{Secret, Secrets},
@@ -22,8 +22,9 @@ use crate::{
 
 /// What tokens begin with, so that secret scanners can find them.
 const PREFIX: &str = "aaps_";
-/// The first byte of a token's content.
-const VERSION: u8 = 1;
+/// The first byte of a token's content: what proved the session.
+const BY_CLIENT_KEY: u8 = 1;
+const BY_RAM_ROLE: u8 = 2;
 const CONTENT_BYTES: usize = 1 + 4 + 16 + 16 + 8 + 8 + 8;
 const TAG_BYTES: usize = 32;
 const TOKEN_BYTES: usize = CONTENT_BYTES + TAG_BYTES;
@@ -130,15 +131,19 @@ impl Keys {
 }
 
 fn encode(number: u32, session: &Session) -> [u8; CONTENT_BYTES] {
-    let Session { access_point, client_key, revision, made, expires } = session;
+    let Session { access_point, proved_by, revision, made, expires } = session;
+    let (version, credential) = match proved_by {
+        Credential::ClientKey(uid) => (BY_CLIENT_KEY, uid),
+        Credential::RamRole(uid) => (BY_RAM_ROLE, uid),
+    };
     let mut content = [0; CONTENT_BYTES];
     let (number, revision) = (number.to_be_bytes(), revision.to_be_bytes());
     let (made, expires) = (made.seconds().to_be_bytes(), expires.seconds().to_be_bytes());
     let parts: [&[u8]; 7] = [
-        &[VERSION],
+        &[version],
         &number,
         access_point.0.as_bytes(),
-        client_key.0.as_bytes(),
+        credential.0.as_bytes(),
         &revision,
         &made,
         &expires,
@@ -154,18 +159,20 @@ fn decode(content: &[u8; CONTENT_BYTES]) -> Option<(u32, Session)> {
     let (&version, rest) = content.split_first()?;
     let (number, rest) = rest.split_first_chunk::<4>()?;
     let (access_point, rest) = rest.split_first_chunk::<16>()?;
-    let (client_key, rest) = rest.split_first_chunk::<16>()?;
+    let (credential, rest) = rest.split_first_chunk::<16>()?;
     let (revision, rest) = rest.split_first_chunk::<8>()?;
     let (made, rest) = rest.split_first_chunk::<8>()?;
     let (expires, rest) = rest.split_first_chunk::<8>()?;
-    if version != VERSION || !rest.is_empty() {
-        return None;
-    }
     let uid = |bytes: &[u8; 16]| Uid(uuid::Uuid::from_bytes(*bytes));
+    let proved_by = match version {
+        BY_CLIENT_KEY if rest.is_empty() => Credential::ClientKey(uid(credential)),
+        BY_RAM_ROLE if rest.is_empty() => Credential::RamRole(uid(credential)),
+        _ => return None,
+    };
     let second = |bytes: &[u8; 8]| UnixNanos::from_parts(i64::from_be_bytes(*bytes), 0);
     let session = Session {
         access_point: uid(access_point),
-        client_key: uid(client_key),
+        proved_by,
         revision: u64::from_be_bytes(*revision),
         made: second(made),
         expires: second(expires),
@@ -190,7 +197,7 @@ mod tests {
     fn session() -> Session {
         Session {
             access_point: Uid(uuid::Uuid::from_u128(1)),
-            client_key: Uid(uuid::Uuid::from_u128(2)),
+            proved_by: Credential::ClientKey(Uid(uuid::Uuid::from_u128(2))),
             revision: 7,
             made: UnixNanos::from_parts(1_795_458_000, 0),
             expires: UnixNanos::from_parts(1_795_458_900, 0),
@@ -200,6 +207,10 @@ mod tests {
     #[test]
     fn a_token_says_what_was_sealed_in_it_and_is_never_printed() {
         let keys = keys(1, None);
+        let by_role = Credential::RamRole(Uid(uuid::Uuid::from_u128(2)));
+        let by_role = Session { proved_by: by_role, ..session() };
+        let token = keys.seal(&by_role);
+        assert_eq!(keys.open(token.reveal()), ShownSession::Genuine(by_role));
         let token = keys.seal(&session());
         assert_eq!(keys.open(token.reveal()), ShownSession::Genuine(session()));
         assert_eq!(token.reveal().len(), PREFIX.len() + TEXT_BYTES);

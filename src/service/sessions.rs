@@ -14,7 +14,7 @@ use crate::{
         log::{AuditLog, RecordError},
         record::{
             Call, Draft, EventDraft,
-            session::{ProofMethod, SessionDraft, SessionOutcome},
+            session::{ProofMethod, SessionDraft, SessionOutcome, Voucher},
         },
     },
     clock::Clock,
@@ -27,7 +27,7 @@ use crate::{
         proof::ProofProblem,
         resource::Uid,
         rulebook::sessions::unfit,
-        session::{DEFAULT_SECONDS, MAX_SECONDS, Session},
+        session::{Credential, DEFAULT_SECONDS, MAX_SECONDS, Session},
         time::UnixNanos,
     },
     identity::{
@@ -219,7 +219,8 @@ impl Sessions {
             access_point: &asked.access_point.to_string(),
             access_point_uid: access_point.map(|found| found.header.uid),
             method: asked.proof.method(),
-            client_key: key.as_ref().map(|key| key.header.uid),
+            credential: key.as_ref().map(|key| Credential::ClientKey(key.header.uid)),
+            voucher: Voucher::default(),
             outcome: match &session {
                 Ok(session) => SessionOutcome::Granted(session.expires),
                 Err(refusal) => SessionOutcome::Refused(refusal.reason, refusal.problem),
@@ -363,7 +364,7 @@ fn grant(
     let wanted = made.plus_seconds(seconds);
     Session {
         access_point: access_point.map_or(nobody, |access_point| access_point.header.uid),
-        client_key: key.map_or(nobody, |key| key.header.uid),
+        proved_by: Credential::ClientKey(key.map_or(nobody, |key| key.header.uid)),
         revision,
         made,
         expires: key.map_or(made, |key| key.validity.not_after().min(wanted)),

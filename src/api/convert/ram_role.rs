@@ -129,7 +129,8 @@ pub fn parse_filter(violations: &mut Violations, trusted_role: i32) -> Option<Ra
 
 /// A RAM role as it is sent.
 pub fn send(role: &RamRole, header: SentHeader) -> pb::RamRole {
-    let RamRole { name, header: Header { description, .. }, trust_policy } = role;
+    let RamRole { name, header: Header { description, .. }, trust_policy, sessions_valid_from: _ } =
+        role;
     let SentHeader { uid, etag, revision, create_time, update_time } = header;
     let trusts = TrustedRole::ALL.map(|trusted_role| send_trust(role, trusted_role));
     pb::RamRole {

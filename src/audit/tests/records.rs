@@ -13,7 +13,7 @@ use crate::{
         record::{
             self, AuditReadDraft, Call, CheckDraft, Draft, EventDraft, GapDraft, Integrity,
             LoadDraft, MAX_RECORD_BYTES, PreviousStop, Stamp,
-            session::{self, ProofMethod, SessionDraft, SessionOutcome},
+            session::{self, ProofMethod, SessionDraft, SessionOutcome, Voucher},
         },
         succession::Head,
         testing::LOG_ID,
@@ -26,7 +26,7 @@ use crate::{
         proof::ProofProblem,
         resource::Uid,
         rules::RulesVersion,
-        session::{Session, ShownSession},
+        session::{Credential, Session, ShownSession},
         testing::{
             World, create_access_point, create_network_rule, create_policy, full_name, origin,
         },
@@ -184,19 +184,23 @@ fn golden_records_are_read_and_written_as_ever() {
     });
 }
 
+fn session() -> Session {
+    Session {
+        access_point: Uid(Uuid::from_u128(77)),
+        proved_by: Credential::ClientKey(Uid(Uuid::from_u128(78))),
+        revision: 299,
+        made: UnixNanos::from_parts(1_795_458_000, 0),
+        expires: UnixNanos::from_parts(1_795_458_900, 0),
+    }
+}
+
 #[test]
 fn golden_records_of_sessions_are_read_and_written_as_ever() {
     let world = world(HOME, "app");
     let name = full_name(HOME, "accessPoints", "app");
     let allowed = check(HOME, &name, "vpc-1 10.1.2.3");
     let grant = world.rulebook.decide(&allowed).decision;
-    let session = Session {
-        access_point: Uid(Uuid::from_u128(77)),
-        client_key: Uid(Uuid::from_u128(78)),
-        revision: 299,
-        made: UnixNanos::from_parts(1_795_458_000, 0),
-        expires: UnixNanos::from_parts(1_795_458_900, 0),
-    };
+    let session = session();
     let shown = |shown| Check { subject: Subject::Session(shown, TIME), ..allowed };
     let by_session = CheckDraft {
         name: Some(&name),
@@ -214,13 +218,14 @@ fn golden_records_of_sessions_are_read_and_written_as_ever() {
         access_point: &name,
         access_point_uid: Some(session.access_point),
         method: ProofMethod::ClientKeyTls,
-        client_key: Some(session.client_key),
+        credential: Some(session.proved_by),
+        voucher: Voucher::default(),
         outcome: SessionOutcome::Granted(session.expires),
         revision: 299,
     };
     let not_proved = SessionDraft {
         access_point_uid: None,
-        client_key: None,
+        credential: None,
         method: ProofMethod::ClientKeyAssertion,
         outcome: SessionOutcome::Refused(
             DenyReason::CredentialInvalid,
@@ -234,6 +239,44 @@ fn golden_records_of_sessions_are_read_and_written_as_ever() {
         ("check_by_no_session", draft(call(), EventDraft::Check(&by_nobody))),
         ("session_granted", draft(Call::default(), EventDraft::Session(&asked))),
         ("session_refused", nobody(EventDraft::Session(&not_proved))),
+    ];
+    let today = today.map(|(name, draft)| (name, stamped(&draft)));
+    check_golden("audit_records", &today, |bytes| {
+        format!("{:#?}\n", pb::AuditRecord::decode(bytes).unwrap())
+    });
+}
+
+#[test]
+fn golden_records_of_sessions_of_roles_are_read_and_written_as_ever() {
+    let world = world(HOME, "app");
+    let name = full_name(HOME, "accessPoints", "app");
+    let allowed = check(HOME, &name, "vpc-1 10.1.2.3");
+    let grant = world.rulebook.decide(&allowed).decision;
+    let by_role = Credential::RamRole(Uid(Uuid::from_u128(79)));
+    let shown = ShownSession::Genuine(Session { proved_by: by_role, ..session() });
+    let check = Check { subject: Subject::Session(shown, TIME), ..allowed };
+    let checked = CheckDraft { name: Some(&name), ..check_draft(check, grant) };
+    let principal = "acs:ram::1000:assumed-role/ECSRole/vm-ram-i-1";
+    let asked = SessionDraft {
+        time: TIME,
+        access_point: &name,
+        access_point_uid: Some(session().access_point),
+        method: ProofMethod::CallerIdentity,
+        credential: Some(by_role),
+        voucher: Voucher { issuer: "", principal },
+        outcome: SessionOutcome::Granted(session().expires),
+        revision: 299,
+    };
+    let not_trusted = SessionDraft {
+        method: ProofMethod::RoleToken,
+        voucher: Voucher { issuer: "cluster", principal: "system:serviceaccount:a:b" },
+        outcome: SessionOutcome::Refused(DenyReason::RoleNotTrusted, None),
+        ..asked
+    };
+    let today = [
+        ("check_by_session_of_role", draft(call(), EventDraft::Check(&checked))),
+        ("session_granted_to_role", draft(Call::default(), EventDraft::Session(&asked))),
+        ("session_refused_to_role", draft(Call::default(), EventDraft::Session(&not_trusted))),
     ];
     let today = today.map(|(name, draft)| (name, stamped(&draft)));
     check_golden("audit_records", &today, |bytes| {
@@ -360,6 +403,46 @@ fn a_refusal_with_every_field_at_its_longest_fits_and_reads_back() {
     let code = i32::from(code);
     let refused = pb::RefusedCallEvent { method, code, reason: reason.clone(), suppressed };
     let event = pb::audit_record::Event::RefusedCall(refused);
+    assert_eq!(pb::AuditRecord::decode(&bytes[..]).unwrap(), expected(&draft, event));
+}
+
+#[test]
+fn a_request_for_a_session_with_every_field_at_its_longest_fits_and_reads_back() {
+    let id = "x".repeat(128);
+    let name = full_name(&format!("accounts/{id}/regions/{id}"), "accessPoints", &id);
+    let (request_id, user_agent) = ("r".repeat(64), "ü".repeat(1_000));
+    let principal = format!("{}ü", "p".repeat(255));
+    let uid = Uid(Uuid::from_u128(u128::MAX));
+    let session = SessionDraft {
+        time: UnixNanos(i64::MAX),
+        access_point: &name,
+        access_point_uid: Some(uid),
+        method: ProofMethod::RoleToken,
+        credential: Some(Credential::RamRole(uid)),
+        voucher: Voucher { issuer: &id, principal: &principal },
+        outcome: SessionOutcome::Granted(UnixNanos(i64::MAX)),
+        revision: u64::MAX,
+    };
+    let call = longest_call(&id, &request_id, &user_agent);
+    let event = EventDraft::Session(&session);
+    let draft = Draft { account: &id, region: &id, call, event };
+    let bytes = stamped(&draft);
+    assert!(bytes.len() <= MAX_RECORD_BYTES, "{}", bytes.len());
+    let event = pb::audit_record::Event::Session(pb::SessionEvent {
+        request_time: Some(timestamp(UnixNanos(i64::MAX))),
+        access_point: name.clone(),
+        access_point_uid: uid.to_string(),
+        proof_method: pb::ProofMethod::RoleToken.into(),
+        client_key_uid: String::new(),
+        outcome: pb::Outcome::Allow.into(),
+        reason: pb::DecisionReason::ProofAccepted.into(),
+        problem: 0,
+        revision: u64::MAX,
+        expire_time: Some(timestamp(UnixNanos(i64::MAX))),
+        ram_role_uid: uid.to_string(),
+        issuer: id.clone(),
+        principal: "p".repeat(255),
+    });
     assert_eq!(pb::AuditRecord::decode(&bytes[..]).unwrap(), expected(&draft, event));
 }
 

@@ -137,6 +137,8 @@ fn describe_session(session: &pb::SessionEvent) -> (Mood, &'static str, String) 
     let how = match session.proof_method() {
         pb::ProofMethod::ClientKeyAssertion => "by assertion",
         pb::ProofMethod::ClientKeyTls => "by TLS",
+        pb::ProofMethod::RoleToken => "by role token",
+        pb::ProofMethod::CallerIdentity => "by caller identity",
         pb::ProofMethod::Unspecified => "without a proof",
     };
     if session.outcome() == pb::Outcome::Allow {

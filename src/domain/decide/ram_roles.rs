@@ -25,10 +25,12 @@ pub(super) fn create(
         name: new.name.clone(),
         header: new_header(catalog, request, &new.description),
         trust_policy: new.trust_policy.clone(),
+        sessions_valid_from: 0,
     })))
 }
 
-/// Changes a role; access points that it doesn't trust any more stay, and are denied.
+/// Changes a role; access points that it doesn't trust any more stay, and are denied. Another trust
+/// policy ends the sessions that it proved, for good.
 pub(super) fn update(
     catalog: &Catalog,
     request: &Request,
@@ -37,10 +39,18 @@ pub(super) fn update(
 ) -> Result<Change, Rejection> {
     let found = find(catalog, target)?;
     let RamRolePatch { description, trust_policy } = patch;
+    let header = changed_header(catalog, request, &found.header, description.as_ref());
+    let trust_policy = trust_policy.as_ref().unwrap_or(&found.trust_policy);
+    let sessions_valid_from = if *trust_policy == found.trust_policy {
+        found.sessions_valid_from
+    } else {
+        header.revision
+    };
     Ok(Change::RamRoleUpdated(Arc::new(RamRole {
         name: found.name.clone(),
-        header: changed_header(catalog, request, &found.header, description.as_ref()),
-        trust_policy: trust_policy.as_ref().unwrap_or(&found.trust_policy).clone(),
+        header,
+        trust_policy: trust_policy.clone(),
+        sessions_valid_from,
     })))
 }
 

@@ -1,14 +1,16 @@
-//! Whether a session is good: judged at each check by what its access point and its key are then.
+//! Whether a session is good: judged at each check by what its access point, and the key or the role
+//! that proved it, are then.
 
 use super::{
     super::{
         client_key::{ClientKey, ClientKeyState, Validity},
         decision::DenyReason,
+        ram_role::RamRole,
         resource::Uid,
-        session::Session,
+        session::{Credential, Session},
         time::UnixNanos,
     },
-    Subscriber,
+    RoleStanding, Subscriber,
 };
 
 /// A client key as a session is judged by it.
@@ -31,20 +33,49 @@ impl HeldKey {
     }
 }
 
+/// A role as a session is judged by it, while it is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeldRole {
+    uid: Uid,
+    sessions_valid_from: u64,
+}
+
+impl HeldRole {
+    pub(super) fn of(role: &RamRole) -> Self {
+        Self { uid: role.header.uid, sessions_valid_from: role.sessions_valid_from }
+    }
+}
+
 impl Subscriber {
     /// What ends a session before anything is asked of the policies, if something does.
     pub(super) fn refuse(&self, session: &Session, now: UnixNanos) -> Option<DenyReason> {
-        let Some(key) = self.keys.iter().find(|key| key.uid == session.client_key) else {
-            return Some(DenyReason::CredentialUnknown);
+        let valid_from = match self.credential(session.proved_by, now) {
+            Ok(valid_from) => valid_from.max(self.sessions_valid_from),
+            Err(reason) => return Some(reason),
         };
-        if let Some(reason) = unfit(key.state, key.validity, now) {
-            return Some(reason);
-        }
         // By revision, so that no clock that goes backwards brings a session back.
-        if session.revision < self.sessions_valid_from.max(key.sessions_valid_from) {
+        if session.revision < valid_from {
             return Some(DenyReason::CredentialInvalid);
         }
         (now >= session.expires).then_some(DenyReason::CredentialExpired)
+    }
+
+    /// The revision from which on sessions are good that a credential proved.
+    fn credential(&self, credential: Credential, now: UnixNanos) -> Result<u64, DenyReason> {
+        match credential {
+            Credential::ClientKey(uid) => {
+                let key = self.keys.iter().find(|key| key.uid == uid);
+                let key = key.ok_or(DenyReason::CredentialUnknown)?;
+                unfit(key.state, key.validity, now).map_or(Ok(key.sessions_valid_from), Err)
+            }
+            Credential::RamRole(uid) => match self.role {
+                RoleStanding::Trusted(role) if role.uid == uid => Ok(role.sessions_valid_from),
+                RoleStanding::NotTrusted => Err(DenyReason::RoleNotTrusted),
+                RoleStanding::Trusted(_) | RoleStanding::Unasked => {
+                    Err(DenyReason::CredentialUnknown)
+                }
+            },
+        }
     }
 }
 
@@ -65,15 +96,17 @@ pub fn unfit(state: ClientKeyState, validity: Validity, now: UnixNanos) -> Optio
 mod tests {
     use super::*;
     use crate::domain::{
+        access_point::TrustedRole,
         check::{ActionName, Check, InstanceText, ResourceText, Subject},
         decision::Decision,
         name::LocationRef,
         network::Origin,
         session::ShownSession,
         testing::{
-            ABROAD, HOME, World, access_point_name, add_client_key, as_update, client_key_name,
-            create_access_point, create_policy, delete_access_point, delete_client_key,
-            disable_client_key, enable_client_key, resume_access_point, revoke_sessions,
+            ABROAD, HOME, World, access_point_name, add_client_key, as_update, by_role,
+            client_key_name, create_access_point, create_policy, create_ram_role,
+            delete_access_point, delete_client_key, delete_ram_role, disable_client_key,
+            enable_client_key, ram_role_name, resume_access_point, revoke_sessions,
             suspend_access_point,
         },
     };
@@ -99,7 +132,7 @@ mod tests {
         let key = world.catalog.client_key(&client_key_name("a", "k")).unwrap();
         Session {
             access_point: access_point.header.uid,
-            client_key: key.header.uid,
+            proved_by: Credential::ClientKey(key.header.uid),
             revision: world.catalog.revision(),
             made: second(START),
             expires: second(START + 900),
@@ -146,6 +179,86 @@ mod tests {
         let over = START + (5 * 365 + 1) * 24 * 60 * 60;
         assert_eq!(at_home(&world, endless, over - 1), Ok(()));
         assert_eq!(at_home(&world, endless, over), expired);
+    }
+
+    /// A world whose access point `a` authenticates by the role `r`, and a session of that role.
+    fn role_world() -> (World, Session) {
+        let world = World::given([
+            create_policy("p", "shared", "SECRET_USER", "secret/a", "any"),
+            create_ram_role("r", "ecs"),
+            by_role(create_access_point("a", "p"), TrustedRole::EcsInstance, "r"),
+        ]);
+        let session = role_session(&world);
+        (world, session)
+    }
+
+    /// A session of the role `r`, as it would be granted now.
+    fn role_session(world: &World) -> Session {
+        let access_point = world.catalog.access_point(&access_point_name("a")).unwrap();
+        let role = world.catalog.ram_role(&ram_role_name("r")).unwrap();
+        Session {
+            access_point: access_point.header.uid,
+            proved_by: Credential::RamRole(role.header.uid),
+            revision: world.catalog.revision(),
+            made: second(START),
+            expires: second(START + 900),
+        }
+    }
+
+    #[test]
+    fn a_session_of_a_role_is_good_while_the_role_trusts_as_it_did() {
+        let (mut world, session) = role_world();
+        assert_eq!(at_home(&world, session, START + 899), Ok(()));
+        assert_eq!(at_home(&world, session, START + 900), Err(DenyReason::CredentialExpired));
+        // What is no change of its trust.
+        world.carry_out(as_update(create_ram_role("r", "ecs")));
+        world.carry_out(create_ram_role("s", "fc"));
+        assert_eq!(at_home(&world, session, START), Ok(()));
+        for (services, why) in [
+            ("fc", DenyReason::RoleNotTrusted),
+            // It is trusted again, but what was proved before it wasn't is void.
+            ("ecs", DenyReason::CredentialInvalid),
+            ("ecs fc", DenyReason::CredentialInvalid),
+        ] {
+            world.carry_out(as_update(create_ram_role("r", services)));
+            assert_eq!(at_home(&world, session, START), Err(why), "{services}");
+        }
+        let new = role_session(&world);
+        assert_eq!(at_home(&world, new, START), Ok(()));
+        world.carry_out(revoke_sessions("a"));
+        assert_eq!(at_home(&world, new, START), Err(DenyReason::CredentialInvalid));
+    }
+
+    #[test]
+    fn a_session_of_a_role_dies_with_its_access_point_and_its_role_whoever_gets_their_names() {
+        let (mut world, session) = role_world();
+        let again = || by_role(create_access_point("a", "p"), TrustedRole::EcsInstance, "r");
+        world.carry_out(delete_access_point("a"));
+        assert_eq!(at_home(&world, session, START), Err(DenyReason::AccessPointNotFound));
+        world.carry_out(again());
+        assert_eq!(at_home(&world, session, START), Err(DenyReason::AccessPointNotFound));
+        let second = role_session(&world);
+        assert_eq!(at_home(&world, second, START), Ok(()));
+        world.carry_out(delete_access_point("a"));
+        world.carry_out(delete_ram_role("r"));
+        world.carry_out(create_ram_role("r", "ecs"));
+        world.carry_out(again());
+        let third = role_session(&world);
+        assert_eq!(at_home(&world, third, START), Ok(()));
+        let of_old_role = Session { proved_by: second.proved_by, ..third };
+        assert_eq!(at_home(&world, of_old_role, START), Err(DenyReason::CredentialUnknown));
+    }
+
+    #[test]
+    fn a_session_by_another_method_than_the_access_points_is_nobodys() {
+        let (role_world, by_role) = role_world();
+        let key_world = world();
+        let by_key = session(&key_world);
+        let as_key = Session { proved_by: by_key.proved_by, ..by_role };
+        let as_role = Session { proved_by: by_role.proved_by, ..by_key };
+        let unknown = Err(DenyReason::CredentialUnknown);
+        assert_eq!(at_home(&role_world, as_key, START), unknown);
+        assert_eq!(at_home(&key_world, as_role, START), unknown);
     }
 
     #[test]

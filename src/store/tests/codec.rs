@@ -101,7 +101,7 @@ fn every_kind() -> Vec<(&'static str, Event)> {
         "policy_deleted",
         "network_rule_deleted",
         "ram_role_created",
-        "ram_role_updated",
+        "ram_role_updated_ending_sessions",
         "ram_role_deleted",
         "client_key_issued",
         "client_key_imported",
