@@ -8,47 +8,27 @@ pub mod making;
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::Deserialize;
 
-use crate::domain::{
-    client_key::{KeyAlgorithm, PublicKey},
-    proof::ProofProblem,
-    time::UnixNanos,
-};
+use crate::domain::{client_key::PublicKey, proof::ProofProblem, time::UnixNanos};
 
-use super::client_key::public_key::{self, SignatureForm};
+use super::jwt::{self, Audience, Hours, Jwt, Times};
 
 /// The most bytes that an assertion has. One by a key of 4,096 bits has about 1,000.
 pub const MAX_BYTES: usize = 4_096;
-/// The most bytes of a proof's id.
-const MAX_ID_BYTES: usize = 128;
 /// How far ahead a proof expires at most, in seconds.
 const MAX_AHEAD: i64 = 5 * 60;
-/// How far an application's clock may be ahead of this one, in seconds.
-pub const TOLERANCE: i64 = 5;
 
 /// An assertion, read but not verified.
 pub struct Assertion<'a> {
-    /// What is signed, as it was sent.
-    signed: &'a str,
-    header: Header,
+    jwt: Jwt<'a>,
     claims: Claims,
-    signature: Vec<u8>,
 }
 
 impl fmt::Debug for Assertion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Assertion")
     }
-}
-
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    kid: Option<String>,
-    #[serde(default)]
-    crit: Presence,
 }
 
 #[derive(Deserialize)]
@@ -60,27 +40,6 @@ struct Claims {
     iat: Option<i64>,
     nbf: Option<i64>,
     jti: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
-/// Whether a member is there, whatever its value.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Presence {
-    #[default]
-    Absent,
-    Present,
-}
-
-impl<'de> Deserialize<'de> for Presence {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        IgnoredAny::deserialize(deserializer).map(|_| Self::Present)
-    }
 }
 
 /// What an assertion is verified against.
@@ -119,49 +78,20 @@ pub enum Unproven {
 impl<'a> Assertion<'a> {
     /// Reads an assertion in compact form.
     pub fn read(text: &'a str) -> Result<Self, ProofProblem> {
-        if text.len() > MAX_BYTES {
-            return Err(ProofProblem::Malformed);
-        }
-        let (signed, signature) = text.rsplit_once('.').ok_or(ProofProblem::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(ProofProblem::Malformed)?;
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| ProofProblem::Malformed);
-        let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-        let malformed = |_| ProofProblem::Malformed;
-        Ok(Self {
-            signed,
-            header: serde_json::from_slice(&header).map_err(malformed)?,
-            claims: serde_json::from_slice(&claims).map_err(malformed)?,
-            signature,
-        })
+        let jwt = Jwt::read(text, MAX_BYTES)?;
+        let claims = serde_json::from_slice(&jwt.claims).map_err(|_| ProofProblem::Malformed)?;
+        Ok(Self { jwt, claims })
     }
 
     /// The key that it names.
     pub fn key_id(&self) -> Result<&str, ProofProblem> {
-        self.header.kid.as_deref().ok_or(ProofProblem::KeyIdMissing)
+        self.jwt.key_id()
     }
 
     /// Verifies it: its form, then its signature, then what it says.
     pub fn verify(&self, expected: &Expected<'_>) -> Result<Proof, Unproven> {
-        self.check_header(expected).map_err(Unproven::ByAnybody)?;
-        let (form, message) = (SignatureForm::Fixed, self.signed.as_bytes());
-        if !public_key::verifies(expected.key, form, message, &self.signature) {
-            return Err(Unproven::ByAnybody(ProofProblem::SignatureInvalid));
-        }
+        self.jwt.verify(expected.key_id, expected.key).map_err(Unproven::ByAnybody)?;
         self.check_claims(expected).map_err(Unproven::ByKey)
-    }
-
-    fn check_header(&self, expected: &Expected<'_>) -> Result<(), ProofProblem> {
-        let algorithm = match expected.key.algorithm {
-            KeyAlgorithm::Rsa { .. } => "RS256",
-            KeyAlgorithm::EcP256 => "ES256",
-        };
-        if self.header.alg != algorithm {
-            return Err(ProofProblem::AlgorithmMismatch);
-        }
-        if self.header.crit == Presence::Present {
-            return Err(ProofProblem::CriticalHeader);
-        }
-        if self.key_id()? == expected.key_id { Ok(()) } else { Err(ProofProblem::SignatureInvalid) }
     }
 
     fn check_claims(&self, expected: &Expected<'_>) -> Result<Proof, ProofProblem> {
@@ -173,37 +103,10 @@ impl<'a> Assertion<'a> {
         if !aud.as_ref().is_some_and(|audience| audience.includes(expected.audience)) {
             return Err(ProofProblem::AudienceMismatch);
         }
-        let (now, started) = (expected.now.seconds(), expected.started.seconds());
-        let expires = exp.ok_or(ProofProblem::ExpiryMissing)?;
-        if expires <= now {
-            return Err(ProofProblem::Expired);
-        }
-        if expires > now.saturating_add(MAX_AHEAD) {
-            return Err(ProofProblem::ExpiryTooFar);
-        }
-        let issued = iat.ok_or(ProofProblem::IssueTimeMissing)?;
-        if issued > now.saturating_add(TOLERANCE) {
-            return Err(ProofProblem::IssuedInFuture);
-        }
-        // By the clock of an application that is ahead, one that the server's last run has seen can
-        // say that it was made as late as this.
-        if issued <= started.saturating_add(TOLERANCE) {
-            return Err(ProofProblem::IssuedBeforeStart);
-        }
-        if nbf.is_some_and(|not_before| not_before > now.saturating_add(TOLERANCE)) {
-            return Err(ProofProblem::NotYetValid);
-        }
-        let id = jti.as_deref().filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()));
-        Ok(Proof { id: id.ok_or(ProofProblem::IdMissing)?.into(), expires })
-    }
-}
-
-impl Audience {
-    fn includes(&self, audience: &str) -> bool {
-        match self {
-            Self::One(one) => one == audience,
-            Self::Several(several) => several.iter().any(|one| one == audience),
-        }
+        let (now, started) = (expected.now, expected.started);
+        let times = Times { exp: *exp, iat: *iat, nbf: *nbf };
+        let expires = times.check(Hours { now, started, max_ahead: MAX_AHEAD })?;
+        Ok(Proof { id: jwt::check_id(jti.as_deref())?.into(), expires })
     }
 }
 

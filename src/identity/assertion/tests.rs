@@ -1,5 +1,6 @@
 //! Assertions, good ones and every way in which one can be bad.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     hmac,
     rand::SystemRandom,
@@ -7,47 +8,24 @@ use ring::{
 };
 use rsa::signature::{SignatureEncoding as _, Signer as _};
 use serde_json::{Value, json};
-use x509_cert::der::Encode as _;
 
 use super::*;
 use crate::{
     domain::client_key::MadeAlgorithm,
-    entropy::Entropy,
-    identity::client_key::{generation::PrivateKey, public_key},
+    identity::{
+        client_key::generation::PrivateKey,
+        jwt::{
+            TOLERANCE,
+            testing::{Pair, part},
+        },
+    },
 };
 
 const KEY_ID: &str = "KAAP.00000000-0000-4000-8000-000000000001";
 const AUDIENCE: &str = "https://aap.test";
 const NOW: i64 = 1_795_458_000;
 
-/// A key, and its public half.
-struct Pair {
-    private: PrivateKey,
-    public: PublicKey,
-}
-
 impl Pair {
-    fn make(algorithm: MadeAlgorithm) -> Self {
-        let private = PrivateKey::generate(algorithm, &mut Entropy).unwrap();
-        let info = private.to_public_key().unwrap().to_der().unwrap();
-        Self { public: public_key::parse(&info).unwrap(), private }
-    }
-
-    fn sign(&self, signed: &str) -> Vec<u8> {
-        match &self.private {
-            PrivateKey::Rsa(key) => key.sign(signed.as_bytes()).to_vec(),
-            PrivateKey::EcP256(key) => {
-                let signature: p256::ecdsa::Signature = key.sign(signed.as_bytes());
-                signature.to_vec()
-            }
-        }
-    }
-
-    fn token(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!("{}.{}", part(header), part(claims));
-        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(self.sign(&signed)))
-    }
-
     fn verify(&self, token: &str) -> Result<Proof, Unproven> {
         let started = UnixNanos::from_parts(NOW - 600, 0);
         Assertion::read(token).map_err(Unproven::ByAnybody)?.verify(&Expected {
@@ -58,10 +36,6 @@ impl Pair {
             started,
         })
     }
-}
-
-fn part(value: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
 fn header(algorithm: &str) -> Value {
