@@ -9,6 +9,7 @@ pub mod roster;
 pub mod token;
 
 pub mod assertion;
+pub mod https;
 mod jwt;
 pub mod client_key;
 pub mod replay;
