@@ -156,6 +156,7 @@ pub(crate) fn serve_aap(directory: &str, variant: Variant) {
         watches: aap::service::watches::WatchLimits::default(),
         cursors: aap::domain::audit_cursor::CursorLimits::default(),
         audience: None,
+        vouchers: aap::identity::vouchers::Vouchers::default(),
         snapshot_every: snapshot::DEFAULT_EVERY,
         scrub: ScrubLimits::default(),
         verification: Verification::Quick,

@@ -65,6 +65,7 @@ impl SessionService for SessionGranting {
         let lifetime = violations.keep("lifetime_seconds", Lifetime::of_seconds(lifetime_seconds));
         let shown = proof.as_ref().map(|proof| match proof {
             SentProof::ClientKeyAssertion(text) => ShownProof::Assertion(text),
+            SentProof::RoleToken(text) => ShownProof::RoleToken(text),
             SentProof::ClientKeyTls(pb::ClientKeyTls {}) => {
                 let certificate = connection.and_then(|known| known.certificate.as_ref());
                 ShownProof::Connection(certificate)

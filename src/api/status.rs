@@ -33,6 +33,8 @@ const DOMAIN: &str = "aap";
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// When to ask for a session again: the window in which they are counted.
 const SESSION_DELAY: Duration = Duration::from_secs(1);
+/// Who couldn't be asked isn't asked again before.
+const VOUCHER_DELAY: Duration = Duration::from_secs(10);
 /// When to repeat what was refused because others hold something for long.
 const LONG_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How many bytes of a status its list of violations may have. A status travels in headers, of
@@ -355,6 +357,13 @@ fn session(error: SessionError) -> Problem {
         }
         SessionError::NoAudience => {
             Problem::new(Code::FailedPrecondition, Reason::NoSessionAudience, message)
+        }
+        SessionError::NoTokenIssuers => {
+            Problem::new(Code::FailedPrecondition, Reason::NoTokenIssuers, message)
+        }
+        SessionError::VoucherUnavailable => {
+            Problem::new(Code::Unavailable, Reason::VoucherUnavailable, message)
+                .retry_after(VOUCHER_DELAY)
         }
         SessionError::Record(error) => check(error.into()),
     }

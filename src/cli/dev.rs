@@ -36,6 +36,7 @@ use crate::{
         bounds::Bounds,
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::NewToken,
+        vouchers::Vouchers,
     },
     service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
@@ -93,6 +94,7 @@ impl World {
             cursors: CursorLimits::default(),
             telemetry: TelemetryConfig::default(),
             audience: Some(AUDIENCE.into()),
+            vouchers: Vouchers::default(),
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })

@@ -142,6 +142,7 @@ fn start(
         watches: config.watches,
         cursors: config.cursors,
         audience: config.audience.clone(),
+        vouchers: config.vouchers.clone(),
         snapshot_every: config.snapshot_every,
         verification: *verification,
         scrub: config.scrub,

@@ -43,6 +43,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) sessions: SessionsTable,
     #[serde(default)]
+    pub(super) token_issuers: Vec<TokenIssuerTable>,
+    #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
 }
 
@@ -193,6 +195,34 @@ pub(super) struct TelemetryTable {
 pub(super) struct SessionsTable {
     /// What this server is called in assertions (`aud`).
     pub(super) audience: Option<String>,
+}
+
+/// Who may vouch for the roles of applications, by tokens. What it lacks is said with everything else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenIssuerTable {
+    /// The name that records bear.
+    pub(super) name: Option<String>,
+    /// What its tokens say in `iss`.
+    pub(super) issuer: Option<String>,
+    /// What they say in `aud`.
+    pub(super) audience: Option<String>,
+    /// The accounts that it may vouch for.
+    pub(super) accounts: Option<Vec<String>>,
+    /// The claim that names the account.
+    pub(super) account_claim: Option<String>,
+    /// The type of environment that it vouches for.
+    pub(super) trusted_role: Option<String>,
+    /// The claim that names the role.
+    pub(super) role_claim: Option<String>,
+    /// How far ahead its tokens expire at most.
+    pub(super) max_token_seconds: Option<i64>,
+    /// A file of its keys.
+    pub(super) jwks_file: Option<PathBuf>,
+    /// Where it publishes its keys.
+    pub(super) jwks_url: Option<String>,
+    /// The authorities that vouch for that server, in PEM.
+    pub(super) ca: Option<PathBuf>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

@@ -114,8 +114,8 @@ impl Read {
     }
 }
 
-/// The keys of all that differ but callers and certificates: those can be replaced while the server
-/// runs.
+/// The keys of all that differ but callers, certificates and who vouches for roles: those can be
+/// replaced while the server runs.
 fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
     let Config {
         listeners,
@@ -132,6 +132,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         cursors,
         telemetry,
         audience,
+        vouchers: _,
     } = config;
     let are_same = listeners.len() == started.listeners.len()
         && listeners.iter().zip(&started.listeners).all(|(a, b)| ListenerConfig::is_same(a, b));

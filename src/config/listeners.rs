@@ -69,6 +69,12 @@ pub(super) enum PlainText {
     Anywhere,
 }
 
+impl PlainText {
+    pub(super) fn allowed_from(network: bool) -> Self {
+        if network { Self::Anywhere } else { Self::LoopbackOnly }
+    }
+}
+
 /// Where a listener stands in the file, and what it has.
 pub(super) struct Listeners<'p> {
     pub(super) problems: &'p mut Problems,

@@ -12,6 +12,7 @@ mod callers;
 mod cursors;
 mod file;
 mod pem;
+mod vouchers;
 
 use std::{
     fmt, io,
@@ -28,7 +29,7 @@ use crate::{
         retention::Retention,
     },
     domain::{audit_cursor::CursorLimits, limits::Limits, network::NetworkKind, time::UnixNanos},
-    identity::{caller::Callers, certificate::Authorities},
+    identity::{caller::Callers, certificate::Authorities, vouchers::Vouchers},
     service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
 };
@@ -76,6 +77,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// What this server is called by applications that ask for sessions.
     pub audience: Option<Arc<str>>,
+    /// Who vouches for the RAM roles of applications.
+    pub vouchers: Vouchers,
 }
 
 impl Config {
@@ -97,6 +100,7 @@ impl Config {
             cursors,
             telemetry,
             audience,
+            vouchers,
         } = self;
         let listeners: Vec<_> = listeners.iter().map(ListenerFacts::of).collect();
         let (sans, authorities) = (callers.sans(), callers.authorities().digest());
@@ -104,7 +108,7 @@ impl Config {
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
              {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
-             {watches:?}\n{cursors:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n"
+             {watches:?}\n{cursors:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n{vouchers:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -329,15 +333,12 @@ impl Problems {
             cursors,
             telemetry,
             sessions,
+            token_issuers,
             callers,
         } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
         let listen = if other_listen.is_empty() { listen } else { other_listen };
-        let plain_text = if allow_plaintext_from_network {
-            PlainText::Anywhere
-        } else {
-            PlainText::LoopbackOnly
-        };
+        let plain_text = PlainText::allowed_from(allow_plaintext_from_network);
         let can_show_certificates = listeners.iter().any(|table| table.certificate.is_some());
         let listeners = Listeners { problems: self, files, plain_text }.check(listen, listeners);
         let connections = self.check_connections(&connections);
@@ -350,6 +351,7 @@ impl Problems {
         let (watches, cursors) = (self.check_watches(&watches), cursors::check(self, &cursors));
         let telemetry = telemetry::check(self, telemetry);
         let audience = self.check_sessions(sessions);
+        let vouchers = vouchers::check(self, token_issuers, audience.as_ref(), files);
         if caller_ca.is_some() && !can_show_certificates {
             self.add("caller_ca", "needs a listener with a `certificate`: others see none");
         }
@@ -370,6 +372,7 @@ impl Problems {
             cursors,
             telemetry,
             audience,
+            vouchers,
         })
     }
 

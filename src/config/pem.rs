@@ -17,7 +17,10 @@ use tokio_rustls::rustls::{
 
 use crate::{
     domain::time::UnixNanos,
-    identity::certificate::{Authorities, Validity},
+    identity::{
+        certificate::{Authorities, Validity},
+        https::Roots,
+    },
 };
 
 /// The most bytes that are read of a file.
@@ -31,7 +34,7 @@ pub(super) type Content = Option<[u8; 32]>;
 pub(super) struct Files(BTreeMap<PathBuf, Result<Vec<u8>, String>>);
 
 impl Files {
-    fn read(&mut self, path: &Path) -> Result<&[u8], String> {
+    pub(super) fn read(&mut self, path: &Path) -> Result<&[u8], String> {
         let read = self.0.entry(path.to_owned()).or_insert_with(|| {
             read(path).map_err(|error| format!("can't be read: `{}`: {error}", path.display()))
         });
@@ -154,6 +157,11 @@ fn not_a_pair(error: &TlsError) -> (&'static str, String) {
         }
         error => ("key", format!("can't be used: {error}")),
     }
+}
+
+/// The authorities in a file that vouch for servers which are asked.
+pub(super) fn roots(files: &mut Files, path: &Path) -> Result<Roots, String> {
+    Roots::of(&certificates(files.read(path)?)?).map_err(|error| error.to_string())
 }
 
 /// The authorities in a file.

@@ -9,8 +9,11 @@ pub mod roster;
 pub mod token;
 
 pub mod assertion;
+pub mod client_key;
 pub mod https;
 mod jwt;
-pub mod client_key;
+pub mod key_set;
 pub mod replay;
+pub mod role_token;
 pub mod session;
+pub mod vouchers;

@@ -1,4 +1,4 @@
-//! Which proofs were shown: each works once.
+//! Which proofs were shown, of a client key or of a RAM role: each works once.
 //!
 //! A proof is remembered only after its signature was verified, so that nobody can fill the memory
 //! of a key that it doesn't have. It is forgotten when it expires. At the limit a proof is refused
@@ -14,10 +14,16 @@ use crate::domain::{proof::ProofProblem, resource::Uid, time::UnixNanos};
 /// How many proofs are remembered at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one key.
+    /// Of one key or one role.
     pub per_key: usize,
-    /// Of all keys.
+    /// Of all of them.
     pub in_all: usize,
+}
+
+impl Limits {
+    /// A role is that of many applications, and tokens last longer than what a key signs: one for
+    /// each of 8,000 nodes every quarter of an hour; and about 20 MB.
+    pub const OF_ROLES: Self = Self { per_key: 32_768, in_all: 131_072 };
 }
 
 impl Default for Limits {

@@ -36,7 +36,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Runtime, sync::watch};
+use tokio::{
+    runtime::{Handle, Runtime},
+    sync::watch,
+};
 use tonic::service::RoutesBuilder;
 
 use crate::{
@@ -58,9 +61,9 @@ use crate::{
         resource::Uid,
     },
     entropy::{self, EntropyError},
-    identity::{caller::Callers, roster::Roster, session::SessionKeys},
+    identity::{caller::Callers, roster::Roster, session::SessionKeys, vouchers::Vouchers},
     projection::Published,
-    service::{refusals::Refusals, watches::WatchLimits},
+    service::{refusals::Refusals, vouching::Vouching, watches::WatchLimits},
     store::{
         data_dir::{DataDir, DataDirError},
         journal::{JournalReader, ReadError},
@@ -87,7 +90,7 @@ use accept::{Door, Usher};
 use cursors::KeptCursors;
 use key_lifecycle::{KeyCare, KeyLifecycle};
 use listen::Listener;
-use reload::{Keeper, Reload};
+use reload::{Keeper, Kept, Reload};
 use scrub::{Scrubber, Soundness};
 use snapshots::SnapshotTaker;
 use stores::OpenedLog;
@@ -112,6 +115,8 @@ pub struct Settings {
     pub cursors: CursorLimits,
     /// What this server is called by applications that ask for sessions.
     pub audience: Option<Arc<str>>,
+    /// Who vouches for the RAM roles of applications.
+    pub vouchers: Vouchers,
     /// After how many changes a new snapshot of the state is written.
     pub snapshot_every: NonZeroU64,
     /// How much of what is on disk is verified first.
@@ -238,7 +243,7 @@ pub fn run(
         .thread_name("background")
         .enable_all()
         .build()?;
-    let mut parts = Parts::open(stores, settings, lanes.sockets.len())?;
+    let mut parts = Parts::open(stores, settings, (lanes.sockets.len(), background.handle()))?;
     parts.verify()?;
     let served = parts.serve(&background, lanes, stop);
     background.shutdown_timeout(DRAIN);
@@ -282,6 +287,7 @@ struct Parts {
     session_keys: Arc<SessionKeys>,
     /// What is kept of client keys while it runs.
     keys: KeyCare,
+    vouching: Vouching,
     space: Arc<Space>,
     snapshots: SnapshotTaker,
     previous_stop: PreviousStop,
@@ -306,7 +312,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn open(stores: Stores, settings: Settings, lanes: usize) -> Result<Self, ServeError> {
+    fn open(
+        stores: Stores,
+        settings: Settings,
+        (lanes, background): (usize, &Handle),
+    ) -> Result<Self, ServeError> {
         let Stores { mut data_dir, journal, cursors, volume, previous_log, evidence } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
         let snapshots = Snapshots::of(&data_dir);
@@ -326,12 +336,9 @@ impl Parts {
         let published = Arc::new(Published::new(state.clone()));
         let reader = journal.reader();
         let (journal, journal_meters) = Metered::new(journal, settings.clock.clone());
-        let (changes, journal_thread) = writer::start(
-            Box::new(journal),
-            state,
-            Arc::clone(&published),
-            (Arc::clone(&space), settings.limits),
-        )?;
+        let bounds = (Arc::clone(&space), settings.limits);
+        let (changes, journal_thread) =
+            writer::start(Box::new(journal), state, Arc::clone(&published), bounds)?;
         let (cursors, cursor_thread) = KeptCursors::open(cursors, &data_dir, &settings, &space)?;
         let parts = (Arc::clone(&reader), Arc::clone(&published), Arc::clone(&space));
         let when = (settings.snapshot_every, snapshot_revision);
@@ -341,6 +348,7 @@ impl Parts {
         Ok(Self {
             keys: KeyCare::new(),
             session_keys: session_keys::open(&data_dir, &settings.clock)?,
+            vouching: session_keys::vouching(&settings, background),
             refusals: Refusals::new(log.clone(), settings.clock.clone()).on_lane(lanes),
             data_dir,
             roster: Arc::new(Roster::new(settings.callers.clone())),
@@ -415,6 +423,7 @@ impl Parts {
         };
         background.spawn(health.clone().follow(conditions.clone()));
         background.spawn(session_keys::keep(&self, stopped.clone()));
+        background.spawn(session_keys::refresh(self.vouching.clone(), stopped.clone()));
         let snapshots = background.spawn(self.snapshots.clone().run(stopped.clone()));
         let (log, lane) = (self.log.clone(), self.background_lane);
         let kept = self.settings.audit.retention;
@@ -461,7 +470,8 @@ impl Parts {
     ) -> tokio::task::JoinHandle<()> {
         let (roster, clock) = (Arc::clone(&self.roster), self.settings.clock.clone());
         let log = self.log.clone();
-        let keeper = Keeper::new((roster, doors), clock, log, self.background_lane);
+        let kept = Kept { roster, doors, vouching: self.vouching.clone() };
+        let keeper = Keeper::new(kept, clock, log, self.background_lane);
         background.spawn(keeper.run(self.settings.reload.take(), stopping))
     }
 

@@ -1,4 +1,4 @@
-//! Keeps callers and certificates up to date while the server runs: takes in what the configuration
+//! Keeps callers, certificates and who vouches for roles up to date while the server runs: takes in what the configuration
 //! says anew, and has streams end whose caller has expired.
 //!
 //! A configuration is taken whole or not at all. It counts at once, since barring somebody must not
@@ -23,6 +23,7 @@ use crate::{
     },
     domain::time::UnixNanos,
     identity::roster::Roster,
+    service::vouching::Vouching,
 };
 
 use super::accept::Door;
@@ -42,9 +43,7 @@ pub struct Reload {
 
 /// Keeps callers and certificates up to date.
 pub(super) struct Keeper {
-    roster: Arc<Roster>,
-    /// One for each listener that the server was started with.
-    doors: Vec<Arc<Door>>,
+    kept: Kept,
     clock: Clock,
     log: AuditLog,
     lane: usize,
@@ -54,6 +53,15 @@ pub(super) struct Keeper {
     looked: UnixNanos,
 }
 
+/// What a new configuration changes while the server runs.
+pub(super) struct Kept {
+    pub(super) roster: Arc<Roster>,
+    /// One for each listener that the server was started with.
+    pub(super) doors: Vec<Arc<Door>>,
+    /// Who vouches for roles.
+    pub(super) vouching: Vouching,
+}
+
 /// What came of reading the configuration again, as it is recorded.
 enum Load {
     Applied { digest: [u8; 32], awaits_restart: Vec<&'static str> },
@@ -61,14 +69,9 @@ enum Load {
 }
 
 impl Keeper {
-    pub(super) fn new(
-        (roster, doors): (Arc<Roster>, Vec<Arc<Door>>),
-        clock: Clock,
-        log: AuditLog,
-        lane: usize,
-    ) -> Self {
+    pub(super) fn new(kept: Kept, clock: Clock, log: AuditLog, lane: usize) -> Self {
         let looked = clock.now();
-        Self { roster, doors, clock, log, lane, unrecorded: Vec::new(), looked }
+        Self { kept, clock, log, lane, unrecorded: Vec::new(), looked }
     }
 
     /// Goes on until the server stops.
@@ -103,8 +106,8 @@ impl Keeper {
     /// Has streams look again whose caller may have expired since the last look.
     fn look_for_expired(&mut self) {
         let now = self.clock.now();
-        if self.roster.take_expired(self.looked, now) {
-            self.roster.ring();
+        if self.kept.roster.take_expired(self.looked, now) {
+            self.kept.roster.ring();
         }
         self.looked = now;
     }
@@ -125,10 +128,11 @@ impl Keeper {
                 }
                 self.unrecorded.push(Load::Applied { digest, awaits_restart });
                 self.record();
-                for (door, listener) in self.doors.iter().zip(&config.listeners) {
+                for (door, listener) in self.kept.doors.iter().zip(&config.listeners) {
                     door.replace(listener);
                 }
-                self.roster.replace(config.callers);
+                self.kept.vouching.replace(&config.vouchers);
+                self.kept.roster.replace(config.callers);
             }
             Err(error) => {
                 let problems = error.problems();

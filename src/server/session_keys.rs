@@ -1,9 +1,9 @@
-//! What sessions are granted by, and its keys: renews the one that is old, and takes another one if
+//! What sessions are granted by: those who vouch for roles, and its keys. Renews the one that is old, and takes another one if
 //! the file is gone, which ends all sessions.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch, time::MissedTickBehavior};
 
 use crate::{
     clock::Clock,
@@ -11,17 +11,22 @@ use crate::{
         replay::{Limits, ReplayMemory},
         session::SessionKeys,
     },
-    service::sessions::{Shared, Turnstile},
+    service::{
+        sessions::{Shared, Turnstile},
+        vouching::Vouching,
+    },
     store::{
         data_dir::DataDir,
         session_keys::{SecretFile, SessionKeysError},
     },
 };
 
-use super::Parts;
+use super::{Parts, Settings};
 
 /// How often it is looked at the file.
 const TICK: Duration = Duration::from_secs(5);
+/// How often it is looked whether an issuer is to be asked for its keys again.
+const REFRESH_TICK: Duration = Duration::from_secs(30);
 
 /// The keys of a data directory, which gets some if it has none.
 pub(super) fn open(
@@ -30,6 +35,11 @@ pub(super) fn open(
 ) -> Result<Arc<SessionKeys>, SessionKeysError> {
     let secrets = SecretFile::of(data_dir.path()).open(clock.now())?;
     Ok(Arc::new(SessionKeys::new(&secrets)))
+}
+
+/// Those who vouch for roles, asked on the second runtime.
+pub(super) fn vouching(settings: &Settings, background: &Handle) -> Vouching {
+    Vouching::new(&settings.vouchers, settings.clock.clone(), background.clone())
 }
 
 /// What sessions are granted by. Proofs from before now may have been shown to the run before.
@@ -42,9 +52,23 @@ pub(super) fn granting(parts: &Parts) -> Arc<Shared> {
         audience: parts.settings.audience.clone(),
         started: parts.settings.clock.now(),
         replay: ReplayMemory::new(Limits::default()),
+        role_replay: ReplayMemory::new(Limits::OF_ROLES),
+        vouching: parts.vouching.clone(),
         turnstile: Turnstile::default(),
         uses: parts.keys.uses.clone(),
     })
+}
+
+/// Has issuers asked for their keys again and again, until the server stops.
+pub(super) async fn refresh(vouching: Vouching, mut stopping: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(REFRESH_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            _ = tick.tick() => vouching.refresh(),
+        }
+    }
 }
 
 /// Goes on until the server stops.

@@ -19,4 +19,5 @@ pub mod reading;
 pub mod refusals;
 pub mod sessions;
 pub mod system;
+pub mod vouching;
 pub mod watches;

@@ -3,6 +3,8 @@
 //! Whoever asks is nobody yet. What it may cost the server is decided before anything of the proof is
 //! looked at; of all that can be wrong, only the record has which it was.
 
+mod roles;
+
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -42,6 +44,7 @@ use crate::{
 use super::{
     key_uses::KeyUses,
     refusals::{Refusals, Source},
+    vouching::Vouching,
 };
 
 /// The name of the reason that strangers' requests are counted under.
@@ -72,6 +75,10 @@ pub struct Shared {
     pub started: UnixNanos,
     /// Which proofs were shown.
     pub replay: ReplayMemory,
+    /// Which proofs of roles were shown: they take nothing from those of keys.
+    pub role_replay: ReplayMemory,
+    /// Who vouches for roles.
+    pub vouching: Vouching,
     /// How many may ask.
     pub turnstile: Turnstile,
     /// Where it is noted that keys are used.
@@ -116,6 +123,8 @@ pub enum ShownProof<'a> {
     Assertion(&'a str),
     /// The certificate that its connection has shown, if it has.
     Connection(Option<&'a PeerCertificate>),
+    /// A token of an issuer that vouches for its role.
+    RoleToken(&'a str),
 }
 
 /// A session that is granted.
@@ -136,6 +145,12 @@ pub enum SessionError {
     /// Too many ask.
     #[error("too many ask for sessions")]
     TooMany,
+    /// Who vouches for the application can't be asked now.
+    #[error("who vouches for the application can't be asked now")]
+    VoucherUnavailable,
+    /// This server takes no role tokens.
+    #[error("this server takes no role tokens: its configuration has no `token_issuers`")]
+    NoTokenIssuers,
     /// This server takes no assertions.
     #[error("this server takes no assertions: its configuration has no `sessions.audience`")]
     NoAudience,
@@ -144,14 +159,35 @@ pub enum SessionError {
     Record(#[from] RecordError),
 }
 
-/// What an application shows, and what it must be meant for.
-#[derive(Clone, Copy)]
-enum Claimed<'a> {
-    Assertion(&'a str, &'a str),
-    Connection(Option<&'a PeerCertificate>),
+/// What came of looking at a proof.
+struct Judged {
+    /// When it was judged, and at which revision.
+    now: UnixNanos,
+    revision: u64,
+    /// The access point asked for, if it exists.
+    access_point: Option<Uid>,
+    /// What is to have proved it, if it exists.
+    prover: Option<Prover>,
+    /// Who vouched for a role.
+    vouched: Option<Vouched>,
+    /// Until when it proves something, if it does.
+    outcome: Result<UnixNanos, Refusal>,
+}
+
+/// What proves who an application is.
+enum Prover {
+    Key(Arc<ClientKey>),
+    Role(Uid),
+}
+
+/// Who vouched for a role, and what the application is called there.
+struct Vouched {
+    issuer: Option<Id>,
+    principal: Box<str>,
 }
 
 /// A request that is refused.
+#[derive(Clone, Copy)]
 struct Refusal {
     reason: DenyReason,
     problem: Option<ProofProblem>,
@@ -189,87 +225,106 @@ impl Sessions {
     /// Grants a session, or doesn't. Either is on disk before it is answered, but for what strangers
     /// ask.
     pub async fn create(&self, call: Call<'_>, asked: &Asked<'_>) -> Result<Granted, SessionError> {
-        let Shared { published, clock, turnstile, keys, .. } = &*self.shared;
+        let Shared { clock, turnstile, audience, vouching, .. } = &*self.shared;
         let source = call.forwarded.or(call.peer).map(|address| address.ip());
         if !turnstile.pass(clock.elapsed(), source) {
             return Err(SessionError::TooMany);
         }
-        let proof = match asked.proof {
-            // Before it is told whether there is such an access point.
+        // What isn't taken at all is told before it is told whether there is such an access point.
+        let judged = match asked.proof {
             ShownProof::Assertion(text) => {
-                let audience = self.shared.audience.as_deref();
-                Claimed::Assertion(text, audience.ok_or(SessionError::NoAudience)?)
+                let audience = audience.as_deref().ok_or(SessionError::NoAudience)?;
+                self.judge_key(asked, |access_point, catalog, now, found| {
+                    self.judge_assertion(catalog, (access_point, text), (audience, now), found)
+                })
             }
-            ShownProof::Connection(certificate) => Claimed::Connection(certificate),
+            ShownProof::Connection(certificate) => {
+                self.judge_key(asked, |access_point, catalog, now, found| {
+                    let key = judge_connection(catalog, access_point, certificate, found)?;
+                    fit(access_point, &key, now).map(|()| key)
+                })
+            }
+            ShownProof::RoleToken(text) => {
+                if !vouching.takes_tokens() {
+                    return Err(SessionError::NoTokenIssuers);
+                }
+                self.judge_token(asked, text).await
+            }
         };
-        let state = published.load_full();
-        let now = clock.now();
-        let access_point = state.catalog.access_point(&asked.access_point);
-        let (key, judged) = match access_point {
-            None => (None, Err(Refusal::of_anybody(DenyReason::AccessPointNotFound))),
-            Some(access_point) => self.judge(&state.catalog, access_point, proof, now),
-        };
-        let revision = state.revision();
-        let session = judged.map(|()| {
-            let key = key.as_deref();
-            grant(access_point, key, asked.lifetime, (revision, now))
-        });
+        self.answer(call, asked, judged).await
+    }
+
+    /// Records what came of a request, and answers it.
+    async fn answer(
+        &self,
+        call: Call<'_>,
+        asked: &Asked<'_>,
+        judged: Judged,
+    ) -> Result<Granted, SessionError> {
+        let session = judged.session(asked.lifetime);
+        let name = asked.access_point.to_string();
         let draft = SessionDraft {
-            time: now,
-            access_point: &asked.access_point.to_string(),
-            access_point_uid: access_point.map(|found| found.header.uid),
+            time: judged.now,
+            access_point: &name,
+            access_point_uid: judged.access_point,
             method: asked.proof.method(),
-            credential: key.as_ref().map(|key| Credential::ClientKey(key.header.uid)),
-            voucher: Voucher::default(),
+            credential: judged.prover.as_ref().map(Prover::credential),
+            voucher: judged.vouched.as_ref().map_or_else(Voucher::default, Vouched::voucher),
             outcome: match &session {
                 Ok(session) => SessionOutcome::Granted(session.expires),
                 Err(refusal) => SessionOutcome::Refused(refusal.reason, refusal.problem),
             },
-            revision,
+            revision: judged.revision,
         };
-        match session {
+        let refusal = match session {
             Ok(session) => {
                 self.record(call, &asked.access_point, &draft).await?;
-                if let Some(key) = &key {
-                    self.shared.uses.note(key, now);
+                if let Some(Prover::Key(key)) = &judged.prover {
+                    self.shared.uses.note(key, judged.now);
                 }
-                Ok(Granted { token: keys.seal(&session), expires: session.expires })
+                let token = self.shared.keys.seal(&session);
+                return Ok(Granted { token, expires: session.expires });
             }
-            Err(Refusal { by: By::Holder, .. }) => {
-                self.record(call, &asked.access_point, &draft).await?;
-                Err(SessionError::Refused)
-            }
-            Err(Refusal { by: By::Anybody, .. }) => {
-                self.refusals.record_session(call, REFUSED, &draft);
-                Err(SessionError::Refused)
-            }
+            Err(refusal) => refusal,
+        };
+        match refusal.by {
+            By::Holder => self.record(call, &asked.access_point, &draft).await?,
+            By::Anybody => self.refusals.record_session(call, REFUSED, &draft),
         }
+        Err(match refusal.problem {
+            Some(ProofProblem::KeysUnavailable) => SessionError::VoucherUnavailable,
+            _ => SessionError::Refused,
+        })
     }
 
-    /// The key that is to have proved it, and whether it has.
-    fn judge(
-        &self,
-        catalog: &Catalog,
-        access_point: &AccessPoint,
-        proof: Claimed<'_>,
-        now: UnixNanos,
-    ) -> (Option<Arc<ClientKey>>, Result<(), Refusal>) {
-        if access_point.authentication != Authentication::ClientKey {
-            let reason = DenyReason::AuthenticationMethodMismatch;
-            return (None, Err(Refusal::of_anybody(reason)));
-        }
+    /// Judges the proof of a client key: which key it is, and whether it proves something.
+    fn judge_key<F>(&self, asked: &Asked<'_>, judge: F) -> Judged
+    where
+        F: FnOnce(
+            &AccessPoint,
+            &Catalog,
+            UnixNanos,
+            &mut Option<Arc<ClientKey>>,
+        ) -> Result<Arc<ClientKey>, Refusal>,
+    {
+        let (state, now) = (self.shared.published.load_full(), self.shared.clock.now());
+        let access_point = state.catalog.access_point(&asked.access_point);
         let mut found = None;
-        let judged = match proof {
-            Claimed::Assertion(text, audience) => {
-                let expected = (audience, now);
-                self.judge_assertion(catalog, (access_point, text), expected, &mut found)
+        let outcome = match access_point {
+            None => Err(Refusal::of_anybody(DenyReason::AccessPointNotFound)),
+            Some(access_point) if access_point.authentication != Authentication::ClientKey => {
+                Err(Refusal::of_anybody(DenyReason::AuthenticationMethodMismatch))
             }
-            Claimed::Connection(certificate) => {
-                judge_connection(catalog, access_point, certificate, &mut found)
-                    .and_then(|key| fit(access_point, &key, now))
-            }
+            Some(access_point) => judge(access_point, &state.catalog, now, &mut found),
         };
-        (found, judged)
+        Judged {
+            now,
+            revision: state.revision(),
+            access_point: access_point.map(|found| found.header.uid),
+            prover: found.map(Prover::Key),
+            vouched: None,
+            outcome: outcome.map(|key| key.validity.not_after()),
+        }
     }
 
     fn judge_assertion(
@@ -278,7 +333,7 @@ impl Sessions {
         (access_point, text): (&AccessPoint, &str),
         (audience, now): (&str, UnixNanos),
         found: &mut Option<Arc<ClientKey>>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Arc<ClientKey>, Refusal> {
         let by_anybody = |problem| Refusal::of_proof(problem, By::Anybody);
         let assertion = Assertion::read(text).map_err(by_anybody)?;
         let id = assertion.key_id().map_err(by_anybody)?;
@@ -298,7 +353,8 @@ impl Sessions {
         self.shared
             .replay
             .show(key.header.uid, &proof.id, proof.expires, now)
-            .map_err(|problem| Refusal::of_proof(problem, By::Holder))
+            .map_err(|problem| Refusal::of_proof(problem, By::Holder))?;
+        Ok(Arc::clone(key))
     }
 
     async fn record(
@@ -323,6 +379,7 @@ impl ShownProof<'_> {
         match self {
             Self::Assertion(_) => ProofMethod::ClientKeyAssertion,
             Self::Connection(_) => ProofMethod::ClientKeyTls,
+            Self::RoleToken(_) => ProofMethod::RoleToken,
         }
     }
 }
@@ -352,22 +409,35 @@ fn fit(access_point: &AccessPoint, key: &ClientKey, now: UnixNanos) -> Result<()
     unfit(key.state, key.validity, now).map_or(Ok(()), |reason| Err(Refusal::of_holder(reason)))
 }
 
-/// A session that lasts no longer than its key.
-fn grant(
-    access_point: Option<&Arc<AccessPoint>>,
-    key: Option<&ClientKey>,
-    Lifetime(seconds): Lifetime,
-    (revision, now): (u64, UnixNanos),
-) -> Session {
-    let nobody = Uid(uuid::Uuid::nil());
-    let made = UnixNanos::from_parts(now.seconds(), 0);
-    let wanted = made.plus_seconds(seconds);
-    Session {
-        access_point: access_point.map_or(nobody, |access_point| access_point.header.uid),
-        proved_by: Credential::ClientKey(key.map_or(nobody, |key| key.header.uid)),
-        revision,
-        made,
-        expires: key.map_or(made, |key| key.validity.not_after().min(wanted)),
+impl Judged {
+    /// A session that lasts no longer than what proved it, if it is granted.
+    fn session(&self, Lifetime(seconds): Lifetime) -> Result<Session, Refusal> {
+        let until = self.outcome?;
+        let unknown = || Refusal::of_anybody(DenyReason::CredentialUnknown);
+        let made = UnixNanos::from_parts(self.now.seconds(), 0);
+        Ok(Session {
+            access_point: self.access_point.ok_or_else(unknown)?,
+            proved_by: self.prover.as_ref().map(Prover::credential).ok_or_else(unknown)?,
+            revision: self.revision,
+            made,
+            expires: until.min(made.plus_seconds(seconds)),
+        })
+    }
+}
+
+impl Prover {
+    fn credential(&self) -> Credential {
+        match self {
+            Self::Key(key) => Credential::ClientKey(key.header.uid),
+            Self::Role(uid) => Credential::RamRole(*uid),
+        }
+    }
+}
+
+impl Vouched {
+    fn voucher(&self) -> Voucher<'_> {
+        let issuer = self.issuer.as_ref().map_or("", Id::as_str);
+        Voucher { issuer, principal: &self.principal }
     }
 }
 

@@ -220,6 +220,54 @@ fn bad_names(dir: &Path) -> Vec<Case> {
     ]
 }
 
+/// An issuer of tokens, with something else in the place of one of its lines.
+fn issuer(key: &str, line: &str) -> String {
+    let lines = [
+        ("name", "name = \"cluster\""),
+        ("issuer", "issuer = \"https://cluster.test\""),
+        ("audience", "audience = \"aap.test\""),
+        ("accounts", "accounts = [\"acme\"]"),
+        ("trusted_role", "trusted_role = \"ack_worker\""),
+        ("role_claim", "role_claim = \"role\""),
+        ("jwks_file", "jwks_file = \"keys.json\""),
+    ];
+    let lines = lines.map(|(name, good)| if name == key { line } else { good });
+    format!("[[token_issuers]]\n{}\n", lines.join("\n"))
+}
+
+/// What is wrong with who vouches for roles.
+fn bad_issuers(dir: &Path) -> Vec<Case> {
+    let keys = dir.join("keys.json");
+    let secret = r#"{"keys": [{"kty": "EC", "crv": "P-256", "kid": "1", "d": "AA"}]}"#;
+    fs::write(&keys, secret).unwrap();
+    let private = format!("jwks_file = \"{}\"", keys.display());
+    let ca = dir.join("roots.pem");
+    fs::write(&ca, &Authority::new().certificate).unwrap();
+    let (_, no_certificate) = Authority::new().server().write(dir, "other");
+    let at = |url: &str, ca: &Path| {
+        issuer("jwks_file", &format!("jwks_url = \"{url}\"\nca = \"{}\"", ca.display()))
+    };
+    let cases = [
+        ("an issuer of nothing", "[[token_issuers]]\n".to_owned()),
+        ("an issuer of all accounts", issuer("accounts", "accounts = [\"*\"]")),
+        ("an issuer of no account", issuer("accounts", "accounts = []")),
+        ("several accounts in one", issuer("accounts", "accounts = [\"acme\", \"other\"]")),
+        ("an unknown environment", issuer("trusted_role", "trusted_role = \"lambda\"")),
+        ("no name for the server", issuer("audience", "")),
+        ("tokens for a week", issuer("name", "name = \"c\"\nmax_token_seconds = 604800")),
+        ("a claim without a name", issuer("role_claim", "role_claim = \"\"")),
+        ("keys that are private", issuer("jwks_file", &private)),
+        ("keys from nowhere", issuer("jwks_file", "")),
+        ("keys from a file and a server", issuer("name", "name = \"c\"\njwks_url = \"a\"")),
+        ("keys from anybody", issuer("jwks_file", "jwks_url = \"https://a.test/keys\"")),
+        ("keys in plain text", at("http://cluster.test/keys", &ca)),
+        ("keys behind a password", at("https://me:secret@cluster.test/keys", &ca)),
+        ("an authority of nothing", at("https://cluster.test/keys", &no_certificate)),
+        ("two issuers of one name", format!("{0}{0}", at("https://cluster.test/keys", &ca))),
+    ];
+    cases.map(|(what, tables)| (what, format!("{BASE}{}{tables}", admin()))).into()
+}
+
 #[test]
 fn a_certificate_that_is_not_valid_is_warned_of_and_used() {
     let dir = tempfile::tempdir().unwrap();
@@ -289,7 +337,8 @@ fn whatever_is_wrong_with_a_configuration_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let mut page =
         "What an operator is told about a configuration with something wrong in it.\n".to_owned();
-    let cases = [bad_texts(), bad_callers(), bad_listeners(dir.path()), bad_names(dir.path())];
+    let dir = dir.path();
+    let cases = [bad_texts(), bad_callers(), bad_listeners(dir), bad_names(dir), bad_issuers(dir)];
     for (what, text) in cases.into_iter().flatten() {
         let error = config::parse("aap.toml", &text, Overrides::default()).unwrap_err();
         write!(page, "\n--- {what}\n{}\n", error.to_string().trim_end()).unwrap();

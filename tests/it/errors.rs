@@ -15,14 +15,18 @@ use aap::{
     store::space::Reserve,
 };
 use expect_test::expect_file;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tonic::Request;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN,
     OTHER_ENFORCER, Refusal, Setup, TestServer,
+    certificates::Authority,
     clients::EXPIRED,
+    configuration::Text,
     cursors::{self, Reading},
+    issuers::IssuerKey,
     refused,
     server::PATIENCE,
     watching::{Watch, stored},
@@ -364,7 +368,46 @@ async fn what_applications_can_not(page: &mut Page, server: &TestServer) {
     let mut nobody = Client::without_token(silent.channel().clone()).sessions();
     let refusal = refused(nobody.create_session(request).await);
     page.add("CreateSession of a server without a name for assertions", &refusal);
+    let request = pb::CreateSessionRequest {
+        access_point: world::access_point_name("app"),
+        proof: Some(Proof::RoleToken("nothing".into())),
+        lifetime_seconds: 0,
+    };
+    let refusal = refused(nobody.create_session(request).await);
+    page.add("CreateSession by a role token of a server without issuers", &refusal);
     silent.stop().await;
+    who_vouches_can_not_be_asked(page).await;
+}
+
+async fn who_vouches_can_not_be_asked(page: &mut Page) {
+    let setup = Setup::new();
+    let nobody_is_there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody_is_there.local_addr().unwrap();
+    drop(nobody_is_there);
+    let authority = setup.dir.path().join("authority.pem");
+    fs::write(&authority, Authority::new().certificate).unwrap();
+    let issuer = format!(
+        "[[token_issuers]]\nname = \"cluster\"\nissuer = \"https://cluster.test\"\n\
+         audience = \"aap.test\"\naccounts = [\"acme\"]\ntrusted_role = \"ecs_instance\"\n\
+         role_claim = \"role\"\njwks_url = \"https://{address}/keys\"\nca = \"{}\"\n",
+        authority.display()
+    );
+    let configuration = Text::new(&setup.data_dir())
+        .with(ADMIN, "role = \"admin\"\naccounts = [\"acme\"]")
+        .and(&issuer);
+    let server = Setup { configuration: Some(configuration), ..setup }.start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let claims = json!({"iss": "https://cluster.test"});
+    let token = IssuerKey::new("k").sign(&claims);
+    let request = pb::CreateSessionRequest {
+        access_point: world::access_point_name("app"),
+        proof: Some(Proof::RoleToken(token)),
+        lifetime_seconds: 0,
+    };
+    let mut nobody = Client::without_token(server.channel().clone()).sessions();
+    let refusal = refused(nobody.create_session(request).await);
+    page.add("CreateSession when the keys of a token's issuer can't be had", &refusal);
+    server.stop().await;
 }
 
 async fn what_client_keys_can_not(page: &mut Page, admin: &Client) {

@@ -47,6 +47,7 @@ mod reloading;
 mod repeating;
 mod replay;
 mod retention;
+mod role_tokens;
 mod roles;
 mod scrubbing;
 mod sessions;

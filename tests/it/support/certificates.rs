@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -118,6 +118,14 @@ impl Authority {
         let mut params = params(&[san]);
         params.not_before = date_time_ymd(2025, 1, 1);
         params.not_after = date_time_ymd(2025, month, day);
+        self.sign(&params)
+    }
+
+    /// The certificate of a server that is known by its address on this machine.
+    pub fn local_server(&self) -> Pair {
+        let mut params = params(&[]);
+        params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params)
     }
 

@@ -9,6 +9,8 @@ pub mod cursors;
 pub mod faults;
 pub mod following;
 pub mod home;
+pub mod https;
+pub mod issuers;
 pub mod methods;
 pub mod processes;
 pub mod random;

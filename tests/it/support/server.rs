@@ -208,6 +208,7 @@ impl Serving {
             watches: setup.watches,
             cursors: setup.cursors,
             audience: setup.audience.map(Into::into),
+            vouchers: config.as_ref().map(|one| one.vouchers.clone()).unwrap_or_default(),
             snapshot_every: setup.snapshot_every,
             scrub: ScrubLimits::default(),
             verification: setup.verification,

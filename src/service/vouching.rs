@@ -1,0 +1,217 @@
+//! Has those asked who vouch for the RAM roles of applications, and keeps what they have said: the
+//! keys of issuers.
+//!
+//! They are asked on the second runtime, never on one that serves calls; each question has bounds of
+//! its own, and however many wait for the same answer, it is asked for once. An issuer whose server is
+//! silent costs the others nothing.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::runtime::Handle;
+
+use crate::{
+    clock::Clock,
+    domain::{client_key::PublicKey, proof::ProofProblem},
+    identity::{
+        https::{Answer, Asker, Endpoint, Patience, Question},
+        key_set::{self, KeySet},
+        vouchers::{KeySource, TokenIssuer, Vouchers},
+    },
+};
+
+/// How much an issuer's keys may have, and how long it may take to say them.
+const PATIENCE: Patience = Patience { max_bytes: key_set::MAX_BYTES, time: Duration::from_secs(5) };
+/// How often an issuer is asked for its keys, so that one that it takes back counts no longer.
+const REFRESH: Duration = Duration::from_mins(5);
+/// How long it isn't asked again, whatever keys tokens name.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How long keys count that it hasn't confirmed since.
+const LONGEST: Duration = Duration::from_hours(24);
+
+/// Those who vouch, as of now. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Vouching(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwap<Vec<Arc<Issuer>>>,
+    asker: Asker,
+    clock: Clock,
+    background: Handle,
+}
+
+/// An issuer, and its keys.
+#[derive(Debug)]
+pub struct Issuer {
+    /// What the configuration says of it.
+    pub config: Arc<TokenIssuer>,
+    keys: Keys,
+}
+
+#[derive(Clone, Debug)]
+enum Keys {
+    Given(Arc<KeySet>),
+    Asked(Arc<Asked>),
+}
+
+/// The keys of an issuer that is asked for them.
+#[derive(Debug)]
+struct Asked {
+    endpoint: Endpoint,
+    last: ArcSwapOption<Said>,
+    /// When it was asked last. Held while it is asked, so that all who wait share one answer.
+    tried: tokio::sync::Mutex<Option<Duration>>,
+    /// Whether its silence was logged already.
+    silence: Mutex<Silence>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Silence {
+    #[default]
+    Broken,
+    Told,
+}
+
+/// What an issuer has said, and when.
+#[derive(Debug)]
+struct Said {
+    keys: KeySet,
+    at: Duration,
+}
+
+impl Vouching {
+    /// Has these asked, on that runtime.
+    pub fn new(vouchers: &Vouchers, clock: Clock, background: Handle) -> Self {
+        let issuers = vouchers.issuers.iter().map(|config| Arc::new(Issuer::of(config, &[])));
+        let current = ArcSwap::from_pointee(issuers.collect());
+        Self(Arc::new(Shared { current, asker: Asker::default(), clock, background }))
+    }
+
+    /// Puts others in the place of all. What is known of an issuer whose keys are from the same
+    /// server stays known.
+    pub fn replace(&self, vouchers: &Vouchers) {
+        let before = self.0.current.load();
+        let issuers = vouchers.issuers.iter().map(|one| Arc::new(Issuer::of(one, &before)));
+        self.0.current.store(Arc::new(issuers.collect()));
+        self.refresh();
+    }
+
+    /// Whether anybody vouches by tokens.
+    pub fn takes_tokens(&self) -> bool {
+        !self.0.current.load().is_empty()
+    }
+
+    /// The issuer that calls itself so.
+    pub fn issuer(&self, named: &str) -> Option<Arc<Issuer>> {
+        let current = self.0.current.load();
+        current.iter().find(|issuer| *issuer.config.issuer == *named).map(Arc::clone)
+    }
+
+    /// The key of an issuer with that id. One that isn't known may be new: the issuer is asked.
+    pub async fn key(&self, issuer: &Issuer, id: &str) -> Result<PublicKey, ProofProblem> {
+        let asked = match &issuer.keys {
+            Keys::Given(keys) => return keys.find(id).cloned().ok_or(ProofProblem::KeyUnknown),
+            Keys::Asked(asked) => Arc::clone(asked),
+        };
+        let Shared { clock, .. } = &*self.0;
+        if let Ok(key) = asked.find(id, clock.elapsed()) {
+            return Ok(key);
+        }
+        let (this, waiting) = (self.clone(), Arc::clone(&asked));
+        let asking = self.0.background.spawn(async move { waiting.ask(&this.0, PAUSE).await });
+        // If it panicked, it has said so.
+        let _ = asking.await;
+        asked.find(id, clock.elapsed())
+    }
+
+    /// Asks everybody again whose keys are older than they should be.
+    pub fn refresh(&self) {
+        let issuers = self.0.current.load_full();
+        let all = issuers.iter().filter_map(|issuer| match &issuer.keys {
+            Keys::Given(_) => None,
+            Keys::Asked(asked) => Some(Arc::clone(asked)),
+        });
+        for asked in all {
+            let this = self.clone();
+            self.0.background.spawn(async move { asked.ask(&this.0, REFRESH).await });
+        }
+    }
+}
+
+impl Issuer {
+    fn of(config: &Arc<TokenIssuer>, before: &[Arc<Self>]) -> Self {
+        let keys = match &config.keys {
+            KeySource::Given(keys) => Keys::Given(Arc::clone(keys)),
+            KeySource::Server(endpoint) => {
+                let known = before.iter().find_map(|issuer| match &issuer.keys {
+                    Keys::Asked(asked) if asked.endpoint == *endpoint => Some(asked),
+                    Keys::Asked(_) | Keys::Given(_) => None,
+                });
+                Keys::Asked(known.map_or_else(|| Arc::new(Asked::at(endpoint)), Arc::clone))
+            }
+        };
+        Self { config: Arc::clone(config), keys }
+    }
+}
+
+impl Asked {
+    fn at(endpoint: &Endpoint) -> Self {
+        Self {
+            endpoint: endpoint.clone(),
+            last: ArcSwapOption::empty(),
+            tried: tokio::sync::Mutex::new(None),
+            silence: Mutex::default(),
+        }
+    }
+
+    /// The key of that id, as far as is known.
+    fn find(&self, id: &str, now: Duration) -> Result<PublicKey, ProofProblem> {
+        let last = self.last.load();
+        let said = last.as_ref().filter(|said| now.saturating_sub(said.at) < LONGEST);
+        let said = said.ok_or(ProofProblem::KeysUnavailable)?;
+        said.keys.find(id).cloned().ok_or(ProofProblem::KeyUnknown)
+    }
+
+    /// Asks for the keys, unless that was done no longer ago than `pause`.
+    async fn ask(&self, shared: &Shared, pause: Duration) {
+        let mut tried = self.tried.lock().await;
+        let now = shared.clock.elapsed();
+        if tried.is_some_and(|tried| now.saturating_sub(tried) < pause) {
+            return;
+        }
+        *tried = Some(now);
+        let url = self.endpoint.url();
+        match self.fetch(&shared.asker).await {
+            Ok(keys) => {
+                let count = keys.count();
+                if self.turn(Silence::Broken) == Silence::Told {
+                    tracing::info!(url, count, "an issuer's keys are there again");
+                }
+                self.last.store(Some(Arc::new(Said { keys, at: now })));
+            }
+            Err(error) => {
+                if self.turn(Silence::Told) == Silence::Broken {
+                    tracing::warn!(url, %error, "an issuer's keys can't be had; it is asked again");
+                }
+            }
+        }
+    }
+
+    async fn fetch(&self, asker: &Asker) -> Result<KeySet, String> {
+        match asker.ask(&self.endpoint, Question::Get, PATIENCE).await {
+            Ok(Answer::Good(body)) => KeySet::parse(&body).map_err(|error| error.to_string()),
+            Ok(Answer::Other(status)) => Err(format!("it answered {}", status.as_u16())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Goes over to another state; tells the one before.
+    fn turn(&self, to: Silence) -> Silence {
+        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *silence, to)
+    }
+}

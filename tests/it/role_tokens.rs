@@ -1,0 +1,450 @@
+//! Applications prove by tokens of configured issuers under which RAM role they run.
+
+use std::{fs, path::PathBuf};
+
+use aap::{
+    api::pb::{
+        self, DecisionReason as Reason, ProofProblem as Problem, audit_record::Event,
+        check::Subject, create_session_request::Proof,
+    },
+    clock::Clock,
+    domain::time::UnixNanos,
+};
+use serde_json::{Value, json};
+use tonic::{Code, Status};
+
+use crate::support::{
+    ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, Setup, TestServer,
+    configuration::Text,
+    https::{HttpsServer, Reply},
+    issuers::{IssuerKey, key_set},
+    server::AUDIENCE,
+    watching::Watch,
+    world::{self, access_point_name},
+};
+
+const START: i64 = 1_900_000_000;
+
+/// A server whose time stands still.
+pub struct Place {
+    pub server: TestServer,
+    clock: Clock,
+    pub now: i64,
+}
+
+impl Place {
+    /// A server that is configured with something more.
+    pub async fn start(setup: Setup, more: &str) -> Self {
+        let clock = Clock::manual(UnixNanos::from_parts(START, 0));
+        let configuration = Some(base(&setup).and(more));
+        let server = Setup { clock: clock.clone(), configuration, ..setup }.start().await;
+        world::enter_page_example(&server.client(ADMIN)).await;
+        let mut place = Self { server, clock, now: START };
+        // What was made before or at the start proves nothing.
+        place.wait(60);
+        place
+    }
+
+    pub fn wait(&mut self, seconds: i64) {
+        self.now += seconds;
+        self.clock.set(UnixNanos::from_parts(self.now, 0));
+    }
+
+    /// An access point of that role and type of environment.
+    pub async fn enter(&self, id: &str, role: &str, trusted_role: pb::TrustedRole) {
+        let mut request = world::new_access_point(id, &["RAMPolicy"]);
+        let authentication = pb::RamRoleAuthentication {
+            trusted_role: trusted_role.into(),
+            role: world::role_name(role),
+        };
+        request.access_point.as_mut().unwrap().authentication =
+            Some(pb::access_point::Authentication::RamRole(authentication));
+        let mut admin = self.server.client(ADMIN).access_points();
+        admin.create_access_point(request).await.unwrap();
+    }
+
+    pub async fn ask_at(&self, access_point: &str, proof: Proof) -> Result<pb::Session, Status> {
+        let request = pb::CreateSessionRequest {
+            access_point: access_point.to_owned(),
+            proof: Some(proof),
+            lifetime_seconds: 0,
+        };
+        assert!(!format!("{request:?}").contains("eyJ"), "a token is never printed");
+        let nobody = Client::without_token(self.server.channel().clone());
+        Ok(nobody.sessions().create_session(request).await?.into_inner())
+    }
+
+    async fn ask(&self, access_point: &str, token: String) -> Result<String, Status> {
+        let session = self.ask_at(&access_point_name(access_point), Proof::RoleToken(token)).await;
+        session.map(|session| session.token)
+    }
+
+    /// Is refused, and told nothing; the record says why.
+    async fn refused(&mut self, access_point: &str, token: String) -> (Reason, Problem) {
+        // Strangers have a few records a second.
+        self.wait(1);
+        let refusal = self.ask(access_point, token).await.unwrap_err();
+        Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
+        let (_, event) = self.last_session_record().await;
+        (event.reason(), event.problem())
+    }
+
+    /// What an enforcer that may assert nothing is told about a session.
+    pub async fn reason(&self, session: &str) -> Reason {
+        let check =
+            pb::Check { subject: Some(Subject::Session(session.to_owned())), ..world::allowed() };
+        let answer = world::answer(&self.server.client(GATEWAY), check).await;
+        answer.decision.unwrap().reason()
+    }
+
+    pub async fn last_session_record(&self) -> (pb::AuditRecord, pb::SessionEvent) {
+        // Strangers' requests are recorded without waiting, but before this one.
+        world::answer(&self.server.client(ENFORCER), world::allowed()).await;
+        let auditor = self.server.client(AUDITOR);
+        let last = Watch::from_end(&auditor).await.through;
+        let records = Watch::from(&auditor, 1).await.records_through(last).await;
+        let asked = records.into_iter().rev().find_map(|record| match &record.event {
+            Some(Event::Session(event)) => Some((record.clone(), event.clone())),
+            _ => None,
+        });
+        asked.unwrap()
+    }
+}
+
+/// A configuration with everybody who calls.
+fn base(setup: &Setup) -> Text {
+    Text::new(&setup.data_dir())
+        .with(ADMIN, "role = \"admin\"\naccounts = [\"acme\"]")
+        .with(ENFORCER, "role = \"enforcer\"\naccounts = [\"acme\"]\nassert_identity = true")
+        .with(GATEWAY, "role = \"enforcer\"\naccounts = [\"acme\"]")
+        .with(AUDITOR, "role = \"auditor\"\naccounts = [\"*\"]")
+}
+
+/// An issuer's table, but for where its keys are.
+fn table(name: &str, trusted_role: &str, rest: &str) -> String {
+    format!(
+        "[[token_issuers]]\nname = \"{name}\"\nissuer = \"https://{name}.test\"\n\
+         audience = \"{AUDIENCE}\"\ntrusted_role = \"{trusted_role}\"\nrole_claim = \"role\"\n{rest}\n"
+    )
+}
+
+const OF_ACME: &str = "accounts = [\"acme\"]";
+
+/// The key of an issuer whose keys are in a file, and that file.
+fn key_file(setup: &Setup, id: &str) -> (IssuerKey, PathBuf) {
+    let key = IssuerKey::new(id);
+    let path = setup.dir.path().join(format!("{id}.json"));
+    fs::write(&path, key_set(&[&key]).to_string()).unwrap();
+    (key, path)
+}
+
+fn claims(issuer: &str, role: &str, now: i64, id: &str) -> Value {
+    json!({
+        "iss": format!("https://{issuer}.test"), "aud": AUDIENCE, "sub": "workload-7",
+        "iat": now, "exp": now + 600, "jti": id, "role": role,
+    })
+}
+
+#[tokio::test]
+async fn an_issuer_of_each_type_of_environment_proves_roles_of_that_type() {
+    let setup = Setup::new();
+    let (ecs, path) = key_file(&setup, "ecs-1");
+    let (ack, function) = (IssuerKey::new("ack-1"), IssuerKey::new("fc-1"));
+    let ack_server = HttpsServer::saying(Reply::good(&key_set(&[&ack]))).await;
+    let function_server = HttpsServer::saying(Reply::good(&key_set(&[&function]))).await;
+    let from = |server: &HttpsServer| {
+        let (url, ca) = (server.url("/keys"), server.write_authority(setup.dir.path()));
+        format!("{OF_ACME}\njwks_url = \"{url}\"\nca = \"{}\"", ca.display())
+    };
+    let tables = [
+        table("ecs", "ecs_instance", &format!("{OF_ACME}\njwks_file = \"{}\"", path.display())),
+        table("ack", "ack_worker", &from(&ack_server)),
+        table("fc", "function_compute", &from(&function_server)),
+    ]
+    .concat();
+    let mut place = Place::start(setup, &tables).await;
+    let mut roles = place.server.client(ADMIN).ram_roles();
+    for (role, service) in [("KubernetesWorkerRole-1", "ecs"), ("FunctionRole", "fc")] {
+        roles.create_ram_role(world::new_role(role, &[service])).await.unwrap();
+    }
+    place.enter("vm", "ECSRole", pb::TrustedRole::EcsInstance).await;
+    place.enter("node", "KubernetesWorkerRole-1", pb::TrustedRole::AckWorker).await;
+    place.enter("function", "FunctionRole", pb::TrustedRole::FunctionCompute).await;
+
+    for (access_point, issuer, role, key) in [
+        ("vm", "ecs", "ECSRole", &ecs),
+        ("node", "ack", "KubernetesWorkerRole-1", &ack),
+        ("function", "fc", "FunctionRole", &function),
+    ] {
+        let token = key.sign(&claims(issuer, role, place.now, "1"));
+        let session = place.ask(access_point, token.clone()).await.unwrap();
+        assert_eq!(place.reason(&session).await, Reason::PolicyGrants, "{access_point}");
+        let (record, event) = place.last_session_record().await;
+        assert_eq!((&*record.account, event.reason()), ("acme", Reason::ProofAccepted));
+        assert_eq!(event.proof_method(), pb::ProofMethod::RoleToken);
+        assert_eq!((&*event.issuer, &*event.principal), (issuer, "workload-7"));
+        assert!(!event.ram_role_uid.is_empty() && event.client_key_uid.is_empty());
+        // It lasts no longer than its token.
+        assert_eq!(event.expire_time.unwrap().seconds, place.now + 600);
+        // Each token is taken once.
+        let replayed = (Reason::CredentialInvalid, Problem::Replayed);
+        assert_eq!(place.refused(access_point, token).await, replayed);
+        let (record, event) = place.last_session_record().await;
+        // Only who has the role can have shown it.
+        assert_eq!((&*record.account, &*event.issuer), ("acme", issuer));
+    }
+    // The two were asked for their keys and for nothing else, at their own host.
+    for server in [&ack_server, &function_server] {
+        for question in server.questions() {
+            assert_eq!((&*question.method, &*question.target), ("GET", "/keys"));
+            assert_eq!(format!("https://{}/keys", question.host), server.url("/keys"));
+        }
+    }
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuer_vouches_for_nothing_beyond_its_bounds() {
+    let setup = Setup::new();
+    let (key, path) = key_file(&setup, "k");
+    let keys = format!("jwks_file = \"{}\"", path.display());
+    let tables = [
+        table("home", "ecs_instance", &format!("{OF_ACME}\n{keys}")),
+        table("abroad", "ecs_instance", &format!("accounts = [\"other\"]\n{keys}")),
+        table("functions", "function_compute", &format!("{OF_ACME}\n{keys}")),
+        table(
+            "both",
+            "ecs_instance",
+            &format!("accounts = [\"acme\", \"other\"]\naccount_claim = \"account\"\n{keys}"),
+        ),
+    ]
+    .concat();
+    let mut place = Place::start(setup, &tables).await;
+    let invalid = |problem| (Reason::CredentialInvalid, problem);
+    for (issuer, role, outcome) in [
+        ("abroad", "ECSRole", invalid(Problem::IssuerNotForAccount)),
+        ("functions", "ECSRole", invalid(Problem::IssuerNotForTrustedRole)),
+        ("home", "ecsrole", invalid(Problem::RoleMismatch)),
+        ("home", "ECSRole ", invalid(Problem::RoleMismatch)),
+        ("home", "", invalid(Problem::RoleMismatch)),
+        ("nobody", "ECSRole", invalid(Problem::IssuerUnknown)),
+        ("both", "ECSRole", invalid(Problem::AccountMismatch)),
+    ] {
+        let token = key.sign(&claims(issuer, role, place.now, "1"));
+        assert_eq!(place.refused("app", token).await, outcome, "{issuer} {role}");
+        let (record, event) = place.last_session_record().await;
+        // Whoever it is, it isn't the access point.
+        assert_eq!((&*record.account, event.outcome()), ("", pb::Outcome::Deny));
+    }
+    for (account, granted) in [("acme", true), ("other", false), ("ACME", false)] {
+        let mut claims = claims("both", "ECSRole", place.now, account);
+        claims["account"] = json!(account);
+        assert_eq!(place.ask("app", key.sign(&claims)).await.is_ok(), granted, "{account}");
+    }
+
+    let now = place.now;
+    let good = |id: &str| claims("home", "ECSRole", now, id);
+    let unknown = key.sign_as(&json!({"alg": "ES256", "kid": "other"}), &good("2"));
+    assert_eq!(place.refused("app", unknown).await, invalid(Problem::KeyUnknown));
+    let forged = IssuerKey::new("k").sign(&good("2"));
+    assert_eq!(place.refused("app", forged).await, invalid(Problem::SignatureInvalid));
+    let early = claims("home", "ECSRole", START, "2");
+    assert_eq!(place.refused("app", key.sign(&early)).await, invalid(Problem::IssuedBeforeStart));
+    // Nobody is asked about what isn't there, or has another method.
+    let keyed = world::new_access_point("keyed", &["RAMPolicy"]);
+    let mut admin = place.server.client(ADMIN).access_points();
+    admin.create_access_point(keyed).await.unwrap();
+    for (access_point, reason) in
+        [("nobody", Reason::AccessPointNotFound), ("keyed", Reason::AuthenticationMethodMismatch)]
+    {
+        let refused = place.refused(access_point, key.sign(&good("2"))).await;
+        assert_eq!(refused, (reason, Problem::Unspecified));
+    }
+    let by_key = Proof::ClientKeyAssertion(key.sign(&good("2")));
+    let refusal = place.ask_at(&access_point_name("app"), by_key).await.unwrap_err();
+    Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(event.reason(), Reason::AuthenticationMethodMismatch);
+    // None of them has used it up.
+    place.ask("app", key.sign(&good("2"))).await.unwrap();
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuer_changes_its_keys_without_a_restart() {
+    let setup = Setup::new();
+    let (old, new) = (IssuerKey::new("old"), IssuerKey::new("new"));
+    let issuer = HttpsServer::saying(Reply::good(&key_set(&[&old]))).await;
+    let ca = issuer.write_authority(setup.dir.path());
+    let keys = format!("jwks_url = \"{}\"\nca = \"{}\"", issuer.url("/keys"), ca.display());
+    let table = table("home", "ecs_instance", &format!("{OF_ACME}\n{keys}"));
+    let mut place = Place::start(setup, &table).await;
+    let token = |key: &IssuerKey, now, id: &str| key.sign(&claims("home", "ECSRole", now, id));
+    place.ask("app", token(&old, place.now, "1")).await.unwrap();
+    let asked = issuer.questions().len();
+
+    issuer.say(Reply::good(&key_set(&[&old, &new])));
+    // The key is new, so the issuer is asked; and then not again for a while, whoever shows what.
+    place.ask("app", token(&new, place.now, "2")).await.unwrap();
+    let invented = IssuerKey::new("invented");
+    for id in 0..20 {
+        let token = token(&invented, place.now, &id.to_string());
+        let refusal = place.ask("app", token).await.unwrap_err();
+        Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
+    }
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(event.problem(), Problem::KeyUnknown);
+    assert_eq!(issuer.questions().len(), asked + 1);
+    place.ask("app", token(&old, place.now, "3")).await.unwrap();
+
+    // One that it takes back counts until it is asked again.
+    issuer.say(Reply::good(&key_set(&[&new])));
+    place.wait(10);
+    place.refused("app", token(&invented, place.now, "4")).await;
+    assert_eq!(issuer.questions().len(), asked + 2);
+    let refused = place.refused("app", token(&old, place.now, "5")).await;
+    assert_eq!(refused, (Reason::CredentialInvalid, Problem::KeyUnknown));
+    // While it is silent, what it said counts for a day.
+    issuer.say(Reply::Say(500, Vec::new()));
+    place.wait(23 * 60 * 60);
+    place.ask("app", token(&new, place.now, "6")).await.unwrap();
+    place.wait(2 * 60 * 60);
+    let refusal = place.ask("app", token(&new, place.now, "7")).await.unwrap_err();
+    Refusal::of(&refusal).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(event.problem(), Problem::KeysUnavailable);
+    issuer.say(Reply::good(&key_set(&[&new])));
+    place.wait(10);
+    place.ask("app", token(&new, place.now, "8")).await.unwrap();
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_issuer_whose_keys_can_not_be_had_vouches_for_nobody_and_holds_up_nobody() {
+    let setup = Setup::new();
+    let key = IssuerKey::new("k");
+    let set = key_set(&[&key]);
+    let elsewhere = HttpsServer::saying(Reply::good(&set)).await;
+    let mut much = set.to_string().into_bytes();
+    much.resize(10 << 20, b' ');
+    let servers = [
+        ("moved", HttpsServer::saying(Reply::Redirect(elsewhere.url("/keys"))).await),
+        ("much", HttpsServer::saying(Reply::Say(200, much)).await),
+        ("broken", HttpsServer::saying(Reply::good(&"{")).await),
+        ("missing", HttpsServer::saying(Reply::Say(404, set.to_string().into())).await),
+        ("silent", HttpsServer::saying(Reply::Silence).await),
+        ("stranger", HttpsServer::saying(Reply::good(&set)).await),
+    ];
+    let (file_key, path) = key_file(&setup, "f");
+    let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
+    let mut tables = table("home", "ecs_instance", &file);
+    for (name, server) in &servers {
+        // Nobody who is trusted vouches for the last one.
+        let by = if *name == "stranger" { &elsewhere } else { server };
+        let (url, ca) = (server.url("/keys"), by.write_authority(setup.dir.path()));
+        let keys = format!("{OF_ACME}\njwks_url = \"{url}\"\nca = \"{}\"", ca.display());
+        tables.push_str(&table(name, "ecs_instance", &keys));
+    }
+    let place = Place::start(setup, &tables).await;
+    let asking = servers.each_ref().map(|(name, _)| {
+        let token = key.sign(&claims(name, "ECSRole", place.now, "1"));
+        place.ask("app", token)
+    });
+    let home = file_key.sign(&claims("home", "ECSRole", place.now, "1"));
+    // While one of them is silent.
+    let (home, refusals) = tokio::join!(place.ask("app", home), async {
+        let mut refusals = Vec::new();
+        for asking in asking {
+            refusals.push(asking.await.unwrap_err());
+        }
+        refusals
+    });
+    assert_eq!(place.reason(&home.unwrap()).await, Reason::PolicyGrants);
+    for refusal in refusals {
+        Refusal::of(&refusal).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
+    }
+    // Nobody follows where it isn't sent by the configuration.
+    assert_eq!(elsewhere.connections(), 0);
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_die_when_the_role_trusts_otherwise_and_with_their_access_point() {
+    let setup = Setup::new();
+    let (key, path) = key_file(&setup, "k");
+    let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
+    let mut place = Place::start(setup, &table("home", "ecs_instance", &file)).await;
+    let token = |now, id: &str| key.sign(&claims("home", "ECSRole", now, id));
+    let session = place.ask("app", token(place.now, "1")).await.unwrap();
+    let mut roles = place.server.client(ADMIN).ram_roles();
+    roles.update_ram_role(world::update_role("ECSRole", &["fc"])).await.unwrap();
+    assert_eq!(place.reason(&session).await, Reason::RoleNotTrusted);
+    let refused = place.refused("app", token(place.now, "2")).await;
+    assert_eq!(refused, (Reason::RoleNotTrusted, Problem::Unspecified));
+    let (record, _) = place.last_session_record().await;
+    assert_eq!(&*record.account, "acme");
+    roles.update_ram_role(world::update_role("ECSRole", &["ecs"])).await.unwrap();
+    assert_eq!(place.reason(&session).await, Reason::CredentialInvalid);
+    let session = place.ask("app", token(place.now, "3")).await.unwrap();
+    assert_eq!(place.reason(&session).await, Reason::PolicyGrants);
+
+    // It outlives a restart, but not a revocation.
+    place.server = place.server.restart().await;
+    assert_eq!(place.reason(&session).await, Reason::PolicyGrants);
+    let mut admin = place.server.client(ADMIN).access_points();
+    let name = access_point_name("app");
+    let revoke = pb::RevokeSessionsRequest { name: name.clone(), ..Default::default() };
+    admin.revoke_sessions(revoke).await.unwrap();
+    assert_eq!(place.reason(&session).await, Reason::CredentialInvalid);
+    place.wait(60);
+    let session = place.ask("app", token(place.now, "4")).await.unwrap();
+    let suspend = pb::SuspendAccessPointRequest { name: name.clone(), ..Default::default() };
+    admin.suspend_access_point(suspend).await.unwrap();
+    assert_eq!(place.reason(&session).await, Reason::AccessPointSuspended);
+    let refused = place.refused("app", token(place.now, "5")).await;
+    assert_eq!(refused, (Reason::AccessPointSuspended, Problem::Unspecified));
+    admin.delete_access_point(world::delete_access_point("app")).await.unwrap();
+    place.enter("app", "ECSRole", pb::TrustedRole::EcsInstance).await;
+    assert_eq!(place.reason(&session).await, Reason::AccessPointNotFound);
+    let new = place.ask("app", token(place.now, "6")).await.unwrap();
+    assert_eq!(place.reason(&new).await, Reason::PolicyGrants);
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn issuers_come_and_go_with_the_configuration() {
+    let setup = Setup::new();
+    let (key, path) = key_file(&setup, "k");
+    let base = base(&setup);
+    let place = Place::start(setup, "").await;
+    let token = |id: &str| key.sign(&claims("home", "ECSRole", place.now, id));
+    let refusal = place.ask("app", token("1")).await.unwrap_err();
+    Refusal::of(&refusal).is(Code::FailedPrecondition, "NO_TOKEN_ISSUERS");
+
+    let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
+    let probe = "role = \"viewer\"\naccounts = [\"acme\"]";
+    let with_issuer = base.clone().with("probe", probe).and(&table("home", "ecs_instance", &file));
+    place.server.reload(&with_issuer);
+    let get = pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") };
+    while place.server.client("probe").policies().get_policy(get.clone()).await.is_err() {}
+    place.ask("app", token("2")).await.unwrap();
+
+    // Another key in the file of keys alone is taken, too.
+    let other = IssuerKey::new("k");
+    fs::write(&path, key_set(&[&other]).to_string()).unwrap();
+    place.server.reload(&with_issuer);
+    let mut number = 3;
+    loop {
+        let claims = claims("home", "ECSRole", place.now, &number.to_string());
+        if place.ask("app", other.sign(&claims)).await.is_ok() {
+            break;
+        }
+        number += 1;
+    }
+    place.ask("app", token("none")).await.unwrap_err();
+    place.server.reload(&base);
+    while place.server.client("probe").policies().get_policy(get.clone()).await.is_ok() {}
+    let refusal = place.ask("app", token("4")).await.unwrap_err();
+    Refusal::of(&refusal).is(Code::FailedPrecondition, "NO_TOKEN_ISSUERS");
+    place.server.stop().await;
+}
