@@ -1,6 +1,8 @@
 //! `aap serve --dev`: a server to try, with fresh credentials and the example of the KMS's own
 //! documentation.
 
+mod issuer;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -36,13 +38,15 @@ use crate::{
         bounds::Bounds,
         caller::{Accounts, Assertion, Caller, CallerRole, Callers},
         token::NewToken,
-        vouchers::Vouchers,
     },
     service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
 };
 
 use super::say;
+use issuer::Issuer;
+
+pub(super) use issuer::{VARIABLE as ISSUER_KEY, token as role_token};
 
 const ADDRESS: &str = "127.0.0.1:7300";
 /// What it is called by applications that ask for sessions.
@@ -94,7 +98,7 @@ impl World {
             cursors: CursorLimits::default(),
             telemetry: TelemetryConfig::default(),
             audience: Some(AUDIENCE.into()),
-            vouchers: Vouchers::default(),
+            vouchers: tokens.issuer.vouchers()?,
         };
         tokens.introduce(&config, &credentials);
         Ok(Self { config, seed: example()?, credentials })
@@ -110,12 +114,14 @@ struct Tokens {
     admin: NewToken,
     enforcer: NewToken,
     auditor: NewToken,
+    issuer: Issuer,
 }
 
 impl Tokens {
     fn make() -> anyhow::Result<Self> {
         let make = || NewToken::make().context("can't make a token");
-        Ok(Self { admin: make()?, enforcer: make()?, auditor: make()? })
+        let issuer = Issuer::make()?;
+        Ok(Self { admin: make()?, enforcer: make()?, auditor: make()?, issuer })
     }
 
     fn callers(&self) -> anyhow::Result<Callers> {
@@ -148,9 +154,12 @@ impl Tokens {
              AAP_ADDRESS={address}\nAAP_ADMIN={admin}\nAAP_ENFORCER={}\nAAP_AUDITOR={}\n\
              # What the program itself asks, and as whom.\n\
              export AAP_SERVER=http://{address} AAP_TOKEN={admin}\n\
-             export AAP_ACCOUNT={ACCOUNT} AAP_REGION={REGION} AAP_AUDIENCE={AUDIENCE}\n",
+             export AAP_ACCOUNT={ACCOUNT} AAP_REGION={REGION} AAP_AUDIENCE={AUDIENCE}\n\
+             # The key of its issuer, by which `aap token role` says who runs under which RAM role.
+             export {ISSUER_KEY}={}\n",
             self.enforcer.reveal(),
             self.auditor.reveal(),
+            *self.issuer.to_text()?,
         );
         let _ = fs::remove_file(path);
         let mut options = fs::OpenOptions::new();
@@ -182,6 +191,9 @@ The tokens are made anew at each start. In another shell, from this directory:
   # May the example's application read a secret, from its own network? It may:
   AAP_TOKEN=$AAP_ENFORCER aap check app GetSecretValue secret/dataKey1 \\
     --vpc vpc-1 --from 192.168.1.20
+
+  # Its application proves that it runs under its RAM role, and gets a session:
+  aap token role ECSRole | aap session create app --role-token -
 
   # What it has, and who changed what:
   aap access-point list

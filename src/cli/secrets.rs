@@ -69,14 +69,19 @@ pub(super) enum PasswordSource<'a> {
     Terminal,
 }
 
+/// Reads a token: the first line of a file; `-` is the standard input.
+pub(super) fn read_token(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let line = first_line_of(path)?;
+    if line.is_empty() {
+        return Err(Failure::invalid("there is no token", Vec::new()).into());
+    }
+    Ok(line)
+}
+
 /// Reads a password.
 pub(super) fn read_password(source: PasswordSource<'_>) -> anyhow::Result<Zeroizing<String>> {
     let line = match source {
-        PasswordSource::File(path) if path == Path::new("-") => first_line(io::stdin())?,
-        PasswordSource::File(path) => File::open(path)
-            .map_err(Into::into)
-            .and_then(first_line)
-            .with_context(|| format!("can't read `{}`", path.display()))?,
+        PasswordSource::File(path) => first_line_of(path)?,
         PasswordSource::Terminal => ask()?,
     };
     if line.is_empty() {
@@ -103,6 +108,14 @@ fn ask() -> anyhow::Result<Zeroizing<String>> {
     let _ = tcsetattr(&stdin, OptionalActions::Now, &before);
     let _ = writeln!(stderr);
     line
+}
+
+fn first_line_of(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    if path == Path::new("-") {
+        return first_line(io::stdin());
+    }
+    let file = File::open(path).map_err(Into::into);
+    file.and_then(first_line).with_context(|| format!("can't read `{}`", path.display()))
 }
 
 fn first_line(from: impl io::Read) -> anyhow::Result<Zeroizing<String>> {

@@ -1,9 +1,9 @@
-//! `aap session`: what an application does with its client key, for people and scripts.
+//! `aap session`: what an application does to show who it is, for people and scripts.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use tonic::{Code, Status};
 
 use crate::{
@@ -29,19 +29,24 @@ use super::{
 /// What to do with sessions.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Get one as the application that has a client key, and print its token.
+    /// Get one as the application that has a client key or a role token, and print its token.
     Create(Box<CreateSession>),
 }
 
 /// A session to ask for. Needs no caller's credentials: a token is not even sent.
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("proof").required(true).args(["client_key", "role_token"])))]
 #[expect(clippy::doc_markdown, reason = "the help has no backticks where clap has none")]
 pub(super) struct CreateSession {
     /// The application's access point: its short name, or in full.
     access_point: String,
     /// Its client-key file.
     #[arg(long, value_name = "FILE")]
-    client_key: PathBuf,
+    client_key: Option<PathBuf>,
+    /// A file with a token, in its first line, of an issuer that vouches for its RAM role; `-` is the
+    /// standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_file", "audience"])]
+    role_token: Option<PathBuf>,
     /// A file with the client key's password in its first line; `-` is the standard input. Without
     /// it, the terminal is asked.
     #[arg(long, value_name = "FILE")]
@@ -79,21 +84,12 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
 }
 
 fn create(arguments: &CreateSession) -> anyhow::Result<()> {
-    let CreateSession { access_point, client_key, output, lifetime, .. } = arguments;
+    let CreateSession { access_point, output, lifetime, .. } = arguments;
     let target = arguments.remote.target()?.without_token();
     let access_point = Kind::AccessPoint.name(&target.place, access_point)?;
-    let audience = arguments.audience(&target)?;
-    let (key_id, key) = open(client_key, arguments.password_file.as_deref())?;
-    let wanted = Wanted {
-        key_id: &key_id,
-        audience: &audience,
-        now: Clock::system().now(),
-        id: entropy::uuid()?,
-    };
-    let assertion = NewAssertion::make(&key, &wanted)?;
     let request = pb::CreateSessionRequest {
         access_point,
-        proof: Some(Proof::ClientKeyAssertion(assertion.reveal().to_owned())),
+        proof: Some(arguments.proof(&target)?),
         lifetime_seconds: i32::try_from(*lifetime).unwrap_or(i32::MAX),
     };
     let session = block_on(async {
@@ -120,6 +116,26 @@ fn refused(status: Status) -> Failure {
 }
 
 impl CreateSession {
+    fn proof(&self, target: &Target) -> anyhow::Result<Proof> {
+        match (&self.client_key, &self.role_token) {
+            (Some(client_key), _) => {
+                let audience = self.audience(target)?;
+                let (key_id, key) = open(client_key, self.password_file.as_deref())?;
+                let wanted = Wanted {
+                    key_id: &key_id,
+                    audience: &audience,
+                    now: Clock::system().now(),
+                    id: entropy::uuid()?,
+                };
+                let assertion = NewAssertion::make(&key, &wanted)?;
+                Ok(Proof::ClientKeyAssertion(assertion.reveal().to_owned()))
+            }
+            (None, Some(file)) => Ok(Proof::RoleToken(secrets::read_token(file)?.to_string())),
+            // Without either, clap has asked for one.
+            (None, None) => Err(Failure::invalid("what proves it?", Vec::new()).into()),
+        }
+    }
+
     /// What the server is called, by the flag, the environment or the context.
     fn audience(&self, target: &Target) -> anyhow::Result<String> {
         let named = self.audience.clone().or_else(|| target.audience.clone());

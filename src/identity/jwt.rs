@@ -10,14 +10,23 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
-use crate::domain::{
-    client_key::{KeyAlgorithm, PublicKey},
-    proof::ProofProblem,
-    time::UnixNanos,
+use crate::{
+    domain::{
+        client_key::{KeyAlgorithm, PublicKey},
+        proof::ProofProblem,
+        time::UnixNanos,
+    },
+    entropy::Entropy,
 };
 
-use super::client_key::public_key::{self, SignatureForm};
+use super::client_key::{
+    generation::PrivateKey,
+    public_key::{self, SignatureForm},
+    signing::SigningError,
+};
 
 /// How far the clock of who makes a token may be ahead of this one, in seconds.
 pub(super) const TOLERANCE: i64 = 5;
@@ -98,6 +107,33 @@ impl<'a> Jwt<'a> {
             && public_key::verifies(key, SignatureForm::Fixed, message, &self.signature);
         if is_signed { Ok(()) } else { Err(ProofProblem::SignatureInvalid) }
     }
+}
+
+/// A token that was made: a secret until it was shown.
+pub struct NewToken(Zeroizing<String>);
+
+impl NewToken {
+    /// The token itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NewToken")
+    }
+}
+
+/// Makes a token of claims, signed by a key of that id.
+pub fn make(key: &PrivateKey, key_id: &str, claims: &Value) -> Result<NewToken, SigningError> {
+    let header = json!({ "alg": key.algorithm_name(), "kid": key_id, "typ": "JWT" });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let mut text = Zeroizing::new(format!("{}.{}", part(&header), part(claims)));
+    let signature = key.sign(text.as_bytes(), &mut Entropy)?;
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+    Ok(NewToken(text))
 }
 
 /// Whom a token is for.

@@ -11,7 +11,7 @@ pub mod token;
 pub mod assertion;
 pub mod client_key;
 pub mod https;
-mod jwt;
+pub mod jwt;
 pub mod key_set;
 pub mod replay;
 pub mod role_token;

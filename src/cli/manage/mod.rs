@@ -77,7 +77,7 @@ pub(super) struct Address {
 
 /// Types of environment.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum TrustedRole {
+pub(super) enum TrustedRole {
     /// An instance of the Elastic Compute Service.
     EcsInstance,
     /// A worker node of Container Service for Kubernetes.
@@ -87,6 +87,16 @@ enum TrustedRole {
 }
 
 impl From<TrustedRole> for pb::TrustedRole {
+    fn from(role: TrustedRole) -> Self {
+        match role {
+            TrustedRole::EcsInstance => Self::EcsInstance,
+            TrustedRole::AckWorker => Self::AckWorker,
+            TrustedRole::FunctionCompute => Self::FunctionCompute,
+        }
+    }
+}
+
+impl From<TrustedRole> for crate::domain::access_point::TrustedRole {
     fn from(role: TrustedRole) -> Self {
         match role {
             TrustedRole::EcsInstance => Self::EcsInstance,

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::{
     domain::time::UnixNanos,
-    entropy::Entropy,
-    identity::client_key::{generation::PrivateKey, signing::SigningError},
+    identity::{
+        client_key::{generation::PrivateKey, signing::SigningError},
+        jwt::{self, NewToken},
+    },
 };
 
 /// For how long an assertion is good, in seconds: it is shown at once.
@@ -30,13 +30,12 @@ pub struct Wanted<'a> {
 }
 
 /// An assertion: a secret until it was shown.
-pub struct NewAssertion(Zeroizing<String>);
+pub struct NewAssertion(NewToken);
 
 impl NewAssertion {
     /// Makes an assertion.
     pub fn make(key: &PrivateKey, wanted: &Wanted<'_>) -> Result<Self, SigningError> {
         let Wanted { key_id, audience, now, id } = *wanted;
-        let header = json!({ "alg": key.algorithm_name(), "kid": key_id, "typ": "JWT" });
         let claims = json!({
             "iss": key_id,
             "sub": key_id,
@@ -45,17 +44,12 @@ impl NewAssertion {
             "exp": now.seconds().saturating_add(LIFETIME),
             "jti": id.to_string(),
         });
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let mut text = Zeroizing::new(format!("{}.{}", part(&header), part(&claims)));
-        let signature = key.sign(text.as_bytes(), &mut Entropy)?;
-        text.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut text);
-        Ok(Self(text))
+        Ok(Self(jwt::make(key, key_id, &claims)?))
     }
 
     /// The assertion itself.
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.reveal()
     }
 }
 
@@ -70,6 +64,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::client_key::MadeAlgorithm,
+        entropy::Entropy,
         identity::{
             assertion::{Assertion, Expected, Proof},
             client_key::public_key,
