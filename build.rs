@@ -17,12 +17,14 @@ const PUBLIC: &[&str] = &[
     "aap/v1/session_service.proto",
 ];
 /// Messages that have a secret in them.
-const SECRET: [&str; 5] = [
+const SECRET: [&str; 7] = [
+    "aap.v1.CallerIdentity",
     "aap.v1.CreateSessionRequest",
     "aap.v1.CreateSessionRequest.proof",
     "aap.v1.IssueClientKeyRequest",
     "aap.v1.IssueClientKeyResponse",
     "aap.v1.Session",
+    "aap.v1.SignedParameter",
 ];
 const PRIVATE: &[&str] = &[
     "aap/store/v1/audit_cursor.proto",

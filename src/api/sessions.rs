@@ -30,11 +30,38 @@ impl SessionGranting {
     }
 }
 
+/// More than any signed request has.
+const MOST_PARAMETERS: usize = 32;
+
+fn parameters_of(proof: &SentProof) -> Vec<(&str, &str)> {
+    let SentProof::CallerIdentity(pb::CallerIdentity { parameters }) = proof else {
+        return Vec::new();
+    };
+    // With more than so many, one of them must be wrong.
+    parameters
+        .iter()
+        .take(MOST_PARAMETERS)
+        .map(|pb::SignedParameter { name, value }| (name.as_str(), value.as_str()))
+        .collect()
+}
+
 impl std::fmt::Debug for pb::CreateSessionRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CreateSessionRequest")
             .field("access_point", &self.access_point)
             .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for pb::CallerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CallerIdentity")
+    }
+}
+
+impl std::fmt::Debug for pb::SignedParameter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SignedParameter").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -63,8 +90,10 @@ impl SessionService for SessionGranting {
         let name = violations.keep("access_point", AccessPointName::parse(&access_point));
         let proof = violations.require("proof", proof);
         let lifetime = violations.keep("lifetime_seconds", Lifetime::of_seconds(lifetime_seconds));
+        let parameters = proof.as_ref().map_or_else(Vec::new, parameters_of);
         let shown = proof.as_ref().map(|proof| match proof {
             SentProof::ClientKeyAssertion(text) => ShownProof::Assertion(text),
+            SentProof::CallerIdentity(_) => ShownProof::CallerIdentity(&parameters),
             SentProof::RoleToken(text) => ShownProof::RoleToken(text),
             SentProof::ClientKeyTls(pb::ClientKeyTls {}) => {
                 let certificate = connection.and_then(|known| known.certificate.as_ref());

@@ -18,7 +18,7 @@ use crate::{
     service::{
         checks::CheckError, client_keys::IssueError, cursors::CursorError, gate::GateError,
         history::HistoryError, management::ManageError, proofs::ProofError, reading::ReadingError,
-        sessions::SessionError, watches::TooManyWatches,
+        sessions::SessionError, vouching::WITH_STS, watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -360,6 +360,12 @@ fn session(error: SessionError) -> Problem {
         }
         SessionError::NoTokenIssuers => {
             Problem::new(Code::FailedPrecondition, Reason::NoTokenIssuers, message)
+        }
+        SessionError::NoSts => Problem::new(Code::FailedPrecondition, Reason::NoSts, message),
+        SessionError::StsBusy => {
+            Problem::new(Code::ResourceExhausted, Reason::TooManyCallerIdentities, message)
+                .with("limit", WITH_STS)
+                .retry_after(SESSION_DELAY)
         }
         SessionError::VoucherUnavailable => {
             Problem::new(Code::Unavailable, Reason::VoucherUnavailable, message)

@@ -44,6 +44,7 @@ pub(super) struct File {
     pub(super) sessions: SessionsTable,
     #[serde(default)]
     pub(super) token_issuers: Vec<TokenIssuerTable>,
+    pub(super) sts: Option<StsTable>,
     #[serde(default)]
     pub(super) callers: Vec<CallerTable>,
 }
@@ -223,6 +224,22 @@ pub(super) struct TokenIssuerTable {
     pub(super) jwks_url: Option<String>,
     /// The authorities that vouch for that server, in PEM.
     pub(super) ca: Option<PathBuf>,
+}
+
+/// Who says whose a signed request is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StsTable {
+    /// Where it is.
+    pub(super) endpoint: Option<String>,
+    /// The authorities that vouch for it, in PEM.
+    pub(super) ca: Option<PathBuf>,
+    /// How long it may take to answer.
+    pub(super) timeout_seconds: Option<u64>,
+    /// A parameter that must have this server's audience.
+    pub(super) audience_parameter: Option<String>,
+    /// Whether roles are good enough that others may assume, too.
+    pub(super) accept_shared_roles: Option<bool>,
 }
 
 /// Somebody who may call. What it lacks is said with everything else that is wrong.

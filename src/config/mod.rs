@@ -334,6 +334,7 @@ impl Problems {
             telemetry,
             sessions,
             token_issuers,
+            sts,
             callers,
         } = file;
         let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
@@ -351,7 +352,7 @@ impl Problems {
         let (watches, cursors) = (self.check_watches(&watches), cursors::check(self, &cursors));
         let telemetry = telemetry::check(self, telemetry);
         let audience = self.check_sessions(sessions);
-        let vouchers = vouchers::check(self, token_issuers, audience.as_ref(), files);
+        let vouchers = vouchers::check(self, (token_issuers, sts), audience.as_ref(), files);
         if caller_ca.is_some() && !can_show_certificates {
             self.add("caller_ca", "needs a listener with a `certificate`: others see none");
         }

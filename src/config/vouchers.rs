@@ -1,24 +1,26 @@
-//! The issuers of role tokens in a configuration: their tables made into issuers, with everything
-//! that is wrong.
+//! Who vouches for roles in a configuration: the tables of token issuers and of the STS made into what
+//! they mean, with everything that is wrong.
 
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
     domain::{access_point::TrustedRole, name::Id},
     identity::{
+        caller_identity,
         https::Endpoint,
         key_set::KeySet,
-        vouchers::{KeySource, TokenIssuer, Vouchers},
+        vouchers::{KeySource, SharedRoles, Sts, TokenIssuer, Vouchers},
     },
 };
 
 use super::{
     Problems,
-    file::TokenIssuerTable,
+    file::{StsTable, TokenIssuerTable},
     pem::{self, Files},
 };
 
@@ -29,11 +31,14 @@ const MOST_SECONDS: i64 = 24 * 60 * 60;
 const MAX_TEXT_BYTES: usize = 512;
 /// More issuers than this have never been tried.
 const MAX_ISSUERS: usize = 256;
+const ROOTS: &str = "name a file of the authorities that vouch for the server";
+/// How long the STS may take, unless its table says otherwise.
+const DEFAULT_STS_TIME: Duration = Duration::from_secs(5);
 const TRUSTED_ROLES: &str = "write \"ecs_instance\", \"ack_worker\" or \"function_compute\"";
 
 pub(super) fn check(
     problems: &mut Problems,
-    tables: Vec<TokenIssuerTable>,
+    (tables, sts): (Vec<TokenIssuerTable>, Option<StsTable>),
     audience: Option<&Arc<str>>,
     files: &mut Files,
 ) -> Vouchers {
@@ -53,10 +58,12 @@ pub(super) fn check(
         }
         issuers.push(Arc::new(issuer));
     }
-    Vouchers { issuers }
+    let mut place = Place { problems, files, path: "sts".to_owned() };
+    let sts = sts.and_then(|table| place.check_sts(table, audience)).map(Arc::new);
+    Vouchers { issuers, sts }
 }
 
-/// One issuer's table, and where it stands.
+/// One table, and where it stands.
 struct Place<'p> {
     problems: &'p mut Problems,
     files: &'p mut Files,
@@ -145,6 +152,54 @@ impl Place<'_> {
         })
     }
 
+    fn check_sts(&mut self, table: StsTable, server_audience: Option<&Arc<str>>) -> Option<Sts> {
+        let StsTable { endpoint, ca, timeout_seconds, audience_parameter, accept_shared_roles } =
+            table;
+        let url = self.require("endpoint", endpoint, "name the URL of the platform's STS");
+        let ca = self.require("ca", ca, ROOTS);
+        let endpoint =
+            url.zip(ca).and_then(|(url, ca)| self.check_endpoint(("endpoint", &url), &ca));
+        let endpoint = endpoint.filter(|endpoint| {
+            let is_host = endpoint.is_host_alone();
+            if !is_host {
+                self.add("endpoint", "must be a host alone, without a path and a query");
+            }
+            is_host
+        });
+        let time = timeout_seconds.map_or(DEFAULT_STS_TIME, Duration::from_secs);
+        if !(1..=30).contains(&time.as_secs()) {
+            self.add("timeout_seconds", "must be 1 to 30");
+        }
+        let audience = match audience_parameter {
+            None => Some(None),
+            Some(name) => self.check_parameter(&name, server_audience).map(Some),
+        };
+        let shared_roles = match accept_shared_roles {
+            Some(true) => SharedRoles::Taken,
+            Some(false) | None => SharedRoles::Refused,
+        };
+        Some(Sts { endpoint: endpoint?, time, audience: audience?, shared_roles })
+    }
+
+    fn check_parameter(
+        &mut self,
+        name: &str,
+        server_audience: Option<&Arc<str>>,
+    ) -> Option<(Box<str>, Arc<str>)> {
+        const KEY: &str = "audience_parameter";
+        let is_word =
+            (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_word || caller_identity::has(name) {
+            self.add(KEY, "must be 1 to 64 letters and digits, and no parameter of any request");
+            return None;
+        }
+        let Some(audience) = server_audience else {
+            self.add(KEY, "needs `sessions.audience`: that is what it must have");
+            return None;
+        };
+        Some((name.into(), Arc::clone(audience)))
+    }
+
     fn check_text(&mut self, key: &str, text: String) -> Option<Box<str>> {
         let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_visible && (1..=MAX_TEXT_BYTES).contains(&text.len()) {
@@ -192,8 +247,7 @@ impl Place<'_> {
                 Some(KeySource::Server(endpoint))
             }
             KeysTable { file: None, url: Some(_), ca: None } => {
-                let remedy = "is missing: name a file of the authorities that vouch for the server";
-                self.add("ca", remedy);
+                self.require::<()>("ca", None, ROOTS);
                 None
             }
             KeysTable { file: None, url: None, .. } => {

@@ -9,6 +9,7 @@ pub mod roster;
 pub mod token;
 
 pub mod assertion;
+pub mod caller_identity;
 pub mod client_key;
 pub mod https;
 pub mod jwt;

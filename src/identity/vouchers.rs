@@ -1,9 +1,10 @@
-//! Who vouches for the RAM roles of applications: issuers of tokens, as the configuration names them.
+//! Who vouches for the RAM roles of applications, as the configuration names them: issuers of tokens,
+//! and the platform's STS.
 //!
 //! An issuer is bound: to the accounts that it may vouch for, to one type of environment, and to
 //! one name of this server. What it says beyond that counts for nothing.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use crate::domain::{access_point::TrustedRole, name::Id};
 
@@ -14,6 +15,32 @@ use super::{https::Endpoint, key_set::KeySet};
 pub struct Vouchers {
     /// Issuers of tokens; no two have the same name, or the same `iss`.
     pub issuers: Vec<Arc<TokenIssuer>>,
+    /// Who says whose a signed request is.
+    pub sts: Option<Arc<Sts>>,
+}
+
+/// The platform's STS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sts {
+    /// Where it is: the host alone.
+    pub endpoint: Endpoint,
+    /// How long it may take to answer.
+    pub time: Duration,
+    /// What must be among the signed parameters, if anything must: a name, and what this server is
+    /// called.
+    pub audience: Option<(Box<str>, Arc<str>)>,
+    /// What is made of roles that others than their environment may assume.
+    pub shared_roles: SharedRoles,
+}
+
+/// What is made of a role that others than its environment may assume: who has it need not be in the
+/// environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedRoles {
+    /// It proves too little.
+    Refused,
+    /// It is good enough.
+    Taken,
 }
 
 /// An issuer of tokens.

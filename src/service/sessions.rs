@@ -44,7 +44,7 @@ use crate::{
 use super::{
     key_uses::KeyUses,
     refusals::{Refusals, Source},
-    vouching::Vouching,
+    vouching::{Vouching, WITH_STS},
 };
 
 /// The name of the reason that strangers' requests are counted under.
@@ -125,6 +125,8 @@ pub enum ShownProof<'a> {
     Connection(Option<&'a PeerCertificate>),
     /// A token of an issuer that vouches for its role.
     RoleToken(&'a str),
+    /// The parameters of a signed request, of which the STS says whose role's it is.
+    CallerIdentity(&'a [(&'a str, &'a str)]),
 }
 
 /// A session that is granted.
@@ -151,6 +153,12 @@ pub enum SessionError {
     /// This server takes no role tokens.
     #[error("this server takes no role tokens: its configuration has no `token_issuers`")]
     NoTokenIssuers,
+    /// This server takes no caller identities.
+    #[error("this server takes no caller identities: its configuration has no `sts`")]
+    NoSts,
+    /// As many requests are with the STS as may be.
+    #[error("{WITH_STS} caller identities are being asked about already")]
+    StsBusy,
     /// This server takes no assertions.
     #[error("this server takes no assertions: its configuration has no `sessions.audience`")]
     NoAudience,
@@ -250,6 +258,11 @@ impl Sessions {
                 }
                 self.judge_token(asked, text).await
             }
+            ShownProof::CallerIdentity(parameters) => {
+                let sts = vouching.sts().ok_or(SessionError::NoSts)?;
+                let judged = self.judge_identity(asked, parameters, &sts).await;
+                judged.ok_or(SessionError::StsBusy)?
+            }
         };
         self.answer(call, asked, judged).await
     }
@@ -292,7 +305,9 @@ impl Sessions {
             By::Anybody => self.refusals.record_session(call, REFUSED, &draft),
         }
         Err(match refusal.problem {
-            Some(ProofProblem::KeysUnavailable) => SessionError::VoucherUnavailable,
+            Some(ProofProblem::KeysUnavailable | ProofProblem::StsUnavailable) => {
+                SessionError::VoucherUnavailable
+            }
             _ => SessionError::Refused,
         })
     }
@@ -380,6 +395,7 @@ impl ShownProof<'_> {
             Self::Assertion(_) => ProofMethod::ClientKeyAssertion,
             Self::Connection(_) => ProofMethod::ClientKeyTls,
             Self::RoleToken(_) => ProofMethod::RoleToken,
+            Self::CallerIdentity(_) => ProofMethod::CallerIdentity,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Has those asked who vouch for the RAM roles of applications, and keeps what they have said: the
-//! keys of issuers.
+//! Has those asked who vouch for the RAM roles of applications: issuers for their keys, which are kept,
+//! and the STS for whose a signed request is, which is not.
 //!
 //! They are asked on the second runtime, never on one that serves calls; each question has bounds of
 //! its own, and however many wait for the same answer, it is asked for once. An issuer whose server is
@@ -11,15 +11,17 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::runtime::Handle;
+use http::StatusCode;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     clock::Clock,
     domain::{client_key::PublicKey, proof::ProofProblem},
     identity::{
-        https::{Answer, Asker, Endpoint, Patience, Question},
+        caller_identity::{Identity, MAX_ANSWER_BYTES, SignedRequest},
+        https::{Answer, Asker, Endpoint, Patience, Question, Unanswered},
         key_set::{self, KeySet},
-        vouchers::{KeySource, TokenIssuer, Vouchers},
+        vouchers::{KeySource, Sts, TokenIssuer, Vouchers},
     },
 };
 
@@ -31,6 +33,8 @@ const REFRESH: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long keys count that it hasn't confirmed since.
 const LONGEST: Duration = Duration::from_hours(24);
+/// How many requests are with the STS at once.
+pub const WITH_STS: usize = 32;
 
 /// Those who vouch, as of now. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,10 +42,27 @@ pub struct Vouching(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    current: ArcSwap<Vec<Arc<Issuer>>>,
+    current: ArcSwap<Current>,
+    /// How many more requests may be with the STS.
+    places: Arc<Semaphore>,
     asker: Asker,
     clock: Clock,
     background: Handle,
+}
+
+#[derive(Debug)]
+struct Current {
+    issuers: Vec<Arc<Issuer>>,
+    sts: Option<Arc<Sts>>,
+}
+
+/// Why it isn't known whose a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unidentified {
+    /// It is no proof, or nobody can say so.
+    Unproven(ProofProblem),
+    /// As many requests are with the STS as may be.
+    Busy,
 }
 
 /// An issuer, and its keys.
@@ -86,29 +107,28 @@ struct Said {
 impl Vouching {
     /// Has these asked, on that runtime.
     pub fn new(vouchers: &Vouchers, clock: Clock, background: Handle) -> Self {
-        let issuers = vouchers.issuers.iter().map(|config| Arc::new(Issuer::of(config, &[])));
-        let current = ArcSwap::from_pointee(issuers.collect());
-        Self(Arc::new(Shared { current, asker: Asker::default(), clock, background }))
+        let current = ArcSwap::from_pointee(Current::of(vouchers, &[]));
+        let places = Arc::new(Semaphore::new(WITH_STS));
+        Self(Arc::new(Shared { current, places, asker: Asker::default(), clock, background }))
     }
 
     /// Puts others in the place of all. What is known of an issuer whose keys are from the same
     /// server stays known.
     pub fn replace(&self, vouchers: &Vouchers) {
         let before = self.0.current.load();
-        let issuers = vouchers.issuers.iter().map(|one| Arc::new(Issuer::of(one, &before)));
-        self.0.current.store(Arc::new(issuers.collect()));
+        self.0.current.store(Arc::new(Current::of(vouchers, &before.issuers)));
         self.refresh();
     }
 
     /// Whether anybody vouches by tokens.
     pub fn takes_tokens(&self) -> bool {
-        !self.0.current.load().is_empty()
+        !self.0.current.load().issuers.is_empty()
     }
 
     /// The issuer that calls itself so.
     pub fn issuer(&self, named: &str) -> Option<Arc<Issuer>> {
         let current = self.0.current.load();
-        current.iter().find(|issuer| *issuer.config.issuer == *named).map(Arc::clone)
+        current.issuers.iter().find(|issuer| *issuer.config.issuer == *named).map(Arc::clone)
     }
 
     /// The key of an issuer with that id. One that isn't known may be new: the issuer is asked.
@@ -128,10 +148,36 @@ impl Vouching {
         asked.find(id, clock.elapsed())
     }
 
+    /// Who says whose a signed request is, if anybody does.
+    pub fn sts(&self) -> Option<Arc<Sts>> {
+        self.0.current.load().sts.clone()
+    }
+
+    /// Has the STS say whose a request is.
+    pub async fn identify(
+        &self,
+        sts: &Arc<Sts>,
+        request: SignedRequest,
+    ) -> Result<Identity, Unidentified> {
+        let place = Arc::clone(&self.0.places).try_acquire_owned();
+        let place = place.map_err(|_| Unidentified::Busy)?;
+        let (this, sts) = (self.clone(), Arc::clone(sts));
+        let asking = self.0.background.spawn(async move {
+            // Given back when the STS has answered, and not when whoever waits goes away.
+            let _place = place;
+            let patience = Patience { max_bytes: MAX_ANSWER_BYTES, time: sts.time };
+            let question = Question::Post(request.reveal());
+            this.0.asker.ask(&sts.endpoint, question, patience).await
+        });
+        // If it panicked, it has said so.
+        let answer = asking.await.map_err(|_| ProofProblem::StsUnavailable);
+        answer.and_then(read_identity).map_err(Unidentified::Unproven)
+    }
+
     /// Asks everybody again whose keys are older than they should be.
     pub fn refresh(&self) {
-        let issuers = self.0.current.load_full();
-        let all = issuers.iter().filter_map(|issuer| match &issuer.keys {
+        let current = self.0.current.load_full();
+        let all = current.issuers.iter().filter_map(|issuer| match &issuer.keys {
             Keys::Given(_) => None,
             Keys::Asked(asked) => Some(Arc::clone(asked)),
         });
@@ -139,6 +185,33 @@ impl Vouching {
             let this = self.clone();
             self.0.background.spawn(async move { asked.ask(&this.0, REFRESH).await });
         }
+    }
+}
+
+/// What an answer of the STS comes to.
+fn read_identity(answer: Result<Answer, Unanswered>) -> Result<Identity, ProofProblem> {
+    match answer {
+        Ok(Answer::Good(body)) => Identity::read(&body),
+        Ok(Answer::Other(status)) if status == StatusCode::TOO_MANY_REQUESTS => {
+            Err(ProofProblem::StsUnavailable)
+        }
+        Ok(Answer::Other(status)) if status.is_client_error() => Err(ProofProblem::StsRefused),
+        Ok(Answer::Other(status)) if status.is_server_error() => Err(ProofProblem::StsUnavailable),
+        // It isn't followed where it sends somebody.
+        Ok(Answer::Other(_)) | Err(Unanswered::TooLarge | Unanswered::Encoded) => {
+            Err(ProofProblem::StsAnswerInvalid)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "the STS can't be asked");
+            Err(ProofProblem::StsUnavailable)
+        }
+    }
+}
+
+impl Current {
+    fn of(vouchers: &Vouchers, before: &[Arc<Issuer>]) -> Self {
+        let issuers = vouchers.issuers.iter().map(|one| Arc::new(Issuer::of(one, before)));
+        Self { issuers: issuers.collect(), sts: vouchers.sts.clone() }
     }
 }
 

@@ -265,7 +265,20 @@ fn bad_issuers(dir: &Path) -> Vec<Case> {
         ("an authority of nothing", at("https://cluster.test/keys", &no_certificate)),
         ("two issuers of one name", format!("{0}{0}", at("https://cluster.test/keys", &ca))),
     ];
-    cases.map(|(what, tables)| (what, format!("{BASE}{}{tables}", admin()))).into()
+    let sts = |rest: &str| format!("[sts]\n{rest}\n");
+    let at_sts = |url: &str, rest: &str| {
+        sts(&format!("endpoint = \"{url}\"\nca = \"{}\"\n{rest}", ca.display()))
+    };
+    let of_sts = [
+        ("an STS of nothing", sts("")),
+        ("an STS in plain text", at_sts("http://sts.test", "")),
+        ("an STS with a path", at_sts("https://sts.test/identity?a=b", "")),
+        ("an STS without end", at_sts("https://sts.test", "timeout_seconds = 31")),
+        ("a parameter for nobody", at_sts("https://sts.test", "audience_parameter = \"Aud\"")),
+        ("a parameter there is", at_sts("https://sts.test", "audience_parameter = \"Action\"")),
+    ];
+    let cases = cases.into_iter().chain(of_sts);
+    cases.map(|(what, tables)| (what, format!("{BASE}{}{tables}", admin()))).collect()
 }
 
 #[test]

@@ -26,12 +26,14 @@ use crate::support::{
     clients::EXPIRED,
     configuration::Text,
     cursors::{self, Reading},
+    https::{HttpsServer, Reply},
     issuers::IssuerKey,
     refused,
     server::PATIENCE,
     watching::{Watch, stored},
     world::{self, HERE, ask, ask_all},
 };
+use crate::{caller_identity, role_tokens::Place};
 
 /// Reasons that no test here provokes. This list may only shrink.
 const NOT_PROVOKED: [&str; 0] = [];
@@ -373,8 +375,14 @@ async fn what_applications_can_not(page: &mut Page, server: &TestServer) {
         proof: Some(Proof::RoleToken("nothing".into())),
         lifetime_seconds: 0,
     };
-    let refusal = refused(nobody.create_session(request).await);
+    let refusal = refused(nobody.create_session(request.clone()).await);
     page.add("CreateSession by a role token of a server without issuers", &refusal);
+    let request = pb::CreateSessionRequest {
+        proof: Some(Proof::CallerIdentity(pb::CallerIdentity::default())),
+        ..request
+    };
+    let refusal = refused(nobody.create_session(request).await);
+    page.add("CreateSession by a caller identity of a server without an STS", &refusal);
     silent.stop().await;
     who_vouches_can_not_be_asked(page).await;
 }
@@ -408,6 +416,34 @@ async fn who_vouches_can_not_be_asked(page: &mut Page) {
     let refusal = refused(nobody.create_session(request).await);
     page.add("CreateSession when the keys of a token's issuer can't be had", &refusal);
     server.stop().await;
+    the_sts_is_asked_by_many(page).await;
+}
+
+async fn the_sts_is_asked_by_many(page: &mut Page) {
+    let setup = Setup::new();
+    let sts = HttpsServer::saying(Reply::Silence).await;
+    let ca = sts.write_authority(setup.dir.path());
+    let table = format!(
+        "[sts]\nendpoint = \"{}\"\nca = \"{}\"\ntimeout_seconds = 2\n",
+        sts.url(""),
+        ca.display()
+    );
+    let place = Place::start(setup, &table).await;
+    let mut asking = JoinSet::new();
+    for number in 0..40 {
+        let parameters = caller_identity::parameters(place.now, &number.to_string());
+        let request = pb::CreateSessionRequest {
+            access_point: world::access_point_name("app"),
+            proof: Some(caller_identity::proof(parameters)),
+            lifetime_seconds: 0,
+        };
+        let mut nobody = Client::without_token(place.server.channel().clone()).sessions();
+        asking.spawn(async move { refused(nobody.create_session(request).await) });
+    }
+    let mut refusals = asking.join_all().await.into_iter();
+    let busy = |refusal: &Refusal| refusal.reason == "ERROR_REASON_TOO_MANY_CALLER_IDENTITIES";
+    page.add("CreateSession when many wait for the STS", &refusals.find(busy).unwrap());
+    place.server.stop().await;
 }
 
 async fn what_client_keys_can_not(page: &mut Page, admin: &Client) {

@@ -18,6 +18,7 @@ mod decisions;
 mod applying;
 mod bounds;
 mod buffered;
+mod caller_identity;
 mod callers;
 mod changing;
 mod checks;

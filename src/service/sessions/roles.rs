@@ -4,6 +4,8 @@
 //! Nothing is asked of anybody for an access point that isn't there, or has another method. What is
 //! answered is judged by what there is then, and not by what there was before the question.
 
+use std::sync::Arc;
+
 use crate::{
     domain::{
         access_point::{AccessPoint, AccessPointState, Authentication, TrustedRole},
@@ -15,49 +17,69 @@ use crate::{
         time::UnixNanos,
     },
     identity::{
-        role_token::{self, Expected, RoleToken},
-        vouchers::TokenIssuer,
+        caller_identity::{self, SignedRequest},
+        role_token::{self, RoleToken},
+        vouchers::{SharedRoles, Sts, TokenIssuer},
     },
+    service::vouching::Unidentified,
 };
 
 use super::{Asked, By, Judged, Prover, Refusal, Sessions, Vouched};
 
-/// What a genuine token says, and whose it is.
-struct Genuine {
-    issuer: std::sync::Arc<TokenIssuer>,
-    said: role_token::Vouched,
+/// What somebody else says of an application, and is believed in.
+struct Testimony {
+    claim: Claim,
+    vouched: Vouched,
+    /// What tells the proof from every other of the same role.
+    id: String,
+    /// Until when it could be shown again, in seconds since 1970.
+    expires: i64,
+    /// Until when it proves something.
+    until: UnixNanos,
+}
+
+enum Claim {
+    /// A genuine token of an issuer says it.
+    Token(Arc<TokenIssuer>, role_token::Vouched),
+    /// The STS says it.
+    Identity(Arc<Sts>, caller_identity::Identity),
+}
+
+fn by_anybody(problem: ProofProblem) -> Refusal {
+    Refusal::of_proof(problem, By::Anybody)
 }
 
 impl Sessions {
     /// Judges a role token.
     pub(super) async fn judge_token(&self, asked: &Asked<'_>, text: &str) -> Judged {
-        let genuine = match self.by_role(&asked.access_point) {
+        let testimony = match self.by_role(&asked.access_point) {
             Ok(()) => self.verify(text).await,
             Err(refusal) => Err(refusal),
         };
-        let (state, now) = (self.shared.published.load_full(), self.shared.clock.now());
-        let access_point = state.catalog.access_point(&asked.access_point);
-        let mut judged = Judged {
-            now,
-            revision: state.revision(),
-            access_point: access_point.map(|found| found.header.uid),
-            prover: None,
-            vouched: None,
-            outcome: Err(Refusal::of_anybody(DenyReason::AccessPointNotFound)),
+        self.judge_role(asked, testimony)
+    }
+
+    /// Judges a caller identity; `None` if too many others wait for the STS.
+    pub(super) async fn judge_identity(
+        &self,
+        asked: &Asked<'_>,
+        parameters: &[(&str, &str)],
+        sts: &Arc<Sts>,
+    ) -> Option<Judged> {
+        let request = self.by_role(&asked.access_point).and_then(|()| {
+            let audience = sts.audience.as_ref();
+            let expected = caller_identity::Expected {
+                audience: audience.map(|(name, value)| (&**name, &**value)),
+                now: self.shared.clock.now(),
+                started: self.shared.started,
+            };
+            SignedRequest::read(parameters, &expected).map_err(by_anybody)
+        });
+        let testimony = match request {
+            Ok(request) => self.identify(sts, request).await?,
+            Err(refusal) => Err(refusal),
         };
-        match (genuine, access_point) {
-            (Err(refusal), _) => judged.outcome = Err(refusal),
-            (Ok(_), None) => {}
-            (Ok(genuine), Some(access_point)) => {
-                let subject = genuine.said.subject.clone();
-                let issuer = Some(genuine.issuer.name.clone());
-                judged.vouched = Some(Vouched { issuer, principal: subject });
-                let role = role_of(&state.catalog, access_point);
-                judged.prover = role.map(|role| Prover::Role(role.header.uid));
-                judged.outcome = self.judge_genuine(&genuine, access_point, role, now);
-            }
-        }
-        judged
+        Some(self.judge_role(asked, testimony))
     }
 
     /// Makes sure that there is an access point of that name, and that it has a role.
@@ -72,18 +94,18 @@ impl Sessions {
         }
     }
 
-    /// Verifies a token by the key that its issuer has for it.
-    async fn verify(&self, text: &str) -> Result<Genuine, Refusal> {
+    /// Verifies a token by the key that its issuer has for it. Whose a token is that isn't good isn't
+    /// known, though its issuer made it.
+    async fn verify(&self, text: &str) -> Result<Testimony, Refusal> {
         let vouching = &self.shared.vouching;
-        let by_anybody = |problem| Refusal::of_proof(problem, By::Anybody);
         let token = RoleToken::read(text).map_err(by_anybody)?;
         let named = token.issuer().map_err(by_anybody)?;
         let issuer =
             vouching.issuer(named).ok_or_else(|| by_anybody(ProofProblem::IssuerUnknown))?;
         let id = token.key_id().map_err(by_anybody)?;
         let key = vouching.key(&issuer, id).await.map_err(by_anybody)?;
-        let config = &issuer.config;
-        let expected = Expected {
+        let config = Arc::clone(&issuer.config);
+        let expected = role_token::Expected {
             key: &key,
             audience: &config.audience,
             role_claim: &config.role_claim,
@@ -92,44 +114,111 @@ impl Sessions {
             now: self.shared.clock.now(),
             started: self.shared.started,
         };
-        // Whose a token is that isn't good isn't known, though its issuer made it.
         let said = token.verify(&expected).map_err(by_anybody)?;
-        Ok(Genuine { issuer: std::sync::Arc::clone(config), said })
+        Ok(Testimony {
+            vouched: Vouched { issuer: Some(config.name.clone()), principal: said.subject.clone() },
+            // Two issuers may give the same id.
+            id: format!("token {} {}", config.name, said.id),
+            expires: said.expires,
+            until: UnixNanos::from_parts(said.expires, 0),
+            claim: Claim::Token(config, said),
+        })
     }
 
-    /// Until when a genuine token proves that an application is an access point.
-    fn judge_genuine(
+    /// Has the STS say whose a request is; `None` if too many others wait for it.
+    async fn identify(
         &self,
-        genuine: &Genuine,
+        sts: &Arc<Sts>,
+        request: SignedRequest,
+    ) -> Option<Result<Testimony, Refusal>> {
+        let (id, expires) = (format!("request {}", request.id), request.expires);
+        let identity = match self.shared.vouching.identify(sts, request).await {
+            Ok(identity) => identity,
+            Err(Unidentified::Busy) => return None,
+            Err(Unidentified::Unproven(problem)) => return Some(Err(by_anybody(problem))),
+        };
+        Some(Ok(Testimony {
+            vouched: Vouched { issuer: None, principal: identity.arn.clone() },
+            id,
+            expires,
+            // How long the role's credentials are good isn't said.
+            until: UnixNanos(i64::MAX),
+            claim: Claim::Identity(Arc::clone(sts), identity),
+        }))
+    }
+
+    /// Judges what was said of an application by what there is now.
+    fn judge_role(&self, asked: &Asked<'_>, testimony: Result<Testimony, Refusal>) -> Judged {
+        let (state, now) = (self.shared.published.load_full(), self.shared.clock.now());
+        let access_point = state.catalog.access_point(&asked.access_point);
+        let (role, outcome) = match (&testimony, access_point) {
+            (Err(refusal), _) => (None, Err(*refusal)),
+            (Ok(_), None) => (None, Err(Refusal::of_anybody(DenyReason::AccessPointNotFound))),
+            (Ok(testimony), Some(access_point)) => {
+                let role = role_of(&state.catalog, access_point);
+                (role, self.judge_testimony(testimony, access_point, role, now))
+            }
+        };
+        Judged {
+            now,
+            revision: state.revision(),
+            access_point: access_point.map(|found| found.header.uid),
+            prover: role.map(|role| Prover::Role(role.header.uid)),
+            vouched: testimony.ok().map(|testimony| testimony.vouched),
+            outcome,
+        }
+    }
+
+    /// Until when what was said proves that an application is an access point.
+    fn judge_testimony(
+        &self,
+        testimony: &Testimony,
         access_point: &AccessPoint,
         role: Option<&RamRole>,
         now: UnixNanos,
     ) -> Result<UnixNanos, Refusal> {
-        let Genuine { issuer, said } = genuine;
         let (id, trusted_role) = wanted(access_point)?;
         let account = &access_point.name.location.account;
-        // Whoever it is, it isn't this access point.
-        let foreign = |problem| Err(Refusal::of_proof(problem, By::Anybody));
-        if !issuer.accounts.contains(account) {
-            return foreign(ProofProblem::IssuerNotForAccount);
-        }
-        if said.account.as_deref().is_some_and(|named| named != account.as_str()) {
-            return foreign(ProofProblem::AccountMismatch);
-        }
-        if issuer.trusted_role != trusted_role {
-            return foreign(ProofProblem::IssuerNotForTrustedRole);
-        }
-        if *said.role != *id.as_str() {
-            return foreign(ProofProblem::RoleMismatch);
-        }
+        // Whoever it is that isn't so, it isn't this access point.
+        testimony.claim.check((account, id), trusted_role).map_err(by_anybody)?;
         let role = fit(access_point, role, trusted_role)?;
-        // Two issuers may give the same id.
-        let id = format!("{} {}", issuer.name, said.id);
-        self.shared
-            .role_replay
-            .show(role.header.uid, &id, said.expires, now)
-            .map_err(|problem| Refusal::of_proof(problem, By::Holder))?;
-        Ok(UnixNanos::from_parts(said.expires, 0))
+        let of_holder = |problem| Refusal::of_proof(problem, By::Holder);
+        if let Claim::Identity(sts, _) = &testimony.claim
+            && sts.shared_roles == SharedRoles::Refused
+            && role.is_shared(trusted_role)
+        {
+            return Err(of_holder(ProofProblem::RoleShared));
+        }
+        let Testimony { id, expires, .. } = testimony;
+        let shown = self.shared.role_replay.show(role.header.uid, id, *expires, now);
+        shown.map_err(of_holder)?;
+        Ok(testimony.until)
+    }
+}
+
+impl Claim {
+    /// Whether it is of an account's role, and of an environment as far as it says.
+    fn check(
+        &self,
+        (account, role): (&Id, &Id),
+        trusted_role: TrustedRole,
+    ) -> Result<(), ProofProblem> {
+        let (said_account, said_role) = match self {
+            Self::Token(issuer, said) => {
+                if !issuer.accounts.contains(account) {
+                    return Err(ProofProblem::IssuerNotForAccount);
+                }
+                if issuer.trusted_role != trusted_role {
+                    return Err(ProofProblem::IssuerNotForTrustedRole);
+                }
+                (said.account.as_deref(), &said.role)
+            }
+            Self::Identity(_, said) => (Some(&*said.account), &said.role),
+        };
+        if said_account.is_some_and(|said| said != account.as_str()) {
+            return Err(ProofProblem::AccountMismatch);
+        }
+        if **said_role == *role.as_str() { Ok(()) } else { Err(ProofProblem::RoleMismatch) }
     }
 }
 
