@@ -32,7 +32,7 @@ use aap::{
         decision::Decision,
         resource::Uid,
         rulebook::Rulebook,
-        session::Session,
+        session::{Credential, Session},
         time::UnixNanos,
     },
     entropy::Entropy,
@@ -189,7 +189,8 @@ fn opened<'a>(keys: &SessionKeys, check: Check<'a>) -> Check<'a> {
 fn token(keys: &SessionKeys, (access_point, client_key): (Uid, Uid), revision: u64) -> String {
     let made = UnixNanos::from_parts(NOW, 0);
     let expires = made.plus_seconds(900);
-    let session = Session { access_point, client_key, revision, made, expires };
+    let proved_by = Credential::ClientKey(client_key);
+    let session = Session { access_point, proved_by, revision, made, expires };
     keys.seal(&session).reveal().to_owned()
 }
 

@@ -12,7 +12,7 @@ use aap::{
         check::Subject,
         resource::Uid,
         rules::RulesVersion,
-        session::{Session, ShownSession},
+        session::{self, Session, ShownSession},
         time::UnixNanos,
     },
 };
@@ -34,19 +34,22 @@ const RESOURCES: [&str; 3] = ["secret/dataKey1", "secret/dataKey2", "secret/othe
 
 /// Who showed what to a check, as its record has it.
 pub(super) fn subject_of<'a>(event: &CheckEvent, shown: &SessionIdentity) -> Subject<'a> {
-    let SessionIdentity { client_key_uid, revision, create_time, expire_time } = shown;
+    let SessionIdentity { client_key_uid, ram_role_uid, revision, create_time, expire_time } =
+        shown;
     let time = |time: &Option<Timestamp>| {
         let Timestamp { seconds, nanos } = time.unwrap();
         UnixNanos::from_parts(seconds, nanos)
     };
     let now = time(&event.decision_time);
-    if client_key_uid.is_empty() {
-        return Subject::Session(ShownSession::Foreign, now);
-    }
     let uid = |text: &str| Uid(text.parse().unwrap());
+    let proved_by = match (client_key_uid.as_str(), ram_role_uid.as_str()) {
+        ("", "") => return Subject::Session(ShownSession::Foreign, now),
+        ("", role) => session::Credential::RamRole(uid(role)),
+        (key, _) => session::Credential::ClientKey(uid(key)),
+    };
     let session = Session {
         access_point: uid(&event.access_point_uid),
-        client_key: uid(client_key_uid),
+        proved_by,
         revision: *revision,
         made: time(create_time),
         expires: time(expire_time),
