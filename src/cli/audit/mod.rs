@@ -1,9 +1,11 @@
 //! `aap audit`: evidence of the audit log, for who doesn't want to believe the server.
 
 mod export;
+mod filter;
 mod format;
 mod line;
 mod online;
+mod showing;
 mod tail;
 mod verify;
 

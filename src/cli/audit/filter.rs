@@ -1,0 +1,68 @@
+//! Which records are wanted, as flags.
+
+use clap::Args;
+
+use crate::api::pb;
+
+/// Which records are wanted.
+#[derive(Args, Debug)]
+pub(super) struct Filter {
+    /// Only records of this account; may be repeated, as all filters may.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Vec<String>,
+    /// Only checks about this access point, by its full name.
+    #[arg(long, value_name = "NAME")]
+    access_point: Vec<String>,
+    /// Only this kind: check, refused-call, server-start, server-stop, configuration-load, gap,
+    /// audit-read.
+    #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+    kind: Vec<pb::AuditRecordKind>,
+    /// Only checks with this outcome: allow or deny.
+    #[arg(long, value_name = "OUTCOME", value_parser = parse_outcome)]
+    outcome: Vec<pb::Outcome>,
+    /// Only checks with this reason, such as resource-not-covered.
+    #[arg(long, value_name = "REASON", value_parser = parse_reason)]
+    reason: Vec<pb::DecisionReason>,
+    /// Only checks of this action.
+    #[arg(long, value_name = "ACTION")]
+    action: Vec<String>,
+    /// Only checks of resources that begin with this.
+    #[arg(long, value_name = "PREFIX")]
+    resource: Vec<String>,
+}
+
+impl Filter {
+    /// The filter, unless everything is wanted.
+    pub(super) fn wanted(&self) -> Option<pb::AuditRecordFilter> {
+        let filter = pb::AuditRecordFilter {
+            accounts: self.account.clone(),
+            access_points: self.access_point.clone(),
+            kinds: self.kind.iter().map(|kind| (*kind).into()).collect(),
+            outcomes: self.outcome.iter().map(|outcome| (*outcome).into()).collect(),
+            reasons: self.reason.iter().map(|reason| (*reason).into()).collect(),
+            actions: self.action.clone(),
+            resource_prefixes: self.resource.clone(),
+        };
+        (filter != pb::AuditRecordFilter::default()).then_some(filter)
+    }
+}
+
+/// The value of an enum of the API for what stands on the command line.
+fn parse<T>(prefix: &str, text: &str, from: impl Fn(&str) -> Option<T>) -> Result<T, String> {
+    let name = format!("{prefix}_{}", text.to_ascii_uppercase().replace('-', "_"));
+    from(&name)
+        .filter(|_| !name.ends_with("_UNSPECIFIED"))
+        .ok_or_else(|| "there is none such".into())
+}
+
+fn parse_kind(text: &str) -> Result<pb::AuditRecordKind, String> {
+    parse("AUDIT_RECORD_KIND", text, pb::AuditRecordKind::from_str_name)
+}
+
+fn parse_outcome(text: &str) -> Result<pb::Outcome, String> {
+    parse("OUTCOME", text, pb::Outcome::from_str_name)
+}
+
+fn parse_reason(text: &str) -> Result<pb::DecisionReason, String> {
+    parse("DECISION_REASON", text, pb::DecisionReason::from_str_name)
+}
