@@ -186,7 +186,10 @@ pub(super) fn shown_field(path: &str) -> String {
             || ["create_", "update_", "delete_", "suspend_", "resume_", "revoke_"]
                 .iter()
                 .any(|verb| part.starts_with(verb))
-            || matches!(part, "access_point" | "policy" | "network_rule" | "ram_role" | "check");
+            || matches!(
+                part,
+                "access_point" | "policy" | "network_rule" | "ram_role" | "check" | "audit_cursor"
+            );
         if !wraps || parts.peek().is_none() {
             shown.push(part);
         }
@@ -217,6 +220,7 @@ mod tests {
             ("changes[3].create_access_point.access_point.ram_role.role", "`role`"),
             ("check.origin.address", "`origin.address`"),
             ("check", "`check`"),
+            ("audit_cursor.filter.kinds[0]", "`filter.kinds[0]`"),
             ("parent", "`parent`"),
         ] {
             assert_eq!(shown_field(path), shown, "{path}");

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::support::{
-    ADMIN, ENFORCER, GATEWAY, Setup, TestServer,
+    ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, Setup, TestServer,
     clients::token_of,
     terminal::{Said, in_a_pipe, on_a_terminal, typing},
     world,
@@ -66,7 +66,11 @@ impl Page {
 
     /// Runs a command once.
     fn once(&mut self, line: &str) {
-        let said = in_a_pipe(&mut self.command(ADMIN, &words(line)));
+        self.once_by(ADMIN, line);
+    }
+
+    fn once_by(&mut self, caller: &str, line: &str) {
+        let said = in_a_pipe(&mut self.command(caller, &words(line)));
         self.note(line, &said);
     }
 
@@ -129,6 +133,7 @@ fn without_chance(text: &str) -> String {
         "uid",
         "etag",
         "logId",
+        "log",
         "leafHash",
         "fingerprint",
         "publicKeyPem",
@@ -288,6 +293,36 @@ async fn checks_and_changes() {
     page.both(ADMIN, "changes tail --help");
     page.both(ADMIN, "changes tail --from 1000");
     page.is(&expect_file!["../snapshots/cli/check.txt"]);
+}
+
+#[tokio::test]
+async fn audit_cursors() {
+    let server = server().await;
+    let mut page = Page::new(server.address());
+    page.both(AUDITOR, "audit cursor --help");
+    page.both(AUDITOR, "audit cursor create --help");
+    page.both(AUDITOR, "audit cursor create siem --from 1 --validate-only");
+    page.once_by(AUDITOR, "audit cursor create siem --from 1 --outcome deny --kind check");
+    page.once_by(AUDITOR, "audit cursor create all --all-accounts --since 2020-01-31T12:00:00Z");
+    page.both(AUDITOR, "audit cursor create siem --from 1");
+    page.both(AUDITOR, "audit cursor create other --from 1000");
+    page.both(AUDITOR, "audit cursor create 'a b' --account other --action 'no action'");
+    page.both(AUDITOR, "audit cursor get --help");
+    page.both(AUDITOR, "audit cursor get siem");
+    page.both(AUDITOR, "audit cursor get auditCursors/all -o json");
+    page.both(AUDITOR, "audit cursor get nobody");
+    page.both(ACME_AUDITOR, "audit cursor get all --all-accounts");
+    page.both(AUDITOR, "audit cursor list --help");
+    page.both(AUDITOR, "audit cursor list");
+    page.both(AUDITOR, "audit cursor list --all-accounts -o name");
+    page.both(ADMIN, "audit cursor list");
+    page.both(AUDITOR, "audit cursor read --help");
+    page.both(AUDITOR, "audit cursor read nobody");
+    page.both(AUDITOR, "audit cursor delete --help");
+    page.both(AUDITOR, "audit cursor delete siem --validate-only");
+    page.once_by(AUDITOR, "audit cursor delete siem");
+    page.both(AUDITOR, "audit cursor delete siem");
+    page.is(&expect_file!["../snapshots/cli/audit-cursor.txt"]);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod client_keys;
 mod commands;
 mod configuration;
 mod coverage;
+mod cursor_commands;
 mod cursor_reads;
 mod cursors;
 mod documents;

@@ -19,18 +19,24 @@ use crate::support::{
 };
 
 /// The program showing records of a server.
-struct Tail {
+pub(crate) struct Tail {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 impl Tail {
     fn start(address: SocketAddr, token: &str, arguments: &[&str]) -> Self {
+        Self::by(&["audit", "tail"], address, token, arguments)
+    }
+
+    /// Another command that shows records.
+    pub(crate) fn by(words: &[&str], address: SocketAddr, token: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
         command
             .env_clear()
             .env("AAP_TOKEN", token)
-            .args(["audit", "tail", "--server", &format!("http://{address}")])
+            .args(words)
+            .args(["--server", &format!("http://{address}")])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -45,7 +51,7 @@ impl Tail {
     }
 
     /// The next lines; to be read where waiting holds up nobody.
-    async fn lines(mut self, count: usize) -> (Self, Vec<String>) {
+    pub(crate) async fn lines(mut self, count: usize) -> (Self, Vec<String>) {
         let read = tokio::task::spawn_blocking(move || {
             let mut lines = Vec::new();
             while lines.len() < count {
@@ -63,7 +69,7 @@ impl Tail {
     }
 
     /// Waits for its end: its exit code and what it has complained of.
-    async fn end(mut self) -> (Option<i32>, String) {
+    pub(crate) async fn end(mut self) -> (Option<i32>, String) {
         let waited = tokio::task::spawn_blocking(move || {
             drop(self.lines);
             let mut told = String::new();
@@ -73,8 +79,25 @@ impl Tail {
         waited.await.unwrap()
     }
 
-    async fn interrupt(self) -> (Option<i32>, String) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    /// Sends it a signal, and reads what it has shown until its end.
+    pub(crate) async fn rest(mut self, signal: Signal) -> (Option<i32>, Vec<String>, String) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let waited = tokio::task::spawn_blocking(move || {
+            let (mut shown, mut told) = (String::new(), String::new());
+            self.lines.read_to_string(&mut shown).unwrap();
+            self.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+            let lines = shown.lines().map(str::to_owned).collect();
+            (self.child.wait().unwrap().code(), lines, told)
+        });
+        waited.await.unwrap()
+    }
+
+    pub(crate) async fn interrupt(self) -> (Option<i32>, String) {
+        self.signal(Signal::INT).await
+    }
+
+    pub(crate) async fn signal(self, signal: Signal) -> (Option<i32>, String) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
         self.end().await
     }
 }

@@ -7,9 +7,6 @@ use crate::api::pb;
 /// Which records are wanted.
 #[derive(Args, Debug)]
 pub(super) struct Filter {
-    /// Only records of this account; may be repeated, as all filters may.
-    #[arg(long, value_name = "ACCOUNT")]
-    account: Vec<String>,
     /// Only checks about this access point, by its full name.
     #[arg(long, value_name = "NAME")]
     access_point: Vec<String>,
@@ -32,10 +29,10 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// The filter, unless everything is wanted.
-    pub(super) fn wanted(&self) -> Option<pb::AuditRecordFilter> {
+    /// The filter, with the accounts whose records are wanted, unless everything is.
+    pub(super) fn wanted(&self, accounts: &[String]) -> Option<pb::AuditRecordFilter> {
         let filter = pb::AuditRecordFilter {
-            accounts: self.account.clone(),
+            accounts: accounts.to_vec(),
             access_points: self.access_point.clone(),
             kinds: self.kind.iter().map(|kind| (*kind).into()).collect(),
             outcomes: self.outcome.iter().map(|outcome| (*outcome).into()).collect(),

@@ -108,7 +108,11 @@ fn describe(record: &pb::AuditRecord) -> (Mood, &'static str, String) {
                 0 => format!("from {} on", read.from_sequence),
                 through => format!("{} to {through}", read.from_sequence),
             };
-            (Mood::Quiet, "read", format!("{range} by {caller} ({method})"))
+            let by = match read.audit_cursor.as_str() {
+                "" => String::new(),
+                cursor => format!(" by cursor {cursor}"),
+            };
+            (Mood::Quiet, "read", format!("{range}{by} by {caller} ({method})"))
         }
         Some(Event::Gap(gap)) => {
             use pb::gap_event::Cause;

@@ -1,5 +1,6 @@
 //! `aap audit`: evidence of the audit log, for who doesn't want to believe the server.
 
+mod cursor;
 mod export;
 mod filter;
 mod format;
@@ -15,7 +16,7 @@ use clap::{Args, Subcommand};
 
 use crate::server;
 
-use super::{complain, remote::Server, say};
+use super::{complain, failure::Failure, remote::Server, say};
 
 /// What to do about the audit log.
 #[derive(Debug, Subcommand)]
@@ -33,6 +34,9 @@ pub(super) enum Command {
     Verify(verify::Arguments),
     /// Show records as they come, from the server; goes on after a lost connection where it was.
     Tail(Box<tail::Arguments>),
+    /// Have the server keep places in the log, and read on from them.
+    #[command(subcommand)]
+    Cursor(cursor::Command),
 }
 
 /// Whose.
@@ -74,6 +78,15 @@ pub(super) fn run(command: &Command) -> ExitCode {
                 |error| {
                     complain(&error);
                     ExitCode::FAILURE
+                },
+                |()| ExitCode::SUCCESS,
+            );
+        }
+        Command::Cursor(command) => {
+            return cursor::run(command).map_or_else(
+                |error| {
+                    complain(&error);
+                    Failure::exit_of(&error).into()
                 },
                 |()| ExitCode::SUCCESS,
             );

@@ -39,6 +39,9 @@ pub(in crate::cli) struct Arguments {
     /// One line of JSON for each record: an `aap.v1.AuditEntry` as protobuf's JSON has it.
     #[arg(long)]
     json: bool,
+    /// Only records of this account; may be repeated, as all filters may.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Vec<String>,
     #[command(flatten)]
     filter: Filter,
 }
@@ -78,7 +81,7 @@ impl Tail {
             (None, None) => Start::FromEnd(pb::FromEnd {}),
         };
         let form = Form::new(arguments.json)?;
-        let (server, filter) = (target.shown(), arguments.filter.wanted());
+        let (server, filter) = (target.shown(), arguments.filter.wanted(&arguments.account));
         Ok(Self { client, server, filter, start, log_id: None, form })
     }
 
