@@ -19,9 +19,10 @@ use crate::{
         gate::{Gate, Scope},
         history::{ChangeWatch, History, Listed, Page, Progress, Wanted},
         management::{ManageError, Manager},
+        proofs::{ChangeProofs, Wanted as WantedCheckpoint},
         watches::{Permit, Watches},
     },
-    store::writer::{Mode, SubmitError},
+    store::writer::SubmitError,
     telemetry::watchers::{Position, Watchers},
 };
 
@@ -30,7 +31,8 @@ use super::{
     call,
     convert::{
         Violations,
-        change::{self, About},
+        change::{self, About, Form},
+        change_proofs,
         page::List,
         parse_first,
     },
@@ -53,6 +55,7 @@ const WATCH: &str = "/aap.v1.ChangeService/WatchChanges";
 pub struct Changes {
     manager: Manager,
     history: History,
+    proofs: ChangeProofs,
     background: Handle,
     batches: Arc<Semaphore>,
     watches: Watches,
@@ -62,17 +65,17 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Serves it by a manager and a history, in as many watches as may be, from a runtime that may take long, to whom the gate lets
-    /// in, until the server stops.
+    /// Serves it by a manager, a history and proofs of it, in as many watches as may be, from a runtime
+    /// that may take long, to whom the gate lets in, until the server stops.
     pub fn new(
-        (manager, history, watches): (Manager, History, Watches),
+        (manager, history, proofs, watches): (Manager, History, ChangeProofs, Watches),
         background: Handle,
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let batches = Arc::new(Semaphore::new(MAX_BATCH_BYTES));
         let watchers = Watchers::default();
-        Self { manager, history, background, batches, watches, watchers, gate, stopping }
+        Self { manager, history, proofs, background, batches, watches, watchers, gate, stopping }
     }
 
     /// Who watches now.
@@ -142,21 +145,67 @@ impl ChangeService for Changes {
 
         let (size, token) = (mem::take(&mut message.page_size), mem::take(&mut message.page_token));
         let list = List::of("ListChanges", &message);
-        let pb::ListChangesRequest { parent: _, page_size: _, page_token: _, resource } = message;
+        let pb::ListChangesRequest { parent: _, page_size: _, page_token: _, resource, form } =
+            message;
         let mut violations = Violations::default();
         let place =
             list.parse_place(&mut violations, (size, &token), |revision| revision.parse().ok());
         let wanted = change::parse_wanted(&mut violations, account, &resource);
-        let ((size, before), wanted) = violations.finish(place.zip(wanted))?;
+        let form = change::parse_form(&mut violations, form);
+        let (((size, before), wanted), form) = violations.finish(place.zip(wanted).zip(form))?;
 
         let history = self.history.clone();
-        let listed = move || history.list(&caller, &wanted, Page { before, size });
-        let Listed { events, next_before } =
-            self.in_background(listed).await?.map_err(ApiError::from)?;
-        Ok(Response::new(pb::ListChangesResponse {
-            changes: events.iter().map(|event| change::send(Mode::Apply, event)).collect(),
-            next_page_token: list.token(next_before),
-        }))
+        let listed = move || -> Result<_, ApiError> {
+            let listed = history.list(&caller, &wanted, Page { before, size })?;
+            let Listed { events, next_before } = listed;
+            Ok((change::send_all(&history, &events, form)?, next_before))
+        };
+        let (changes, next_before) = self.in_background(listed).await??;
+        let next_page_token = list.token(next_before);
+        Ok(Response::new(pb::ListChangesResponse { changes, next_page_token }))
+    }
+
+    async fn get_change_checkpoint(
+        &self,
+        request: Request<pb::GetChangeCheckpointRequest>,
+    ) -> Result<Response<pb::ChangeCheckpoint>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let wanted = change_proofs::parse_checkpoint(message)?;
+        let proofs = self.proofs.clone();
+        let checkpoint = match wanted {
+            WantedCheckpoint::Covering(size) => {
+                proofs.covering(size, call::patience(&metadata)).await
+            }
+            WantedCheckpoint::Last | WantedCheckpoint::OfSize(_) => {
+                self.in_background(move || proofs.find(wanted)).await?
+            }
+        };
+        let checkpoint = checkpoint.map_err(ApiError::from)?;
+        Ok(Response::new(change_proofs::send_checkpoint(self.proofs.tree(), &checkpoint)))
+    }
+
+    async fn get_change_inclusion_proof(
+        &self,
+        request: Request<pb::GetChangeInclusionProofRequest>,
+    ) -> Result<Response<pb::ChangeInclusionProof>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let caller = Arc::clone(call::caller(&extensions)?);
+        let (revision, size) = change_proofs::parse_inclusion(message)?;
+        let proofs = self.proofs.clone();
+        let proof = self.in_background(move || proofs.inclusion(&caller, revision, size)).await?;
+        let proof = proof.map_err(ApiError::from)?;
+        Ok(Response::new(change_proofs::send_inclusion(self.proofs.tree(), proof)))
+    }
+
+    async fn get_change_consistency_proof(
+        &self,
+        request: Request<pb::GetChangeConsistencyProofRequest>,
+    ) -> Result<Response<pb::ChangeConsistencyProof>, Status> {
+        let (from, to) = change_proofs::parse_consistency(request.into_inner())?;
+        let proofs = self.proofs.clone();
+        let proof = self.in_background(move || proofs.consistency(from, to)).await?;
+        let proof = proof.map_err(ApiError::from)?;
+        Ok(Response::new(change_proofs::send_consistency(self.proofs.tree(), proof)))
     }
 
     type WatchChangesStream = Messages<pb::WatchChangesResponse>;
@@ -167,7 +216,7 @@ impl ChangeService for Changes {
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
         let (_, extensions, message) = request.into_parts();
         let authenticated = call::authenticated(&extensions)?.clone();
-        let pb::WatchChangesRequest { parent, start } = message;
+        let pb::WatchChangesRequest { parent, start, form } = message;
         let (wanted, scope) = if parent == ALL_ACCOUNTS {
             (Wanted::AllOfCaller, Scope::Bound)
         } else {
@@ -177,14 +226,16 @@ impl ChangeService for Changes {
         };
         let mut violations = Violations::default();
         let start = change::parse_start(&mut violations, start);
-        let start = violations.finish(start)?;
+        let form = change::parse_form(&mut violations, form);
+        let (start, form) = violations.finish(start.zip(form))?;
         let permit = self.watches.open(&authenticated.caller.name).map_err(ApiError::from)?;
         let watch = self.history.watch(wanted, start).map_err(ApiError::from)?;
         let standing = self.gate.standing(authenticated, WATCH, scope);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let revisions = self.history.revisions();
         let position = self.watchers.enter(watch.next().saturating_sub(1));
-        let serving = Serving { watch, revisions, position, _permit: permit };
+        let history = self.history.clone();
+        let serving = Serving { watch, form, history, revisions, position, _permit: permit };
         self.background.spawn(serving.run(outgoing));
         Ok(Response::new(messages))
     }
@@ -193,6 +244,8 @@ impl ChangeService for Changes {
 /// One open watch: reads, sends, waits for the bell.
 struct Serving {
     watch: ChangeWatch,
+    form: Form,
+    history: History,
     /// Rings when more is published.
     revisions: watch::Receiver<u64>,
     /// How far it has come.
@@ -212,30 +265,41 @@ impl Serving {
         self,
         outgoing: &mut Outgoing<pb::WatchChangesResponse>,
     ) -> Result<Infallible, Over> {
-        let Self { mut watch, mut revisions, position, _permit } = self;
+        let Self { mut watch, form, history, mut revisions, position, _permit } = self;
         // The first message says where the watch begins, also if there is nothing to read yet.
         let next = watch.next();
-        let began = Progress { events: Vec::new(), from: next, through: next - 1 };
-        outgoing.send(change::send_progress(&began)).await?;
+        outgoing.send(change::send_progress((next, next - 1), Vec::new())).await?;
         loop {
             // Looked at before reading, so that what comes meanwhile rings again.
             revisions.mark_unchanged();
             let caller = Arc::clone(outgoing.caller());
+            let history = history.clone();
             let (read, progress) = in_background(move || {
-                let progress = watch.read(&caller);
+                let progress = read(&mut watch, &history, &caller, form);
                 (watch, progress)
             })
             .await?;
             watch = read;
-            let progress = progress.map_err(ApiError::from)?;
-            if progress.through < progress.from {
+            let ((from, through), changes) = progress?;
+            if through < from {
                 outgoing.wait(revisions.changed()).await?;
             } else {
-                outgoing.send(change::send_progress(&progress)).await?;
-                position.reach(progress.through);
+                outgoing.send(change::send_progress((from, through), changes)).await?;
+                position.reach(through);
             }
         }
     }
+}
+
+/// Reads on, and tells which revisions were looked at.
+fn read(
+    watch: &mut ChangeWatch,
+    history: &History,
+    caller: &Caller,
+    form: Form,
+) -> Result<((u64, u64), Vec<pb::Change>), ApiError> {
+    let Progress { events, from, through } = watch.read(caller)?;
+    Ok(((from, through), change::send_all(history, &events, form)?))
 }
 
 fn parse_account(caller: &Caller, parent: &str) -> Result<AccountName, ApiError> {

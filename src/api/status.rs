@@ -160,6 +160,7 @@ impl From<ProofError> for ApiError {
     fn from(error: ProofError) -> Self {
         match error {
             ProofError::Reading(error) => Self::Reading(error),
+            ProofError::History(error) => Self::History(error),
             error => Self::Proof(error),
         }
     }
@@ -431,6 +432,10 @@ fn history(error: &HistoryError) -> Problem {
                 .with("first", 1)
                 .with("last", last)
         }
+        HistoryError::NotFound { revision } => {
+            Problem::new(Code::NotFound, Reason::ResourceNotFound, message)
+                .with("resource", format_args!("change {revision}"))
+        }
         HistoryError::Read(error) => {
             tracing::error!(%error, "the journal can't be read");
             Problem::new(Code::Internal, Reason::Internal, "the server failed; its log says why")
@@ -466,10 +471,10 @@ fn reading(error: &ReadingError) -> Problem {
 fn proof(error: &ProofError) -> Problem {
     let message = error.to_string();
     match error {
-        ProofError::NoCheckpoint { size } => {
+        ProofError::NoCheckpoint { size, of: _ } => {
             Problem::new(Code::NotFound, Reason::CheckpointNotFound, message).with("size", size)
         }
-        ProofError::NotReached { at_least, size } => {
+        ProofError::NotReached { at_least, size, of: _ } => {
             Problem::new(Code::Unavailable, Reason::CheckpointNotReached, message)
                 .with("at_least_size", at_least)
                 .with("size", size)
@@ -482,6 +487,7 @@ fn proof(error: &ProofError) -> Problem {
             }
         }
         ProofError::Reading(error) => reading(error),
+        ProofError::History(error) => history(error),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod follow;
 pub mod footer;
 pub mod frame;
 pub mod inspection;
+pub mod journal;
 pub mod keeper;
 pub mod leaves;
 pub mod log;

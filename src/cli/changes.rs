@@ -1,4 +1,8 @@
-//! `aap changes`: who changed what, and when.
+//! `aap changes`: who changed what, and when; and evidence of it.
+
+mod evidence;
+
+use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -9,6 +13,7 @@ use crate::{
 };
 
 use super::{
+    complain,
     failure::Failure,
     forms::Forms,
     output::{Format, Table, clean, print_value, print_values},
@@ -24,6 +29,16 @@ pub(super) enum Command {
     List(Box<List>),
     /// Show changes as they are made.
     Tail(Box<Tail>),
+    /// Print the public key that verifies the journal's checkpoints, to be kept where the journal
+    /// isn't.
+    Key(evidence::KeyArguments),
+    /// Print the journal's last checkpoint, to be kept where the journal isn't.
+    Checkpoint(Box<evidence::CheckpointArguments>),
+    /// Export changes with what proves them.
+    Export(Box<evidence::ExportArguments>),
+    /// Verify an export without the server. Exits with 0 if everything is as it was signed, with 1 if
+    /// not, and with 2 if it can't be told.
+    Verify(evidence::VerifyArguments),
 }
 
 /// Which changes.
@@ -72,11 +87,26 @@ pub(super) struct Tail {
     remote: Remote,
 }
 
-pub(super) fn run(command: &Command) -> anyhow::Result<()> {
+pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::List(arguments) => list(arguments),
-        Command::Tail(arguments) => tail(arguments),
+        Command::List(arguments) => list(arguments)?,
+        Command::Tail(arguments) => tail(arguments)?,
+        Command::Key(arguments) => evidence::print_key(arguments)?,
+        Command::Checkpoint(arguments) => evidence::print_checkpoint(arguments)?,
+        Command::Export(arguments) => evidence::export(arguments)?,
+        Command::Verify(arguments) => match evidence::verify(arguments) {
+            Ok(evidence::Verdict::Verified) => say("verified"),
+            Ok(evidence::Verdict::Altered(what)) => {
+                say(format_args!("ALTERED: {what}"));
+                return Ok(ExitCode::FAILURE);
+            }
+            Err(error) => {
+                complain(&error);
+                return Ok(ExitCode::from(2));
+            }
+        },
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list(arguments: &List) -> anyhow::Result<()> {
@@ -97,6 +127,7 @@ fn list(arguments: &List) -> anyhow::Result<()> {
                 page_size: i32::try_from(left).unwrap_or(i32::MAX),
                 page_token,
                 resource: resource.clone(),
+                form: pb::ChangeForm::Message.into(),
             };
             let page = answered(client.list_changes(request).await)?;
             changes.extend(page.changes);
@@ -134,7 +165,8 @@ fn tail(arguments: &Tail) -> anyhow::Result<()> {
     let forms = Forms::load()?;
     block_on(async {
         let mut client = ChangeServiceClient::new(target.connect().await?);
-        let request = pb::WatchChangesRequest { parent, start: Some(start) };
+        let form = pb::ChangeForm::Message.into();
+        let request = pb::WatchChangesRequest { parent, start: Some(start), form };
         let mut messages = answered(client.watch_changes(request).await)?;
         while let Some(message) = messages.message().await.map_err(Failure::from)? {
             for change in message.changes {
@@ -159,7 +191,8 @@ fn show(output: Format, forms: &Forms, change: pb::Change) -> anyhow::Result<()>
 }
 
 fn row(change: pb::Change) -> Vec<String> {
-    let pb::Change { revision, change_time, actor, request_id: _, change } = change;
+    let pb::Change { revision, change_time, actor, request_id: _, change, serialized_event: _ } =
+        change;
     let time = change_time.map(|time| time.to_string()).unwrap_or_default();
     let (what, name) = change.map(changed).map_or_else(Default::default, |changed| {
         (format!("{} {}", changed.kind, changed.verb), short(&changed.name).to_owned())

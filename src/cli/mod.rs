@@ -122,11 +122,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             return Ok(check::run(&arguments)?.map_or(ExitCode::SUCCESS, Exit::into));
         }
         Command::Session(command) => session::run(&command)?,
-        Command::Changes(command) => changes::run(&command)?,
         Command::Context(command) => context::run(command)?,
         Command::Export(arguments) => export::run(&arguments)?,
         Command::Import(arguments) => import::run(&arguments)?,
         // These have exit codes of their own.
+        Command::Changes(command) => return changes::run(&command),
         Command::Audit(command) => return Ok(audit::run(&command)),
         Command::Store(command) => return Ok(store::run(&command)),
         Command::Completion { shell } => complete(shell),

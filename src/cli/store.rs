@@ -1,8 +1,10 @@
 //! `aap store`: looks at what is on disk, and changes nothing.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use clap::{Args, Subcommand};
@@ -10,7 +12,15 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    audit::inspection,
+    audit::{
+        inspection,
+        journal::JournalLeaves,
+        tree::{
+            inspection::{self as tree_inspection, Flaw},
+            stored::Tree,
+        },
+        volume::Untouched,
+    },
     domain::rules::RulesVersion,
     server,
     store::{
@@ -160,6 +170,7 @@ fn check_journal(data_dir: &DataDir, scratch: &Path, parts: &mut Vec<Part>) -> a
     let found = format!("{} events", verified.events);
     parts.push(Part { name: "journal", found, problems });
     parts.push(check_cursors(journal));
+    parts.extend(check_journal_tree(data_dir, journal)?);
     parts.extend(check_snapshot(data_dir, journal, &verified));
     Ok(())
 }
@@ -178,6 +189,35 @@ fn check_cursors(journal: &SledJournal) -> Part {
         Err(error) => ("unreadable".to_owned(), vec![error]),
     };
     Part { name: "cursors", found, problems }
+}
+
+/// What is found in the journal's tree, if there is one: it is made at the first start.
+fn check_journal_tree(data_dir: &DataDir, journal: &dyn Journal) -> anyhow::Result<Option<Part>> {
+    let path = data_dir.path().join(server::JOURNAL_TREE_FOLDER);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let last = journal.last();
+    let name = "its tree";
+    let tree = match Tree::open(Arc::new(Untouched::new(path)), 0) {
+        Ok(tree) => tree,
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            let problems = vec!["a file is missing; the next start makes it".to_owned()];
+            return Ok(Some(Part { name, found: "incomplete".to_owned(), problems }));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // A key that can't be used is the next start's to refuse.
+    let verifier = server::journal_verifier_key(data_dir.path()).ok();
+    let leaves = JournalLeaves::new(journal.reader(), last);
+    let flaws = tree_inspection::verify(&tree, &leaves, (1, last), verifier.as_ref())?;
+    let folder = server::JOURNAL_TREE_FOLDER;
+    let problems = flaws.into_iter().map(|Flaw { place, what }| {
+        format!("`{folder}/{}` is damaged at byte {}: {what}", place.file, place.offset)
+    });
+    let signed = tree.latest()?.map_or(0, |checkpoint| checkpoint.size);
+    let found = format!("the last checkpoint covers {signed} events");
+    Ok(Some(Part { name, found, problems: problems.collect() }))
 }
 
 /// What is found in the snapshot, if there is one.

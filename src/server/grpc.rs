@@ -25,6 +25,7 @@ use crate::{
         gate::Gate,
         history::History,
         management::Manager,
+        proofs::ChangeProofs,
         refusals::Refusals,
         sessions::{Sessions, Shared},
         watches::Watches,
@@ -90,7 +91,6 @@ impl Doors {
         let history = History::new(Arc::clone(&published), Arc::clone(&parts.journal));
         let watches = Watches::new(settings.watches, clock.clone());
         let reads = AuditReads::new(log.clone(), parts.background_lane);
-        let readers = (manager.clone(), history, watches.clone());
         let cursors = Cursors::new(
             parts.cursors.keeper.clone(),
             (log.clone(), parts.data_dir.identity().log_id),
@@ -98,6 +98,8 @@ impl Doors {
             background.clone(),
             clock.clone(),
         );
+        let proofs = ChangeProofs::new(history.clone(), parts.journal_tree.clone());
+        let readers = (manager.clone(), history, proofs, watches.clone());
         Self {
             refusals: parts.refusals.clone(),
             changes: Changes::new(readers, background.clone(), gate.clone(), stopping.clone()),

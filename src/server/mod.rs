@@ -45,6 +45,7 @@ use tonic::service::RoutesBuilder;
 use crate::{
     api::observed,
     audit::{
+        journal::{JournalTree, JournalTreeError},
         log::{
             self as audit_log, AuditCondition, AuditLog, Mode as AuditMode, Options, RecordError,
         },
@@ -67,13 +68,12 @@ use crate::{
     store::{
         data_dir::{DataDir, DataDirError},
         journal::{JournalReader, ReadError},
-        metered::Metered,
         session_keys::SessionKeysError,
         sled_journal::OpenError,
         snapshot::Snapshots,
         space::{Reserve, Space},
         start::{self, Loaded, Verification},
-        writer::{self, ChangeWriter, Mode, SubmitError},
+        writer::{ChangeWriter, Mode, SubmitError},
     },
     telemetry::{
         meters::{Meters, WriterMeters},
@@ -82,8 +82,8 @@ use crate::{
 };
 
 pub use stores::{
-    JournalPart, KeyError, OpenedSignedLog, PreviousLog, Stores, VerifierKeysError,
-    open_signed_log, verifier_key, verifier_keys,
+    JOURNAL_TREE_FOLDER, JournalPart, KeyError, OpenedSignedLog, PreviousLog, Stores,
+    VerifierKeysError, journal_verifier_key, open_signed_log, verifier_key, verifier_keys,
 };
 
 use accept::{Door, Usher};
@@ -183,6 +183,9 @@ pub enum ServeError {
     /// The cursors of the audit log can't be read.
     #[error("can't read the audit log's cursors: {0}; restore the journal from a backup")]
     Cursors(String),
+    /// The journal isn't what was signed.
+    #[error(transparent)]
+    JournalTree(#[from] JournalTreeError),
     /// The key that signs checkpoints can't be used.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -280,6 +283,7 @@ struct Parts {
     roster: Arc<Roster>,
     published: Arc<Published>,
     journal: Arc<dyn JournalReader>,
+    journal_tree: JournalTree,
     changes: ChangeWriter,
     cursors: KeptCursors,
     log: AuditLog,
@@ -317,7 +321,15 @@ impl Parts {
         settings: Settings,
         (lanes, background): (usize, &Handle),
     ) -> Result<Self, ServeError> {
-        let Stores { mut data_dir, journal, cursors, volume, previous_log, evidence } = stores;
+        let Stores {
+            mut data_dir,
+            journal,
+            cursors,
+            volume,
+            previous_log,
+            evidence,
+            journal_evidence,
+        } = stores;
         let space = Arc::new(Space::new(data_dir.path().to_owned(), settings.reserve)?);
         let snapshots = Snapshots::of(&data_dir);
         let Loaded { state, snapshot_revision } =
@@ -334,13 +346,14 @@ impl Parts {
         let OpenedLog { opened, previous_head, integrity } =
             stores::open_log(&mut data_dir, (log_parts, previous_log))?;
         let published = Arc::new(Published::new(state.clone()));
-        let reader = journal.reader();
-        let (journal, journal_meters) = Metered::new(journal, settings.clock.clone());
-        let bounds = (Arc::clone(&space), settings.limits);
-        let (changes, journal_thread) =
-            writer::start(Box::new(journal), state, Arc::clone(&published), bounds)?;
+        let changes = stores::open_changes(
+            (journal, journal_evidence),
+            (state, snapshot_revision),
+            (&published, &space),
+            &settings,
+        )?;
         let (cursors, cursor_thread) = KeptCursors::open(cursors, &data_dir, &settings, &space)?;
-        let parts = (Arc::clone(&reader), Arc::clone(&published), Arc::clone(&space));
+        let parts = (Arc::clone(&changes.reader), Arc::clone(&published), Arc::clone(&space));
         let when = (settings.snapshot_every, snapshot_revision);
         let snapshots = SnapshotTaker::new(snapshots, parts, when);
         let (tracer, spans) = settings.telemetry.tracer()?.unzip();
@@ -355,11 +368,12 @@ impl Parts {
             meters: settings.telemetry.meters(lanes),
             tracer,
             spans,
-            journal_meters,
+            journal_meters: changes.meters,
             settings,
             published,
-            journal: reader,
-            changes,
+            journal: changes.reader,
+            journal_tree: changes.tree,
+            changes: changes.writer,
             cursors,
             log,
             space,
@@ -370,7 +384,12 @@ impl Parts {
             soundness: Arc::default(),
             scrubber: None,
             background_lane: lanes,
-            threads: opened.threads.into_iter().chain([journal_thread, cursor_thread]).collect(),
+            threads: opened
+                .threads
+                .into_iter()
+                .chain(changes.threads)
+                .chain([cursor_thread])
+                .collect(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Has everything that is stored read again in the background, at a bounded rate, so that what rots
-//! unread is found: the journal, event by event, and then the audit log and its tree. It can also be
-//! done at once, before anybody is served.
+//! unread is found: the journal, event by event, with its tree, and then the audit log with its own. It
+//! can also be done at once, before anybody is served.
 //!
 //! It keeps its place over restarts, and says each damage once.
 
@@ -18,8 +18,13 @@ use tokio::sync::watch;
 
 use crate::{
     audit::{
+        journal::JournalTree,
         log::{AuditCondition, AuditLog},
         scrub::{Finding, Position, Scrub, Step},
+        tree::{
+            inspection::{Examination, Flaw, Subject},
+            stored::LeafSource,
+        },
     },
     clock::Clock,
     config::scrub::ScrubLimits,
@@ -31,7 +36,7 @@ use crate::{
     },
 };
 
-use super::Parts;
+use super::{JOURNAL_TREE_FOLDER, Parts};
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 256 * 1_024;
@@ -44,6 +49,8 @@ const BUSY: Duration = Duration::from_millis(20);
 const BREATH: Duration = Duration::from_millis(100);
 /// How often the place is kept.
 const KEEP: Duration = Duration::from_secs(10);
+/// Stands for the event behind all that a pass reads.
+const NO_EVENT: u64 = i64::MAX.cast_unsigned();
 /// How long nothing is tried after the disk failed.
 const PAUSE: Duration = Duration::from_mins(1);
 /// How often it is looked whether a pass is due, and, where it is done at once, said how far it is.
@@ -125,11 +132,14 @@ impl Soundness {
 pub(super) struct Scrubber {
     log: AuditLog,
     journal: Arc<dyn JournalReader>,
+    journal_tree: JournalTree,
     published: Arc<Published>,
     clock: Clock,
     limits: ScrubLimits,
     keeper: ScrubPlace,
     place: Place,
+    /// The pass over the journal, while it lasts.
+    events: Option<EventPass>,
     /// The pass over the audit log, if it has come there.
     pass: Option<Scrub>,
     /// What was told.
@@ -137,6 +147,14 @@ pub(super) struct Scrubber {
     /// What this pass has found.
     found: HashSet<(Log, String, u64)>,
     soundness: Arc<Soundness>,
+}
+
+/// A pass over the journal.
+#[derive(Debug)]
+struct EventPass {
+    examination: Examination,
+    /// The last event that it reads.
+    through: u64,
 }
 
 impl Scrubber {
@@ -153,11 +171,13 @@ impl Scrubber {
         Self {
             log: parts.log.clone(),
             journal: Arc::clone(&parts.journal),
+            journal_tree: parts.journal_tree.clone(),
             published: Arc::clone(&parts.published),
             clock: parts.settings.clock.clone(),
             limits: parts.settings.scrub,
             keeper,
             place,
+            events: None,
             pass: None,
             known: HashSet::new(),
             found: HashSet::new(),
@@ -209,9 +229,10 @@ impl Scrubber {
             self.step(1 << 20)?;
             if self.clock.elapsed().saturating_sub(told) >= TELL {
                 told = self.clock.elapsed();
-                let (event, record) = (self.place.event - 1, self.place.record - 1);
-                let (_, records) = self.log.bounds();
-                tracing::info!(event, record, records, "verifying what is stored");
+                let events = self.published.load().revision();
+                let event = self.place.event.saturating_sub(1).min(events);
+                let (record, (_, records)) = (self.place.record - 1, self.log.bounds());
+                tracing::info!(event, events, record, records, "verifying what is stored");
             }
         }
         self.keep_place();
@@ -243,19 +264,34 @@ impl Scrubber {
             let began = UnixNanos(self.clock.now().0.max(self.place.finished.0 + 1));
             self.place = Place { finished: self.place.finished, began, ..Place::default() };
         }
-        let bytes = if self.place.event <= self.published.load().revision() {
-            self.read_events()?
-        } else {
-            self.read_records(max_bytes)?
+        let bytes = match self.place.event {
+            NO_EVENT => self.read_records(max_bytes)?,
+            _ => self.read_events()?,
         };
         self.soundness.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(bytes)
     }
 
     fn read_events(&mut self) -> io::Result<u64> {
+        let tree = self.journal_tree.clone();
+        let evidence = tree.evidence();
+        let (records, verifier) = (tree.leaves(), Some(evidence.verifier()));
+        let subject = Subject { tree: evidence.tree(), records, verifier };
+        let mut pass = match self.events.take() {
+            Some(pass) => pass,
+            None => {
+                // It is small, so that a restart begins it again.
+                self.place.event = 1;
+                let signed = evidence.latest().map_or(0, |checkpoint| checkpoint.size);
+                let through = signed.min(self.published.load().revision());
+                let begun = Examination::begin(&subject, 0, 0)?;
+                let examination = begun.map_err(|Flaw { what, .. }| io::Error::other(what))?;
+                EventPass { examination, through }
+            }
+        };
         let from = self.place.event;
-        let through = self.published.load().revision().min(from + CHUNK_EVENTS - 1);
-        for event in from..=through {
+        let last = pass.through.min(from + CHUNK_EVENTS - 1);
+        for event in from..=last {
             match self.journal.read(event, 1) {
                 Ok(_) => {}
                 Err(ReadError::Engine(error)) => return Err(io::Error::other(error)),
@@ -265,9 +301,23 @@ impl Scrubber {
                     }
                 }
             }
+            let leaf_hash = tree.leaves().leaf(event - 1)?;
+            pass.examination.add(&subject, event - 1, leaf_hash)?;
+            pass.examination.pass_checkpoints(&subject, u64::MAX)?;
         }
-        self.place.event = through + 1;
-        Ok((through + 1 - from) * EVENT_BYTES)
+        for Flaw { place, what } in pass.examination.take_flaws() {
+            let (file, offset) = (format!("{JOURNAL_TREE_FOLDER}/{}", place.file), place.offset);
+            if self.is_news((Log::Journal, file.clone(), offset)) {
+                tracing::error!(file, offset, what, "the journal or its tree is damaged");
+            }
+        }
+        if last < pass.through {
+            self.place.event = last + 1;
+            self.events = Some(pass);
+        } else {
+            self.place.event = NO_EVENT;
+        }
+        Ok((last + 1).saturating_sub(from) * EVENT_BYTES)
     }
 
     fn read_records(&mut self, max_bytes: usize) -> io::Result<u64> {

@@ -1,12 +1,18 @@
 //! What the server keeps its data in: opened, and the audit log with it, so that it can go on, or so
 //! that a new one follows it. The tree over that log has a folder and a key.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use uuid::Uuid;
 
 use crate::{
     audit::{
+        journal::{self, JournalTree},
         log::{self as audit_log, AuditLog, OpenError, Opened},
         record::{Integrity, PreviousStop},
         recovery::{OnLoss, RecoveryError},
@@ -21,21 +27,28 @@ use crate::{
         volume::{Folder, Untouched, Volume},
     },
     entropy::{self, EntropyError},
+    projection::{Published, State},
     store::{
         cursors::tree::CursorStore,
         data_dir::{self, DataDir, DataDirError, Identity},
-        journal::Journal,
+        journal::{Journal, JournalReader},
+        metered::Metered,
         secret_file,
         sled_journal::SledJournal,
+        space::Space,
+        writer::{self, ChangeWriter},
     },
+    telemetry::meters::WriterMeters,
 };
 
-use super::ServeError;
+use super::{ServeError, Settings};
 
 /// The file with the key that signs checkpoints.
 const KEY_FILE: &str = "checkpoint.key";
 /// Where the tree's files are, beside the log's.
 const TREE_FOLDER: &str = "tree";
+/// Where the files of the journal's tree are.
+pub const JOURNAL_TREE_FOLDER: &str = "journal-tree";
 
 /// What the server keeps its data in. A test can put something else in the place of a part.
 #[derive(Debug)]
@@ -52,6 +65,8 @@ pub struct Stores {
     pub previous_log: Option<PreviousLog>,
     /// What the audit log's tree is made of. Without it there are no checkpoints and no proofs.
     pub evidence: Option<Parts>,
+    /// What the journal's tree is made of.
+    pub journal_evidence: Parts,
 }
 
 /// An audit log that takes no more records, and its files.
@@ -88,7 +103,8 @@ impl Stores {
         }
         let previous_log = previous_log(&data_dir);
         let evidence = Some(open_evidence(&data_dir)?);
-        Ok(Self { data_dir, journal, cursors, volume, previous_log, evidence })
+        let journal_evidence = open_journal_evidence(&data_dir)?;
+        Ok(Self { data_dir, journal, cursors, volume, previous_log, evidence, journal_evidence })
     }
 }
 
@@ -172,6 +188,39 @@ pub(super) fn open_log(
     Ok(OpenedLog { opened, previous_head, integrity })
 }
 
+/// A journal that is open, with its one writer.
+#[derive(Debug)]
+pub(super) struct OpenedChanges {
+    /// Reads it.
+    pub(super) reader: Arc<dyn JournalReader>,
+    /// Its tree.
+    pub(super) tree: JournalTree,
+    /// Writes it.
+    pub(super) writer: ChangeWriter,
+    /// What the writer counts.
+    pub(super) meters: Arc<WriterMeters>,
+    /// The writer's thread and the tree's.
+    pub(super) threads: [JoinHandle<()>; 2],
+}
+
+/// Opens the tree of a journal, all of whose events are in a state, and starts its writer. The events
+/// behind a revision are held against their hashes.
+pub(super) fn open_changes(
+    (journal, evidence): (Box<dyn Journal>, Parts),
+    (state, behind): (State, u64),
+    (published, space): (&Arc<Published>, &Arc<Space>),
+    settings: &Settings,
+) -> Result<OpenedChanges, ServeError> {
+    let (reader, clock) = (journal.reader(), &settings.clock);
+    let (journal, meters) = Metered::new(journal, clock.clone());
+    let journal::Opened { tree, journal, thread } =
+        journal::open(evidence, Box::new(journal), behind, clock.clone())?;
+    let (published, space) = (Arc::clone(published), Arc::clone(space));
+    let (writer, writer_thread) =
+        writer::start(Box::new(journal), state, published, (space, settings.limits))?;
+    Ok(OpenedChanges { reader, tree, writer, meters, threads: [writer_thread, thread] })
+}
+
 /// Where the log before a new one ended.
 fn head_of(previous: Option<PreviousLog>, log: &AuditLog) -> Result<Option<Head>, OpenError> {
     match previous {
@@ -243,7 +292,25 @@ pub enum KeyError {
 /// The parts of the audit log's tree; its key is made if there was none yet.
 fn open_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
     let Identity { log_id, origin, .. } = data_dir.identity();
-    let folder = data_dir.audit_path(*log_id).join(TREE_FOLDER);
+    let key = open_key(data_dir)?.named(&log_name(origin, *log_id));
+    open_tree(data_dir.audit_path(*log_id).join(TREE_FOLDER), key)
+}
+
+/// The parts of the journal's tree, which is signed by the same key.
+fn open_journal_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
+    let key = open_key(data_dir)?.named(&journal_name(data_dir.identity()));
+    open_tree(data_dir.path().join(JOURNAL_TREE_FOLDER), key)
+}
+
+fn open_tree(folder: PathBuf, key: SigningKey) -> Result<Parts, KeyError> {
+    let path = folder.display().to_string();
+    let volume = Folder::open(folder).map_err(|source| KeyError::Io { path, source })?;
+    Ok(Parts { volume: Arc::new(volume), key })
+}
+
+/// The key of a data directory, which is made if there was none yet.
+fn open_key(data_dir: &DataDir) -> Result<SigningKey, KeyError> {
+    let origin = &data_dir.identity().origin;
     let failed = |path: &Path, source| KeyError::Io { path: path.display().to_string(), source };
     let path = data_dir.path().join(KEY_FILE);
     let secret = match secret_file::read(&path).map_err(|source| failed(&path, source))? {
@@ -257,22 +324,37 @@ fn open_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
             secret
         }
     };
-    let key = parse_key(&path, &secret, origin)?.named(&log_name(origin, *log_id));
-    let volume = Folder::open(folder.clone()).map_err(|source| failed(&folder, source))?;
-    Ok(Parts { volume: Arc::new(volume), key })
+    parse_key(&path, &secret, origin)
 }
 
 /// Whether checkpoints were signed already.
 fn is_needed(data_dir: &DataDir) -> bool {
-    let current = [data_dir.identity().log_id];
-    data_dir.previous_logs().iter().chain(&current).any(|log_id| {
-        data_dir.audit_path(*log_id).join(TREE_FOLDER).join(checkpoints::FILE).exists()
-    })
+    let logs = data_dir.previous_logs().iter().chain([&data_dir.identity().log_id]);
+    let trees = logs.map(|log_id| data_dir.audit_path(*log_id).join(TREE_FOLDER));
+    let mut trees = trees.chain([data_dir.path().join(JOURNAL_TREE_FOLDER)]);
+    trees.any(|tree| tree.join(checkpoints::FILE).exists())
 }
 
 /// The name that a log's checkpoints bear.
 fn log_name(origin: &str, log_id: Uuid) -> String {
     format!("{origin}/{log_id}")
+}
+
+/// The name that the journal's checkpoints bear.
+fn journal_name(identity: &Identity) -> String {
+    let Identity { node_id, origin, .. } = identity;
+    format!("{origin}/{node_id}/journal")
+}
+
+/// What verifies the checkpoints of the journal. A server may be using the directory.
+pub fn journal_verifier_key(path: &Path) -> Result<VerifierKey, VerifierKeysError> {
+    let (identity, _) = DataDir::peek(path)?;
+    let path = path.join(KEY_FILE);
+    let secret = secret_file::read(&path)
+        .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
+    let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
+    let key = parse_key(&path, &secret, &identity.origin)?;
+    Ok(key.verifier().named(&journal_name(&identity)))
 }
 
 /// What verifies the checkpoints of a log.

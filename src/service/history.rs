@@ -44,6 +44,12 @@ pub enum HistoryError {
         /// The last revision there is.
         last: u64,
     },
+    /// There is no such change, or it isn't for the caller: the two look the same.
+    #[error("change {revision} is not found")]
+    NotFound {
+        /// The change asked for.
+        revision: u64,
+    },
     /// What is stored can't be read.
     #[error("can't read the journal")]
     Read(#[from] ReadError),
@@ -132,6 +138,29 @@ impl History {
             }
         }
         Ok(Listed { events, next_before: (through > 0).then_some(through + 1) })
+    }
+
+    /// Finds a change that is for the caller. Blocks on the disk.
+    pub fn find(&self, caller: &Caller, revision: u64) -> Result<Event, HistoryError> {
+        let not_found = || HistoryError::NotFound { revision };
+        if !(1..=self.published.load().revision()).contains(&revision) {
+            return Err(not_found());
+        }
+        let found = self.journal.read(revision, 1)?.into_iter().next();
+        found.filter(|event| Wanted::AllOfCaller.includes(caller, event)).ok_or_else(not_found)
+    }
+
+    /// The bytes of changes as they were first written, each with the change. Blocks on the disk.
+    pub fn stored(&self, events: &[Event]) -> Result<Vec<Vec<u8>>, HistoryError> {
+        let (mut stored, mut rest) = (Vec::with_capacity(events.len()), events);
+        while let Some(first) = rest.first() {
+            // Those that follow each other are read at once.
+            let next = (first.sequence..).zip(rest);
+            let count = next.take_while(|(expected, event)| event.sequence == *expected).count();
+            stored.extend(self.journal.read_stored(first.sequence, count)?);
+            rest = rest.get(count..).unwrap_or_default();
+        }
+        Ok(stored)
     }
 
     /// Tells how far the journal is published, now and when that changes.

@@ -70,6 +70,9 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.ChangeService/ApplyChanges", Needs::Admin),
     ("/aap.v1.ChangeService/ListChanges", Needs::Viewer),
     ("/aap.v1.ChangeService/WatchChanges", Needs::Viewer),
+    ("/aap.v1.ChangeService/GetChangeCheckpoint", Needs::Viewer),
+    ("/aap.v1.ChangeService/GetChangeInclusionProof", Needs::Viewer),
+    ("/aap.v1.ChangeService/GetChangeConsistencyProof", Needs::Viewer),
 ];
 
 /// What a method needs; `None` if there is no such method.

@@ -1,25 +1,54 @@
-//! Checkpoints of the audit log and proofs over it: which there are, and who gets them.
+//! Checkpoints of the audit log and of the journal, and proofs over them: which there are, and who
+//! gets them.
 //!
-//! Checkpoints and proofs of consistency say nothing of a record, so every auditor gets them; a proof
-//! of inclusion goes to who may read the record.
+//! Checkpoints and proofs of consistency say nothing of a record or a change, so everybody gets them
+//! who may read some; a proof of inclusion goes to who may read that record or change.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::{
     audit::{
+        journal::JournalTree,
         log::AuditLog,
         tree::{
             checkpoints::Checkpoint,
-            evidence::{Evidence, EvidenceError, Inclusion},
+            evidence::{Evidence, EvidenceError, Inclusion, LeafSource},
         },
     },
     identity::caller::Caller,
+    store::journal::ReadError,
 };
 
-use super::reading::{self, ReadingError};
+use super::{
+    history::{History, HistoryError},
+    reading::{self, ReadingError},
+};
 
-/// Where the tree's files are, in the data directory.
-const TREE_FOLDER: &str = "audit/tree";
+/// What stands below a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below {
+    /// The records of the audit log.
+    Records,
+    /// The events of the journal.
+    Changes,
+}
+
+impl Below {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Changes => "changes",
+        }
+    }
+
+    /// Where the tree's files are, in the data directory.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Records => "audit/tree",
+            Self::Changes => "journal-tree",
+        }
+    }
+}
 
 /// Which checkpoint is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +65,24 @@ pub enum Wanted {
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
     /// No such checkpoint was signed.
-    #[error("{}", no_checkpoint(*.size))]
+    #[error("{}", no_checkpoint(*.size, *.of))]
     NoCheckpoint {
         /// Its size; 0 for any.
         size: u64,
+        /// Of which tree.
+        of: Below,
     },
     /// None was signed in time.
-    #[error("no checkpoint over {at_least} records was signed in time; the last is over {size}")]
+    #[error(
+        "no checkpoint over {at_least} {} was signed in time; the last is over {size}", .of.word()
+    )]
     NotReached {
-        /// How many records it should cover.
+        /// How many it should cover.
         at_least: u64,
         /// How many the last one covers.
         size: u64,
+        /// Of which tree.
+        of: Below,
     },
     /// What is needed is damaged.
     #[error("{}", damaged(.place.as_ref()))]
@@ -58,12 +93,15 @@ pub enum ProofError {
     /// The record isn't read.
     #[error(transparent)]
     Reading(#[from] ReadingError),
+    /// The change isn't read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }
 
-fn no_checkpoint(size: u64) -> String {
+fn no_checkpoint(size: u64, of: Below) -> String {
     match size {
         0 => "no checkpoint was signed yet".to_owned(),
-        size => format!("no checkpoint over {size} records was signed"),
+        size => format!("no checkpoint over {size} {} was signed", of.word()),
     }
 }
 
@@ -76,25 +114,10 @@ fn damaged(place: Option<&(String, u64)>) -> String {
     }
 }
 
-impl From<EvidenceError> for ProofError {
-    fn from(error: EvidenceError) -> Self {
-        match error {
-            EvidenceError::Io(error) => Self::Reading(ReadingError::Io(error)),
-            EvidenceError::Damaged(place) => Self::Damaged {
-                place: Some((format!("{TREE_FOLDER}/{}", place.file), place.offset)),
-            },
-            error => {
-                tracing::error!(%error, "a proof does not lead to what was signed");
-                Self::Damaged { place: None }
-            }
-        }
-    }
-}
-
-/// A record's place in what a checkpoint covers.
+/// A record's or a change's place in what a checkpoint covers.
 #[derive(Debug)]
 pub struct ProvedRecord {
-    /// The record.
+    /// The record, or the change's revision.
     pub sequence: u64,
     /// The proof.
     pub inclusion: Inclusion,
@@ -113,26 +136,99 @@ pub struct ProvedGrowth {
     pub path: Vec<[u8; 32]>,
 }
 
-fn evidence(log: &AuditLog, size: u64) -> Result<&Arc<Evidence>, ProofError> {
-    log.evidence().ok_or(ProofError::NoCheckpoint { size })
+/// A tree that is asked for checkpoints and proofs.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    evidence: &'a Evidence,
+    leaves: &'a dyn LeafSource,
+    of: Below,
+}
+
+impl<'a> Asked<'a> {
+    fn of_log(log: &'a AuditLog, size: u64) -> Result<Self, ProofError> {
+        let of = Below::Records;
+        let evidence = log.evidence().ok_or(ProofError::NoCheckpoint { size, of })?;
+        Ok(Self { evidence, leaves: log.leaves(), of })
+    }
+
+    fn of_journal(tree: &'a JournalTree) -> Self {
+        Self { evidence: tree.evidence(), leaves: tree.leaves(), of: Below::Changes }
+    }
+
+    fn failed(self, error: EvidenceError) -> ProofError {
+        match error {
+            EvidenceError::Io(error) => match self.of {
+                Below::Records => ReadingError::Io(error).into(),
+                Below::Changes => HistoryError::Read(ReadError::Engine(error.to_string())).into(),
+            },
+            EvidenceError::Damaged(place) => ProofError::Damaged {
+                place: Some((format!("{}/{}", self.of.folder(), place.file), place.offset)),
+            },
+            error => {
+                tracing::error!(%error, "a proof does not lead to what was signed");
+                ProofError::Damaged { place: None }
+            }
+        }
+    }
+
+    fn find(self, wanted: Wanted) -> Result<Checkpoint, ProofError> {
+        let latest = self.evidence.latest();
+        let (size, checkpoint) = match wanted {
+            Wanted::Last => (0, latest),
+            Wanted::OfSize(size) => {
+                (size, self.evidence.find(size).map_err(|error| self.failed(error.into()))?)
+            }
+            Wanted::Covering(size) => (size, latest.filter(|latest| latest.size >= size)),
+        };
+        checkpoint.ok_or(ProofError::NoCheckpoint { size, of: self.of })
+    }
+
+    fn of_size(self, size: u64) -> Result<Checkpoint, ProofError> {
+        self.find(if size == 0 { Wanted::Last } else { Wanted::OfSize(size) })
+    }
+
+    fn inclusion(self, sequence: u64, size: u64) -> Result<ProvedRecord, ProofError> {
+        let checkpoint = match size {
+            0 => self.find(Wanted::Covering(sequence))?,
+            size => self.find(Wanted::OfSize(size))?,
+        };
+        let inclusion = self.evidence.inclusion(self.leaves, sequence - 1, &checkpoint);
+        let inclusion = inclusion.map_err(|error| self.failed(error))?;
+        Ok(ProvedRecord { sequence, inclusion, checkpoint })
+    }
+
+    fn consistency(self, from: u64, to: u64) -> Result<ProvedGrowth, ProofError> {
+        let (from, to) = (self.of_size(from)?, self.of_size(to)?);
+        let path = self.evidence.consistency(self.leaves, &from, &to);
+        let path = path.map_err(|error| self.failed(error))?;
+        Ok(ProvedGrowth { from, to, path })
+    }
+}
+
+async fn await_covering(
+    evidence: &Evidence,
+    of: Below,
+    at_least: u64,
+    patience: Duration,
+) -> Result<Checkpoint, ProofError> {
+    let mut checkpoints = evidence.checkpoints();
+    let is_enough = |latest: &Option<Checkpoint>| latest.is_some_and(|one| one.size >= at_least);
+    let reached = tokio::time::timeout(patience, checkpoints.wait_for(is_enough)).await;
+    let reached = reached.ok().and_then(Result::ok).and_then(|checkpoint| *checkpoint);
+    let size = evidence.latest().map_or(0, |checkpoint| checkpoint.size);
+    reached.ok_or(ProofError::NotReached { at_least, size, of })
+}
+
+fn size_of(wanted: Wanted) -> u64 {
+    match wanted {
+        Wanted::Last => 0,
+        Wanted::OfSize(size) | Wanted::Covering(size) => size,
+    }
 }
 
 /// Finds a checkpoint. Blocks on the disk.
 pub fn find(log: &AuditLog, wanted: Wanted) -> Result<Checkpoint, ProofError> {
-    let (size, checkpoint) = match wanted {
-        Wanted::Last => (0, evidence(log, 0)?.latest()),
-        Wanted::OfSize(size) => {
-            (size, evidence(log, size)?.find(size).map_err(EvidenceError::from)?)
-        }
-        Wanted::Covering(size) => {
-            (size, evidence(log, size)?.latest().filter(|checkpoint| checkpoint.size >= size))
-        }
-    };
-    checkpoint.ok_or(ProofError::NoCheckpoint { size })
-}
-
-fn of_size(log: &AuditLog, size: u64) -> Result<Checkpoint, ProofError> {
-    find(log, if size == 0 { Wanted::Last } else { Wanted::OfSize(size) })
+    Asked::of_log(log, size_of(wanted))?.find(wanted)
 }
 
 /// Waits for a checkpoint that covers so many records.
@@ -141,12 +237,9 @@ pub async fn covering(
     at_least: u64,
     patience: Duration,
 ) -> Result<Checkpoint, ProofError> {
-    let mut checkpoints = evidence(log, at_least)?.checkpoints();
-    let is_enough = |latest: &Option<Checkpoint>| latest.is_some_and(|one| one.size >= at_least);
-    let reached = tokio::time::timeout(patience, checkpoints.wait_for(is_enough)).await;
-    let reached = reached.ok().and_then(Result::ok).and_then(|checkpoint| *checkpoint);
-    let size = evidence(log, at_least)?.latest().map_or(0, |checkpoint| checkpoint.size);
-    reached.ok_or(ProofError::NotReached { at_least, size })
+    let of = Below::Records;
+    let evidence = log.evidence().ok_or(ProofError::NoCheckpoint { size: at_least, of })?;
+    await_covering(evidence, of, at_least, patience).await
 }
 
 /// Proves that a record is in what a checkpoint covers, or the last one if its size is 0. `None` if
@@ -159,18 +252,62 @@ pub fn inclusion(
 ) -> Result<ProvedRecord, ProofError> {
     // Who may not see it learns nothing of it.
     reading::read_one(log, caller, sequence)?;
-    let checkpoint = match size {
-        0 => find(log, Wanted::Covering(sequence))?,
-        size => find(log, Wanted::OfSize(size))?,
-    };
-    let inclusion = evidence(log, size)?.inclusion(log.leaves(), sequence - 1, &checkpoint)?;
-    Ok(ProvedRecord { sequence, inclusion, checkpoint })
+    Asked::of_log(log, size)?.inclusion(sequence, size)
 }
 
 /// Proves that one checkpoint continues another, of which the later is the last one if its size is 0.
 /// Blocks on the disk.
 pub fn consistency(log: &AuditLog, from: u64, to: u64) -> Result<ProvedGrowth, ProofError> {
-    let (from, to) = (of_size(log, from)?, of_size(log, to)?);
-    let path = evidence(log, 0)?.consistency(log.leaves(), &from, &to)?;
-    Ok(ProvedGrowth { from, to, path })
+    Asked::of_log(log, 0)?.consistency(from, to)
+}
+
+/// The same for the journal. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ChangeProofs {
+    history: History,
+    tree: JournalTree,
+}
+
+impl ChangeProofs {
+    /// Proves by a tree what of the journal a caller may read.
+    pub fn new(history: History, tree: JournalTree) -> Self {
+        Self { history, tree }
+    }
+
+    /// The tree.
+    pub fn tree(&self) -> &JournalTree {
+        &self.tree
+    }
+
+    /// Finds a checkpoint. Blocks on the disk.
+    pub fn find(&self, wanted: Wanted) -> Result<Checkpoint, ProofError> {
+        Asked::of_journal(&self.tree).find(wanted)
+    }
+
+    /// Waits for a checkpoint that covers so many changes.
+    pub async fn covering(
+        &self,
+        at_least: u64,
+        patience: Duration,
+    ) -> Result<Checkpoint, ProofError> {
+        await_covering(self.tree.evidence(), Below::Changes, at_least, patience).await
+    }
+
+    /// Proves that a change is in what a checkpoint covers, or the last one if its size is 0. Blocks
+    /// on the disk.
+    pub fn inclusion(
+        &self,
+        caller: &Caller,
+        revision: u64,
+        size: u64,
+    ) -> Result<ProvedRecord, ProofError> {
+        self.history.find(caller, revision)?;
+        Asked::of_journal(&self.tree).inclusion(revision, size)
+    }
+
+    /// Proves that one checkpoint continues another, of which the later is the last one if its size
+    /// is 0. Blocks on the disk.
+    pub fn consistency(&self, from: u64, to: u64) -> Result<ProvedGrowth, ProofError> {
+        Asked::of_journal(&self.tree).consistency(from, to)
+    }
 }

@@ -27,6 +27,9 @@ pub trait Journal: Send {
 pub trait JournalReader: Send + Sync + fmt::Debug {
     /// Reads `count` events from a sequence number on, verified. All of them must be there.
     fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError>;
+
+    /// The same, as the bytes that were first written: what is hashed is these.
+    fn read_stored(&self, from: u64, count: usize) -> Result<Vec<Vec<u8>>, ReadError>;
 }
 
 /// Why events could not be appended.

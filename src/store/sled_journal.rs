@@ -197,6 +197,11 @@ impl JournalReader for SledReader {
     fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
         read_events(&self.tree, from, count)
     }
+
+    fn read_stored(&self, from: u64, count: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        let mut rows = self.tree.range(parts::key(from, 0)..);
+        (from..).take(count).map(|sequence| read_bytes(&mut rows, sequence)).collect()
+    }
 }
 
 fn read_events(tree: &sled::Tree, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
@@ -204,8 +209,20 @@ fn read_events(tree: &sled::Tree, from: u64, count: usize) -> Result<Vec<Event>,
     (from..).take(count).map(|sequence| read_event(&mut rows, sequence)).collect()
 }
 
-/// Reads the parts of one event, which must be what comes next.
+/// Reads one event, which must be what comes next.
 fn read_event(rows: &mut sled::Iter, sequence: u64) -> Result<Event, ReadError> {
+    let bytes = read_bytes(rows, sequence)?;
+    let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
+    let event = codec::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if event.sequence == sequence {
+        Ok(event)
+    } else {
+        Err(damaged(format!("it says that it is event {}", event.sequence)))
+    }
+}
+
+/// Reads the parts of one event, which must be what comes next.
+fn read_bytes(rows: &mut sled::Iter, sequence: u64) -> Result<Vec<u8>, ReadError> {
     let mut bytes = Vec::new();
     let (mut part, mut count) = (0, 1);
     while part < count {
@@ -221,13 +238,7 @@ fn read_event(rows: &mut sled::Iter, sequence: u64) -> Result<Event, ReadError> 
         count = read.count;
         part += 1;
     }
-    let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
-    let event = codec::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if event.sequence == sequence {
-        Ok(event)
-    } else {
-        Err(damaged(format!("it says that it is event {}", event.sequence)))
-    }
+    Ok(bytes)
 }
 
 fn open_database(directory: &Path) -> Result<sled::Db, String> {

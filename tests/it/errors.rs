@@ -506,6 +506,20 @@ async fn what_is_not_proved(page: &mut Page, server: &TestServer) {
     let refusal = refused(audit.get_consistency_proof(request).await);
     page.add("GetConsistencyProof backwards", &refusal);
 
+    let mut changes = server.client(ADMIN).changes();
+    let request = pb::GetChangeCheckpointRequest { size: 1_000_000, at_least_size: 0 };
+    let refusal = refused(changes.get_change_checkpoint(request).await);
+    page.add("GetChangeCheckpoint of a size that none has", &refusal);
+    let request = pb::GetChangeInclusionProofRequest { revision: 1_000_000, checkpoint_size: 0 };
+    let refusal = refused(changes.get_change_inclusion_proof(request).await);
+    page.add("GetChangeInclusionProof of a change that there isn't", &refusal);
+    let request = pb::GetChangeInclusionProofRequest { revision: 7, checkpoint_size: 5 };
+    let refusal = refused(changes.get_change_inclusion_proof(request).await);
+    page.add("GetChangeInclusionProof in a checkpoint from before the change", &refusal);
+    let request = pb::GetChangeConsistencyProofRequest { from_size: 0, to_size: 0 };
+    let refusal = refused(changes.get_change_consistency_proof(request).await);
+    page.add("GetChangeConsistencyProof from nothing", &refusal);
+
     let request = pb::GetCheckpointRequest { size: 0, at_least_size: 2 };
     let size = audit.get_checkpoint(request).await.unwrap().into_inner().size;
     let audit_dir = server.data_dir().join("audit");

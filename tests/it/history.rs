@@ -177,7 +177,7 @@ async fn a_watch_begins_where_the_journal_is() {
     refusal.is(Code::OutOfRange, "SEQUENCE_OUT_OF_RANGE").has("last", "7").has("first", "1");
     let refusal = Refusal::of(&begin(0).await.unwrap_err());
     assert_eq!(refusal.is(Code::InvalidArgument, "INVALID_FIELDS").paths(), ["from_revision"]);
-    let request = pb::WatchChangesRequest { parent: ACME.into(), start: None };
+    let request = pb::WatchChangesRequest { parent: ACME.into(), start: None, form: 0 };
     let refusal = refused(admin.changes().watch_changes(request).await);
     assert_eq!(refusal.is(Code::InvalidArgument, "INVALID_FIELDS").paths(), ["start"]);
     server.stop().await;

@@ -213,7 +213,11 @@ async fn assert_judged(client: &Client, path: &str, message: Vec<u8>) {
         }
         Ok(_) => {}
         Err(status) => {
-            let code = Refusal::of(&status).code;
+            let Refusal { code, reason, .. } = Refusal::of(&status);
+            // Who waits for more than there is waits in vain.
+            if reason.ends_with("CHECKPOINT_NOT_REACHED") {
+                return;
+            }
             let codes = [
                 Code::InvalidArgument,
                 Code::NotFound,

@@ -43,6 +43,7 @@ mod linearizable;
 mod management;
 mod program;
 mod proving;
+mod proving_changes;
 mod proxies;
 mod refusing;
 mod reloading;

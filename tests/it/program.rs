@@ -85,6 +85,14 @@ struct Running {
     address: Option<SocketAddr>,
 }
 
+impl Drop for Running {
+    /// A test that has failed leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Running {
     /// Starts a server, and waits until it says that it serves.
     fn start(command: &mut Command) -> Self {

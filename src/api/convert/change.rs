@@ -15,7 +15,7 @@ use crate::{
         ram_role::RamRole,
     },
     service::{
-        history::{Progress, Start, Wanted},
+        history::{History, Start, Wanted},
         management::Manner,
     },
     store::writer::{Made, Mode},
@@ -232,6 +232,45 @@ fn send_oddity(path: &str, odd: &Oddity) -> pb::Warning {
     pb::Warning { reason: reason.into(), field, message: odd.to_string() }
 }
 
+/// In which form changes are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As messages.
+    Message,
+    /// As the bytes that are stored.
+    Serialized,
+}
+
+/// Parses the form that changes are wanted in.
+pub fn parse_form(violations: &mut Violations, form: i32) -> Option<Form> {
+    match pb::ChangeForm::try_from(form) {
+        Ok(pb::ChangeForm::Unspecified | pb::ChangeForm::Message) => Some(Form::Message),
+        Ok(pb::ChangeForm::Serialized) => Some(Form::Serialized),
+        Err(_) => {
+            violations.add("form", "must be one of its values");
+            None
+        }
+    }
+}
+
+/// Changes of the journal as they are sent. Blocks on the disk for their bytes.
+pub fn send_all(
+    history: &History,
+    events: &[Event],
+    form: Form,
+) -> Result<Vec<pb::Change>, ApiError> {
+    match form {
+        Form::Message => Ok(events.iter().map(|event| send(Mode::Apply, event)).collect()),
+        Form::Serialized => {
+            let stored = history.stored(events).map_err(ApiError::from)?;
+            let with_bytes = events.iter().zip(stored).map(|(event, serialized_event)| {
+                pb::Change { revision: event.sequence, serialized_event, ..pb::Change::default() }
+            });
+            Ok(with_bytes.collect())
+        }
+    }
+}
+
 /// A change as it is sent: without what only is given to what is made, if it was only judged.
 pub fn send(mode: Mode, event: &Event) -> pb::Change {
     let Event { sequence, time, actor, request, change } = event;
@@ -245,16 +284,16 @@ pub fn send(mode: Mode, event: &Event) -> pb::Change {
         actor: actor.to_string(),
         request_id: request.as_ref().map(|mark| mark.id.as_str().to_owned()).unwrap_or_default(),
         change: Some(send_change(mode, change)),
+        serialized_event: Vec::new(),
     }
 }
 
 /// What a watch has read, as it is sent.
-pub fn send_progress(progress: &Progress) -> pb::WatchChangesResponse {
-    let Progress { events, from, through } = progress;
-    pb::WatchChangesResponse {
-        changes: events.iter().map(|event| send(Mode::Apply, event)).collect(),
-        scanned: Some(pb::ScannedRevisions { from: *from, through: *through }),
-    }
+pub fn send_progress(
+    (from, through): (u64, u64),
+    changes: Vec<pb::Change>,
+) -> pb::WatchChangesResponse {
+    pb::WatchChangesResponse { changes, scanned: Some(pb::ScannedRevisions { from, through }) }
 }
 
 fn send_change(mode: Mode, change: &Change) -> SentChange {

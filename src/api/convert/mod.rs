@@ -8,6 +8,7 @@ pub mod audit;
 pub mod audit_cursor;
 pub mod audit_filter;
 pub mod change;
+pub mod change_proofs;
 pub mod check;
 pub mod client_key;
 pub mod decision;

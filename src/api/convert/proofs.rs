@@ -89,6 +89,7 @@ pub fn send_consistency(log: &AuditLog, proof: ProvedGrowth) -> pb::ConsistencyP
     }
 }
 
-fn send_path(path: &[[u8; 32]]) -> Vec<Vec<u8>> {
+/// The hashes of a proof as they are sent.
+pub(super) fn send_path(path: &[[u8; 32]]) -> Vec<Vec<u8>> {
     path.iter().map(|hash| hash.to_vec()).collect()
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     identity::caller::{Accounts, CallerRole},
     projection::State,
+    store::codec,
 };
 
 #[derive(Debug)]
@@ -23,6 +24,10 @@ impl JournalReader for InMemory {
     fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
         let begin = usize::try_from(from - 1).unwrap();
         Ok(self.0[begin..begin + count].to_vec())
+    }
+
+    fn read_stored(&self, from: u64, count: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        Ok(self.read(from, count)?.iter().map(codec::encode).collect())
     }
 }
 

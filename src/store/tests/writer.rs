@@ -110,6 +110,10 @@ impl JournalReader for Held {
     fn read(&self, from: u64, count: usize) -> Result<Vec<Event>, ReadError> {
         Journal::read(self, from, count)
     }
+
+    fn read_stored(&self, from: u64, count: usize) -> Result<Vec<Vec<u8>>, ReadError> {
+        Ok(Journal::read(self, from, count)?.iter().map(crate::store::codec::encode).collect())
+    }
 }
 
 /// A writer, what it publishes, and a runtime to wait on.

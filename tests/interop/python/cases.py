@@ -359,6 +359,34 @@ def history():
         happy(watch, "viewer", {"parent": "accounts/acme", **start}, {"scanned": {"from": "1"}}),
         missing(watch, "viewer", {"parent": "accounts/nobody", **start}, "accounts/nobody"),
         foreign(watch, {"parent": "accounts/acme", **start}, "accounts/acme"),
+        happy(
+            list_, "viewer", {**of_rule, "form": "CHANGE_FORM_SERIALIZED"},
+            {"changes": [{"revision": ..., "serializedEvent": ...}]},
+        ),
+        *proofs_of_changes(),
+    ]
+
+
+def proofs_of_changes():
+    checkpoint, inclusion = "ChangeService/GetChangeCheckpoint", "GetChangeInclusionProof"
+    inclusion, consistency = f"ChangeService/{inclusion}", "ChangeService/GetChangeConsistencyProof"
+    no_checkpoint = ("NOT_FOUND", "CHECKPOINT_NOT_FOUND", {"size": "1000000"})
+    not_found = ("NOT_FOUND", "RESOURCE_NOT_FOUND", {"resource": "change 1"})
+    first = {"revision": "1", "checkpointSize": "1"}
+    from_it = lambda seen: {"fromSize": seen["journal"]["size"]}
+    signed = {"note": ..., "rootHash": ..., "signTime": ..., "verifierKey": ...}
+    return [
+        happy(checkpoint, "viewer", {"atLeastSize": "1"}, signed, "journal"),
+        happy(checkpoint, "admin", {}, signed),
+        refused(checkpoint, "missing", {"size": "1000000"}, *no_checkpoint, caller="viewer"),
+        *(
+            happy(inclusion, caller, {"revision": "1"}, {"revision": "1", "leafHash": ...})
+            for caller in ["admin", "viewer"]
+        ),
+        missing(inclusion, "viewer", {"revision": "1000000"}, "change 1000000"),
+        Case(inclusion, "foreign", "other-admin", first, refusal=not_found),
+        *(happy(consistency, caller, from_it, {"from": {}, "to": {}}) for caller in ["admin", "viewer"]),
+        refused(consistency, "missing", {"fromSize": "1000000"}, *no_checkpoint, caller="viewer"),
     ]
 
 

@@ -106,6 +106,20 @@ def read_binary(path):
     raise ValueError("cut off")
 
 
+def read_changes(path):
+    """The checkpoint's note and every event's bytes of an export of a whole journal."""
+    with open(path, encoding="utf-8") as file:
+        head, *lines, end = [json.loads(line) for line in file]
+    assert head["scope"] == {"of": "journal"} and end == {"changes": len(lines)}
+    events = []
+    for number, line in enumerate(lines, 1):
+        event = base64.b64decode(line["serialized_event"], validate=True)
+        assert line["revision"] == number and line["change"]["revision"] == str(number)
+        assert base64.b64decode(line["leaf_hash"]) == leaf_hash(event)
+        events.append(event)
+    return head["checkpoint"], events
+
+
 def read_json(path):
     """The same of an export as JSON lines."""
     with open(path, encoding="utf-8") as file:

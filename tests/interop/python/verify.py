@@ -1,5 +1,6 @@
 """Lets a log grow past 100,000 records, and has roots and proofs agree with `evidence.py` at sizes
-around all powers of two. Leaves what it saw as JSON lines for a verifier in Go.
+around all powers of two; and the same of a journal of a thousand changes. Leaves what it saw as JSON
+lines for a verifier in Go.
 
   verify.py BINARY KEY_FILE LINES_FILE
 """
@@ -22,6 +23,7 @@ RECORDS = 100_000
 BATCH = 1_000
 HERE = "accounts/acme/regions/eu-1"
 # Nobody made it: it is denied, and recorded.
+CHANGES = 1_000
 CHECK = {
     "accessPoint": f"{HERE}/accessPoints/nothing",
     "action": "GetSecretValue",
@@ -126,6 +128,67 @@ def compare(log, tree, notes, lines):
     print(f"{len(sizes)} roots, {len(lines) - len(sizes)} proofs agree, over {sizes[-1]} records")
 
 
+def change(log, count):
+    """Makes so many changes, a few at a time; returns the sizes at which something was signed."""
+    sizes, made = set(), 0
+    while made < count:
+        rules = range(made, min(made + 1 + made // 3, count))
+        creations = [
+            {
+                "createNetworkRule": {
+                    "parent": HERE,
+                    "networkRuleId": f"n{number}",
+                    "networkRule": {"publicNetwork": {}, "addresses": ["10.0.0.0/8"]},
+                }
+            }
+            for number in rules
+        ]
+        asked = {"parent": "accounts/acme", "changes": creations}
+        made = int(log.call("admin", "ChangeService/ApplyChanges", asked).changes[-1].revision)
+        signed = log.call("admin", "ChangeService/GetChangeCheckpoint", {"atLeastSize": made})
+        sizes.add(signed.size)
+    return sorted(sizes)
+
+
+def compare_changes(log, scratch):
+    """The journal's roots and proofs are those of the definition, over the bytes that it gives."""
+    sizes = change(log, CHANGES)
+    exported = scratch / "changes"
+    environment = {
+        "AAP_SERVER": f"http://{log.server.address}",
+        "AAP_TOKEN": log.server.tokens["admin"],
+        "AAP_ACCOUNT": "acme",
+    }
+    command = [log.server.binary, "changes", "export", "--all-accounts", "--to", str(exported)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done
+    note, events = evidence.read_changes(exported)
+    tree = evidence.Tree([evidence.leaf_hash(event) for event in events])
+    last = len(events)
+    assert evidence.statement(note)[1:] == (last, tree.root(0, last)) and last >= CHANGES
+    for size in sizes:
+        signed = log.call("admin", "ChangeService/GetChangeCheckpoint", {"size": size})
+        origin, stated, root = evidence.statement(signed.note)
+        assert origin.endswith("/journal") and (stated, root) == (size, tree.root(0, size)), size
+        for index in {0, size // 2, size - 1}:
+            asked = {"revision": index + 1, "checkpointSize": size}
+            proof = log.call("admin", "ChangeService/GetChangeInclusionProof", asked)
+            assert list(proof.hashes) == tree.path(index, 0, size), (index, size)
+            assert proof.leaf_hash == tree.leaves[index]
+        asked = {"fromSize": size, "toSize": last}
+        proof = log.call("admin", "ChangeService/GetChangeConsistencyProof", asked)
+        assert list(proof.hashes) == tree.growth(size, 0, last), size
+    data = str(log.server.path / "data")
+    key = subprocess.run(
+        [log.server.binary, "changes", "key", "--data-dir", data],
+        capture_output=True, text=True, env={}, check=True,
+    ).stdout.strip()
+    command = [log.server.binary, "changes", "verify", "--export", str(exported), "--public-key", key]
+    done = subprocess.run(command, capture_output=True, text=True, env={})
+    assert done.returncode == 0, done
+    print(f"{len(sizes)} roots of the journal and their proofs agree, over {last} changes")
+
+
 def main(binary, key_file, lines_file):
     server = Server(binary)
     try:
@@ -160,6 +223,7 @@ def main(binary, key_file, lines_file):
                 told = aap(log, "verify", "--export", str(scratch / form), "--public-key", key, *against)
             print(told.splitlines()[1])
             aap(log, "verify", "--data-dir", data, "--public-key", key, *against)
+            compare_changes(log, scratch)
         log.stop()
     finally:
         server.kill()

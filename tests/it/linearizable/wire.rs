@@ -274,7 +274,8 @@ async fn change_all(client: &Client, request: &Request) -> Result<Answer, Status
 
 /// A change as it is told.
 pub(super) fn read_change(told: pb::Change) -> Recorded {
-    let pb::Change { revision, change_time: _, actor, request_id, change } = told;
+    let pb::Change { revision, change_time: _, actor, request_id, change, serialized_event: _ } =
+        told;
     let (verb, name, uid, after) = read_happened(change.unwrap());
     Recorded { actor, request_id, event: Event { revision, verb, name, uid, after } }
 }

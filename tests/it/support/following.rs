@@ -19,7 +19,8 @@ pub struct Changes {
 impl Changes {
     /// Begins a watch, and reads its first message.
     pub async fn begin(client: &Client, parent: &str, start: Start) -> Result<Self, Status> {
-        let request = pb::WatchChangesRequest { parent: parent.into(), start: Some(start) };
+        let request =
+            pb::WatchChangesRequest { parent: parent.into(), start: Some(start), form: 0 };
         let mut messages = client.changes().watch_changes(request).await?.into_inner();
         let first = messages.message().await?.expect("a first message");
         let scanned = first.scanned.unwrap();

@@ -49,7 +49,7 @@ pub fn with_lease(mut message: Vec<u8>, token: &str) -> Vec<u8> {
 
 /// Every method. Those of client keys need [`world::enter_client_key`], those of cursors
 /// [`world::enter_cursor`].
-pub const METHODS: [Method; 48] = [
+pub const METHODS: [Method; 51] = [
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,
@@ -392,6 +392,7 @@ pub const METHODS: [Method; 48] = [
                 page_size: 2,
                 page_token: String::new(),
                 resource: world::policy_name("RAMPolicy"),
+                form: pb::ChangeForm::Message.into(),
             };
             request.encode_to_vec()
         },
@@ -401,7 +402,27 @@ pub const METHODS: [Method; 48] = [
         caller: ADMIN,
         example: || {
             let start = Some(pb::watch_changes_request::Start::FromRevision(1));
-            pb::WatchChangesRequest { parent: "accounts/acme".into(), start }.encode_to_vec()
+            let (parent, form) = ("accounts/acme".into(), pb::ChangeForm::Serialized.into());
+            pb::WatchChangesRequest { parent, start, form }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.ChangeService/GetChangeCheckpoint",
+        caller: ADMIN,
+        example: || pb::GetChangeCheckpointRequest { size: 0, at_least_size: 1 }.encode_to_vec(),
+    },
+    Method {
+        path: "/aap.v1.ChangeService/GetChangeInclusionProof",
+        caller: ADMIN,
+        example: || {
+            pb::GetChangeInclusionProofRequest { revision: 1, checkpoint_size: 0 }.encode_to_vec()
+        },
+    },
+    Method {
+        path: "/aap.v1.ChangeService/GetChangeConsistencyProof",
+        caller: ADMIN,
+        example: || {
+            pb::GetChangeConsistencyProofRequest { from_size: 1, to_size: 0 }.encode_to_vec()
         },
     },
     Method {
