@@ -334,15 +334,8 @@ impl Parts {
         let snapshots = Snapshots::of(&data_dir);
         let Loaded { state, snapshot_revision } =
             start::load(journal.as_ref(), &snapshots, settings.verification)?;
-        let log_parts = audit_log::Parts {
-            volume,
-            log_id: data_dir.identity().log_id,
-            evidence,
-            options: settings.audit,
-            lanes: lanes + 1,
-            space: Arc::clone(&space),
-            clock: settings.clock.clone(),
-        };
+        let log_parts =
+            stores::log_parts((volume, evidence), &data_dir, &settings, &space, lanes + 1);
         let OpenedLog { opened, previous_head, integrity } =
             stores::open_log(&mut data_dir, (log_parts, previous_log))?;
         let published = Arc::new(Published::new(state.clone()));
@@ -358,6 +351,7 @@ impl Parts {
         let snapshots = SnapshotTaker::new(snapshots, parts, when);
         let (tracer, spans) = settings.telemetry.tracer()?.unzip();
         let (log, previous_stop) = (opened.log, opened.previous_stop);
+        let threads = opened.threads.into_iter().chain(changes.threads).chain([cursor_thread]);
         Ok(Self {
             keys: KeyCare::new(),
             session_keys: session_keys::open(&data_dir, &settings.clock)?,
@@ -384,12 +378,7 @@ impl Parts {
             soundness: Arc::default(),
             scrubber: None,
             background_lane: lanes,
-            threads: opened
-                .threads
-                .into_iter()
-                .chain(changes.threads)
-                .chain([cursor_thread])
-                .collect(),
+            threads: threads.collect(),
         })
     }
 

@@ -221,6 +221,25 @@ pub(super) fn open_changes(
     Ok(OpenedChanges { reader, tree, writer, meters, threads: [writer_thread, thread] })
 }
 
+/// What the audit log is opened with.
+pub(super) fn log_parts(
+    (volume, evidence): (Arc<dyn Volume>, Option<Parts>),
+    data_dir: &DataDir,
+    settings: &Settings,
+    space: &Arc<Space>,
+    lanes: usize,
+) -> audit_log::Parts {
+    audit_log::Parts {
+        volume,
+        log_id: data_dir.identity().log_id,
+        evidence,
+        options: settings.audit,
+        lanes,
+        space: Arc::clone(space),
+        clock: settings.clock.clone(),
+    }
+}
+
 /// Where the log before a new one ended.
 fn head_of(previous: Option<PreviousLog>, log: &AuditLog) -> Result<Option<Head>, OpenError> {
     match previous {

@@ -13,7 +13,7 @@ use tonic_health::ServingStatus;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, VIEWER, clients,
-    methods::{METHODS, with_key, with_lease},
+    methods::{METHODS, SOME_LEASE, with_key},
     server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, CHANGES, POLICIES, RAM_ROLES, SESSIONS, WHOLE},
     watching::{self, Watch},
     world,
@@ -44,6 +44,15 @@ fn described_methods() -> Vec<String> {
 fn the_list_of_methods_is_the_descriptors() {
     let listed: BTreeSet<_> = METHODS.iter().map(|method| method.path.to_owned()).collect();
     assert_eq!(listed, described_methods().into_iter().collect());
+}
+
+/// A message that is under the lease with this token, if it was under any.
+fn with_lease(mut message: Vec<u8>, token: &str) -> Vec<u8> {
+    let place = message.windows(SOME_LEASE.len()).position(|part| part == SOME_LEASE.as_bytes());
+    if let Some(place) = place {
+        message[place..place + token.len()].copy_from_slice(token.as_bytes());
+    }
+    message
 }
 
 #[tokio::test]

@@ -36,16 +36,7 @@ pub fn with_key(mut message: Vec<u8>, id: &str) -> Vec<u8> {
 }
 
 /// Stands for the token of a lease, which the server makes up, in the examples.
-const SOME_LEASE: &str = "00000000-0000-4000-8000-00000000000e";
-
-/// A message that is under the lease with this token, if it was under any.
-pub fn with_lease(mut message: Vec<u8>, token: &str) -> Vec<u8> {
-    let place = message.windows(SOME_LEASE.len()).position(|part| part == SOME_LEASE.as_bytes());
-    if let Some(place) = place {
-        message[place..place + token.len()].copy_from_slice(token.as_bytes());
-    }
-    message
-}
+pub const SOME_LEASE: &str = "00000000-0000-4000-8000-00000000000e";
 
 /// Every method. Those of client keys need [`world::enter_client_key`], those of cursors
 /// [`world::enter_cursor`].
