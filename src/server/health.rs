@@ -37,6 +37,8 @@ const ALIVE: &[&str] = &["livez"];
 pub(super) struct Conditions {
     pub(super) audit: watch::Receiver<AuditCondition>,
     pub(super) journal: watch::Receiver<JournalCondition>,
+    /// Whether cursors of the audit log can be written.
+    pub(super) cursors: watch::Receiver<JournalCondition>,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) soundness: Arc<Soundness>,
 }
@@ -71,13 +73,15 @@ impl Conditions {
 
     /// Whether it can do all its work now.
     pub(super) fn is_ready(&self) -> Answer {
-        Answer::of(self.can_record() && self.can_change() && !self.stops())
+        let has_cursors = *self.cursors.borrow() == JournalCondition::Working;
+        Answer::of(self.can_record() && self.can_change() && has_cursors && !self.stops())
     }
 
     /// Whether it can do its work, now or later, without a restart.
     pub(super) fn lives(&self) -> Answer {
         let has_failed = matches!(*self.audit.borrow(), AuditCondition::Failed { .. })
-            || matches!(*self.journal.borrow(), JournalCondition::Failed { .. });
+            || matches!(*self.journal.borrow(), JournalCondition::Failed { .. })
+            || matches!(*self.cursors.borrow(), JournalCondition::Failed { .. });
         Answer::of(!has_failed)
     }
 
@@ -86,6 +90,7 @@ impl Conditions {
         tokio::select! {
             changed = self.audit.changed() => changed,
             changed = self.journal.changed() => changed,
+            changed = self.cursors.changed() => changed,
             changed = self.stopping.changed() => changed,
         }
     }
@@ -103,8 +108,13 @@ impl fmt::Display for Conditions {
             JournalCondition::Working => "working",
             JournalCondition::Failed { .. } => "failed: changes are refused until a restart",
         };
+        let cursors = match *self.cursors.borrow() {
+            JournalCondition::Working => "working",
+            JournalCondition::Failed { .. } => "failed: nobody reads by one until a restart",
+        };
         let process = if self.stops() { "stopping" } else { "serving" };
-        writeln!(f, "audit log: {audit}\njournal: {journal}\nprocess: {process}")?;
+        writeln!(f, "audit log: {audit}\njournal: {journal}\naudit cursors: {cursors}")?;
+        writeln!(f, "process: {process}")?;
         let [(_, records), (_, events)] = self.soundness.damaged();
         let is_served = self.soundness.is_served_damaged();
         let served = if is_served { ", and served all the same" } else { "" };
@@ -139,6 +149,7 @@ impl Health {
             let stops = *conditions.stopping.borrow_and_update();
             conditions.audit.mark_unchanged();
             conditions.journal.mark_unchanged();
+            conditions.cursors.mark_unchanged();
             self.set(RECORDING, Answer::of(conditions.can_record() && !stops)).await;
             self.set(CHANGING, Answer::of(conditions.can_change() && !stops)).await;
             self.set(READING, Answer::of(!stops)).await;
@@ -167,12 +178,13 @@ mod tests {
 
     fn conditions(
         audit: AuditCondition,
-        journal: JournalCondition,
+        (journal, cursors): (JournalCondition, JournalCondition),
         stops: bool,
     ) -> (Answer, Answer) {
         let conditions = Conditions {
             audit: watch::Sender::new(audit).subscribe(),
             journal: watch::Sender::new(journal).subscribe(),
+            cursors: watch::Sender::new(cursors).subscribe(),
             stopping: watch::Sender::new(stops).subscribe(),
             soundness: Arc::default(),
         };
@@ -184,13 +196,15 @@ mod tests {
         use Answer::{No, Yes};
         let audit_failed = || AuditCondition::Failed { reason: "it".into() };
         let journal_failed = || JournalCondition::Failed { reason: "it".into() };
-        let works = || (AuditCondition::Working, JournalCondition::Working);
+        let write = || (JournalCondition::Working, JournalCondition::Working);
+        let works = || (AuditCondition::Working, write());
         for ((audit, journal), stops, lives, is_ready) in [
             (works(), false, Yes, Yes),
             (works(), true, Yes, No),
-            ((AuditCondition::Stalled, JournalCondition::Working), false, Yes, No),
-            ((audit_failed(), JournalCondition::Working), false, No, No),
-            ((AuditCondition::Working, journal_failed()), false, No, No),
+            ((AuditCondition::Stalled, write()), false, Yes, No),
+            ((audit_failed(), write()), false, No, No),
+            ((AuditCondition::Working, (journal_failed(), write().1)), false, No, No),
+            ((AuditCondition::Working, (write().0, journal_failed())), false, No, No),
         ] {
             let case = format!("{audit:?} {journal:?} {stops}");
             assert_eq!(conditions(audit, journal, stops), (lives, is_ready), "{case}");

@@ -426,6 +426,7 @@ impl Parts {
         let conditions = health::Conditions {
             audit: self.log.condition(),
             journal: self.changes.condition(),
+            cursors: self.cursors.keeper.condition(),
             stopping: stopped.clone(),
             soundness: Arc::clone(&self.soundness),
         };

@@ -8,6 +8,7 @@ use aap::{
     domain::audit_cursor::CursorLimits,
 };
 use tonic::Code;
+use tonic_health::ServingStatus;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, Fault, OTHER_AUDITOR, Refusal, Setup,
@@ -390,7 +391,8 @@ async fn what_can_not_be_written_is_not_answered_and_not_shown() {
     assert_eq!(get(&auditor, &name).await.unwrap().acknowledged_through, 0);
     unavailable(Refusal::of(&Reading::begin(&auditor, read_by(&name)).await.unwrap_err()));
     unavailable(refused(auditor.audit().create_audit_cursor(new_cursor("", "b", 1)).await));
-    // Nobody else waits for that.
+    // Only a restart helps, and nobody else waits for that.
+    server.wait_for_health("livez", ServingStatus::NotServing).await;
     world::enter_page_example(&server.client(ADMIN)).await;
     world::allow(&server.client(ENFORCER)).await;
     drop(reading);

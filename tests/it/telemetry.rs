@@ -134,7 +134,8 @@ async fn every_instrument_is_told_and_nothing_else() {
 async fn a_server_that_only_a_restart_helps_is_neither_ready_nor_alive() {
     let server = start().await;
     let address = server.metrics_address();
-    let working = "audit log: working\njournal: working\nprocess: serving\ndamage: none is known\n";
+    let working = "audit log: working\njournal: working\naudit cursors: working\n\
+                   process: serving\ndamage: none is known\n";
     for path in ["/livez", "/readyz"] {
         assert_eq!(ask(address, "GET", path).await, (200, working.to_owned()), "{path}");
     }

@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     clock::Clock,
@@ -31,7 +31,7 @@ use crate::{
     },
     store::{
         space::{ReserveReached, Space},
-        writer::Mode,
+        writer::{JournalCondition, Mode},
     },
 };
 
@@ -46,6 +46,7 @@ const SYNC_LENGTH: usize = 256;
 #[derive(Clone, Debug)]
 pub struct CursorKeeper {
     requests: Sender<Request>,
+    condition: watch::Receiver<JournalCondition>,
     shared: Arc<Shared>,
 }
 
@@ -236,6 +237,11 @@ impl CursorKeeper {
         own.map(|(_, shown)| self.shared.now(shown.clone())).collect()
     }
 
+    /// Tells whether cursors can be written, now and when that changes.
+    pub fn condition(&self) -> watch::Receiver<JournalCondition> {
+        self.condition.clone()
+    }
+
     /// How many cursors there are, and how far each has come.
     pub fn progress<T>(&self, look: impl FnOnce(&mut dyn Iterator<Item = &Progress>) -> T) -> T {
         look(&mut self.shared.lock().values().map(|shown| &shown.cursor.progress))
@@ -293,11 +299,13 @@ pub fn start(
     let shown = Mutex::new(cursors.iter().map(show).collect());
     let shared = Arc::new(Shared { space, clock, waiting: AtomicUsize::new(0), shown });
     let book = Book::new(cursors, limits);
-    let keeper = Keeper { store, book, streams: HashMap::new(), shared: Arc::clone(&shared) };
+    let (told, condition) = watch::channel(JournalCondition::Working);
+    let (streams, mine) = (HashMap::new(), Arc::clone(&shared));
+    let keeper = Keeper { store, book, streams, condition: told, shared: mine };
     let thread = thread::Builder::new()
         .name("cursor-keeper".to_owned())
         .spawn(move || keeper.run(&queue))?;
-    Ok((CursorKeeper { requests, shared }, thread))
+    Ok((CursorKeeper { requests, condition, shared }, thread))
 }
 
 struct Keeper {
@@ -306,6 +314,7 @@ struct Keeper {
     book: Book,
     /// Who is to be told that a lease is over.
     streams: HashMap<LeaseToken, oneshot::Sender<LeaseEnd>>,
+    condition: watch::Sender<JournalCondition>,
     shared: Arc<Shared>,
 }
 
@@ -353,6 +362,12 @@ impl Keeper {
                     reason,
                     "audit cursors can't be written; nobody reads by one until a restart"
                 );
+                self.condition.send_replace(JournalCondition::Failed { reason: reason.into() });
+                self.streams.clear();
+                // Dropping a request answers it: unavailable.
+                while let Ok(request) = queue.recv()
+                    && !matches!(request, Request::Close)
+                {}
                 return;
             }
             if next == Next::Close {
