@@ -33,9 +33,9 @@ pub const METHOD_COUNT: usize = METHODS.len() + 1;
 
 /// The methods whose answers are streams.
 pub const STREAMS: [&str; 4] = [
-    "/aap.v1.AuditService/ReadAuditCursor",
     "/aap.v1.AuthorizationService/StreamCheckAccess",
     "/aap.v1.AuditService/WatchAuditRecords",
+    "/aap.v1.AuditService/ReadAuditCursor",
     "/aap.v1.ChangeService/WatchChanges",
 ];
 

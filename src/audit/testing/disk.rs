@@ -26,6 +26,8 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes whom [`Disk::hold_syncs`] holds.
     released: Condvar,
+    /// Wakes who waits until somebody is held.
+    holding: Condvar,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ struct State {
     syncs: u64,
     plan: Plan,
     held: bool,
+    /// How many syncs are held.
+    waiting: usize,
     crashed: Option<Box<Crashed>>,
 }
 
@@ -92,7 +96,8 @@ impl Disk {
     }
 
     fn of(state: State) -> Self {
-        Self(Arc::new(Shared { state: Mutex::new(state), released: Condvar::new() }))
+        let [released, holding] = [Condvar::new(), Condvar::new()];
+        Self(Arc::new(Shared { state: Mutex::new(state), released, holding }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,6 +131,12 @@ impl Disk {
         self.lock().held = true;
     }
 
+    /// Waits until a sync is held.
+    pub(crate) fn wait_for_held_sync(&self) {
+        let state = self.lock();
+        drop(self.0.holding.wait_while(state, |state| state.waiting == 0).unwrap());
+    }
+
     pub(crate) fn release_syncs(&self) {
         self.lock().held = false;
         self.0.released.notify_all();
@@ -152,7 +163,8 @@ impl Disk {
         if crash == Crash::PowerLost {
             found.lose_power(random);
         }
-        (found.plan, found.held, found.crashed) = (Plan::default(), false, None);
+        (found.plan, found.held, found.waiting) = (Plan::default(), false, 0);
+        found.crashed = None;
         Self::of(found)
     }
 }
@@ -336,8 +348,11 @@ impl VolumeFile for OpenFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
-        while state.held {
-            state = self.disk.0.released.wait(state).unwrap();
+        if state.held {
+            state.waiting += 1;
+            self.disk.0.holding.notify_all();
+            state = self.disk.0.released.wait_while(state, |state| state.held).unwrap();
+            state.waiting -= 1;
         }
         state.begin_sync()?;
         let content = &mut state.files[self.id];

@@ -212,6 +212,7 @@ fn a_disk_that_stalls_is_told_to_all_who_wait_and_forgiven_when_it_answers() {
     let after = |millis: i64| running.clock.set(UnixNanos(start.0 + millis * 1_000_000));
     disk.hold_syncs();
     let at_disk = running.append(&line(2)).unwrap();
+    disk.wait_for_held_sync();
     after(1_999);
     running.log.check_for_stall();
     assert_eq!(*running.log.condition().borrow(), AuditCondition::Working);
