@@ -22,14 +22,21 @@ pub struct Facts<'a> {
     event: &'a [u8],
 }
 
-/// The kind of checks, and where a check has what is filtered by.
+/// The kinds of decisions, and where they have what is filtered by.
 const CHECK: u64 = 1;
+const SESSION: u64 = 9;
+/// Of both.
 const ACCESS_POINT: u32 = 2;
+/// Of a check.
 const ACTION: u32 = 5;
 const RESOURCE: u32 = 6;
 const DECISION: u32 = 9;
+/// Of a check's decision.
 const OUTCOME: u32 = 1;
 const REASON: u32 = 2;
+/// Of a request for a session.
+const SESSION_OUTCOME: u32 = 6;
+const SESSION_REASON: u32 = 7;
 
 impl<'a> Facts<'a> {
     /// Looks into a record. Bytes that are none are of no kind and no account.
@@ -57,33 +64,55 @@ impl<'a> Facts<'a> {
         let AuditFilter { accounts, kinds, .. } = filter;
         (accounts.is_empty() || accounts.iter().any(|account| account.as_str() == self.account))
             && (kinds.is_empty() || kinds.has(self.kind))
-            && (!filter.is_about_checks()
-                || self.kind == CHECK && CheckFacts::of(self.event).are_wanted_by(filter))
+            && (!filter.is_about_decisions()
+                || self.decision().is_some_and(|decision| decision.is_wanted_by(filter)))
+    }
+
+    fn decision(&self) -> Option<DecisionFacts<'a>> {
+        match self.kind {
+            CHECK => Some(DecisionFacts::of_check(self.event)),
+            SESSION => Some(DecisionFacts::of_session(self.event)),
+            _ => None,
+        }
     }
 }
 
-/// What a filter looks at in a check.
+/// What a filter looks at in a decision.
 #[derive(Clone, Copy, Debug, Default)]
-struct CheckFacts<'a> {
+struct DecisionFacts<'a> {
     access_point: &'a [u8],
-    action: &'a [u8],
-    resource: &'a [u8],
+    /// What only checks have.
+    action: Option<&'a [u8]>,
+    resource: Option<&'a [u8]>,
     outcome: u64,
     reason: u64,
 }
 
-impl<'a> CheckFacts<'a> {
-    fn of(mut event: &'a [u8]) -> Self {
-        let mut facts = Self::default();
+impl<'a> DecisionFacts<'a> {
+    fn of_check(mut event: &'a [u8]) -> Self {
+        let mut facts = Self { action: Some(&[]), resource: Some(&[]), ..Self::default() };
         while let Some((field, value)) = wire::next_field(&mut event) {
             match (field, value) {
                 (ACCESS_POINT, Value::Bytes(text)) => facts.access_point = text,
-                (ACTION, Value::Bytes(text)) => facts.action = text,
-                (RESOURCE, Value::Bytes(text)) => facts.resource = text,
+                (ACTION, Value::Bytes(text)) => facts.action = Some(text),
+                (RESOURCE, Value::Bytes(text)) => facts.resource = Some(text),
                 (DECISION, Value::Bytes(decision)) => {
                     facts.look_at_decision(decision);
                     break;
                 }
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    fn of_session(mut event: &'a [u8]) -> Self {
+        let mut facts = Self::default();
+        while let Some((field, value)) = wire::next_field(&mut event) {
+            match (field, value) {
+                (ACCESS_POINT, Value::Bytes(text)) => facts.access_point = text,
+                (SESSION_OUTCOME, Value::Integer(number)) => facts.outcome = number,
+                (SESSION_REASON, Value::Integer(number)) => facts.reason = number,
                 _ => {}
             }
         }
@@ -100,7 +129,7 @@ impl<'a> CheckFacts<'a> {
         }
     }
 
-    fn are_wanted_by(&self, filter: &AuditFilter) -> bool {
+    fn is_wanted_by(&self, filter: &AuditFilter) -> bool {
         let AuditFilter {
             accounts: _,
             kinds: _,
@@ -112,9 +141,11 @@ impl<'a> CheckFacts<'a> {
         } = filter;
         (outcomes.is_empty() || outcomes.has(self.outcome))
             && (reasons.is_empty() || reasons.has(self.reason))
-            && holds(actions, |action| action.as_bytes() == self.action)
+            && holds(actions, |action| self.action == Some(action.as_bytes()))
             && holds(access_points, |name| name.as_bytes() == self.access_point)
-            && holds(resource_prefixes, |prefix| self.resource.starts_with(prefix.as_bytes()))
+            && holds(resource_prefixes, |prefix| {
+                self.resource.is_some_and(|resource| resource.starts_with(prefix.as_bytes()))
+            })
     }
 }
 

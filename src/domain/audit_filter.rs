@@ -26,8 +26,8 @@ impl AuditFilter {
     /// The most values in one of its lists.
     pub const MAX_VALUES: usize = 20;
 
-    /// Whether only checks can match.
-    pub fn is_about_checks(&self) -> bool {
+    /// Whether only decisions can match: checks and requests for sessions.
+    pub fn is_about_decisions(&self) -> bool {
         let Self { accounts: _, kinds: _, access_points, outcomes, reasons, actions, .. } = self;
         let numbers = [outcomes, reasons];
         !access_points.is_empty()

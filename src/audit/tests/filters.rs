@@ -46,7 +46,13 @@ fn is_wanted(filter: &AuditFilter, record: &pb::AuditRecord) -> bool {
             Some(check.access_point.as_str()),
             Some(check.action.as_str()),
             Some(check.resource.as_str()),
-            check.decision.as_ref(),
+            check.decision.as_ref().map(|decision| (decision.outcome, decision.reason)),
+        ),
+        Some(Event::Session(session)) => (
+            Some(session.access_point.as_str()),
+            None,
+            None,
+            Some((session.outcome, session.reason)),
         ),
         _ => (None, None, None, None),
     };
@@ -61,8 +67,8 @@ fn is_wanted(filter: &AuditFilter, record: &pb::AuditRecord) -> bool {
     let accounts: Vec<_> = filter.accounts.iter().map(Id::as_str).collect();
     (accounts.is_empty() || accounts.contains(&&*record.account))
         && has(filter.kinds, Some(kind.into()))
-        && has(filter.outcomes, decision.map(|decision| decision.outcome))
-        && has(filter.reasons, decision.map(|decision| decision.reason))
+        && has(filter.outcomes, decision.map(|(outcome, _)| outcome))
+        && has(filter.reasons, decision.map(|(_, reason)| reason))
         && among(&filter.access_points, access_point)
         && among(&filter.actions, action)
         && (filter.resource_prefixes.is_empty()
