@@ -91,7 +91,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Some(path) = config {
         let (config, file) = Follower::open(&path, overrides)?;
         if check_config {
-            say(format_args!("configuration `{}` is valid", path.display()));
+            let digest = config.digest().map(|byte| format!("{byte:02x}")).concat();
+            say(format_args!("configuration `{}` is valid; digest {digest}", path.display()));
             for warning in config.warnings(Clock::system().now()) {
                 say(format_args!("warning: {warning}"));
             }

@@ -242,8 +242,8 @@ pub async fn covering(
     await_covering(evidence, of, at_least, patience).await
 }
 
-/// Proves that a record is in what a checkpoint covers, or the last one if its size is 0. `None` if
-/// the checkpoint doesn't cover the record. Blocks on the disk.
+/// Proves that a record is in what a checkpoint covers, or the last one if its size is 0.
+/// Blocks on the disk.
 pub fn inclusion(
     log: &AuditLog,
     caller: &Caller,

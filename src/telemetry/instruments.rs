@@ -1,8 +1,8 @@
 //! The one table of what is measured: names, kinds, units and attributes, by OpenTelemetry's
 //! conventions. `TELEMETRY.md` shows it to people.
 //!
-//! To add one: a line here and in [`ALL`], a line where it is read (`server/metrics.rs`), and one in
-//! `TELEMETRY.md`; a test compares the three.
+//! To add one: a line here, a line where it is read (`server/metrics.rs`), and one in
+//! `TELEMETRY.md`; a test compares them.
 
 /// Something that is measured.
 #[derive(Debug, PartialEq, Eq)]

@@ -166,7 +166,10 @@ fn a_configuration_can_be_checked_without_serving() {
     let check = ["serve", "--config", config.to_str().unwrap(), "--check-config"];
     let checked = output(&check);
     assert!(checked.status.success(), "{checked:?}");
-    assert_eq!(text(&checked.stdout), format!("configuration `{}` is valid\n", config.display()));
+    let begin = format!("configuration `{}` is valid; digest ", config.display());
+    let digest = text(&checked.stdout).strip_prefix(&begin).unwrap().trim_end();
+    assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+    assert_eq!(output(&check).stdout, checked.stdout);
     assert!(!place.data_dir().exists(), "nothing was made");
 
     fs::write(&config, "listen = []\n").unwrap();
