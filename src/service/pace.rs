@@ -7,7 +7,7 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -51,21 +51,35 @@ impl Pace {
         Self(Arc::new(Shared { clock, rate, turns: Mutex::default() }))
     }
 
-    /// How long somebody waits who has looked at so many records behind the end of the log, which
-    /// is this record.
-    pub fn rest(&self, looked_at: u64, last: u64) -> Duration {
-        let Shared { clock, rate, turns } = &*self.0;
-        let now = clock.elapsed();
-        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.count(now, last);
+    /// How long somebody who is behind the end of the log, which is this record, waits until they may
+    /// look at more; `None` if they may now. To be asked again after a while: it may have become less.
+    pub fn due(&self, last: u64) -> Option<Duration> {
+        let now = self.0.clock.elapsed();
+        let mut turns = self.0.turns(now, last);
         if turns.coming < BUSY {
             turns.used_up = now;
-            return Duration::ZERO;
         }
-        let rate = rate.saturating_add(turns.coming);
-        let takes = Duration::from_nanos(looked_at.saturating_mul(NANOS) / rate);
-        turns.used_up = turns.used_up.max(now) + takes;
-        turns.used_up.saturating_sub(now)
+        let rest = turns.used_up.saturating_sub(now);
+        (!rest.is_zero()).then_some(rest)
+    }
+
+    /// Notes that somebody has looked at so many records.
+    pub fn note(&self, looked_at: u64, last: u64) {
+        let now = self.0.clock.elapsed();
+        let mut turns = self.0.turns(now, last);
+        if turns.coming >= BUSY {
+            let rate = self.0.rate.saturating_add(turns.coming);
+            let takes = Duration::from_nanos(looked_at.saturating_mul(NANOS) / rate);
+            turns.used_up = turns.used_up.max(now) + takes;
+        }
+    }
+}
+
+impl Shared {
+    fn turns(&self, now: Duration, last: u64) -> MutexGuard<'_, Turns> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.count(now, last);
+        turns
     }
 }
 
@@ -96,15 +110,22 @@ mod tests {
         clock.set(UnixNanos(millis * 1_000_000));
     }
 
+    const NONE: Option<Duration> = None;
+
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
     #[test]
     fn while_next_to_nothing_comes_nobody_waits() {
         let (pace, clock) = pace();
-        for turn in 1..=100 {
-            set(&clock, turn * 100);
+        set(&clock, 1_000);
+        for turn in 2..=100 {
             let last = 1_000_000 + 9 * u64::try_from(turn).unwrap();
-            let rest = pace.rest(1_000_000, last);
+            pace.note(1_000_000, last);
+            set(&clock, turn * 1_000);
             // What there was at first is not known to have come at once.
-            assert!(turn == 1 || rest.is_zero(), "{turn}: {rest:?}");
+            assert!(turn == 2 || pace.due(last).is_none(), "{turn}");
         }
     }
 
@@ -113,35 +134,41 @@ mod tests {
         let (pace, clock) = pace();
         // 1,000 come in a second, so that 2,000 may be looked at.
         set(&clock, 1_000);
-        assert_eq!(pace.rest(200, 1_000), Duration::from_millis(100));
-        assert_eq!(pace.rest(200, 1_000), Duration::from_millis(200), "behind the other one");
+        assert_eq!(pace.due(1_000), NONE);
+        pace.note(200, 1_000);
+        assert_eq!(pace.due(1_000), Some(millis(100)));
+        pace.note(200, 1_000);
+        assert_eq!(pace.due(1_000), Some(millis(200)), "both together");
         set(&clock, 1_050);
-        assert_eq!(pace.rest(20, 1_000), Duration::from_millis(160), "50 ms have passed");
+        assert_eq!(pace.due(1_000), Some(millis(150)), "50 ms have passed");
         set(&clock, 2_000);
-        assert_eq!(pace.rest(20, 2_000), Duration::from_millis(10), "a pause saves nothing up");
+        assert_eq!(pace.due(2_000), NONE, "a pause saves nothing up");
+        pace.note(20, 2_000);
+        assert_eq!(pace.due(2_000), Some(millis(10)));
+        pace.note(u64::MAX, 2_000);
+        assert!(pace.due(2_000) > Some(millis(1_000_000)));
         set(&clock, 3_000);
-        assert_eq!(pace.rest(20, 2_010), Duration::ZERO, "next to none come any more");
-        assert_eq!(pace.rest(u64::MAX, 2_010), Duration::ZERO);
-        set(&clock, 4_000);
-        assert!(pace.rest(u64::MAX, u64::MAX) > Duration::ZERO);
+        assert_eq!(pace.due(2_010), NONE, "next to none come any more");
+        pace.note(u64::MAX, 2_010);
+        assert_eq!(pace.due(2_010), NONE);
     }
 
     #[test]
-    fn in_the_long_run_the_rate_is_kept_to_by_many_too() {
+    fn in_the_long_run_the_rate_is_kept_to_by_many_who_come_and_go() {
         let (pace, clock) = pace();
-        let (mut looked_at, mut due) = (0, [Duration::ZERO; 10]);
-        for millis in 0_u64..10_000 {
-            set(&clock, i64::try_from(millis).unwrap());
-            let now = Duration::from_millis(millis);
-            for due in &mut due {
-                if *due <= now {
-                    // Before any were counted nobody was held up.
-                    looked_at += if millis < 1_000 { 0 } else { 50 };
-                    *due = now + pace.rest(50, 3 * millis);
+        let mut looked_at = 0;
+        for turn in 1_000_u64..11_000 {
+            set(&clock, i64::try_from(turn).unwrap());
+            // Ten more at each turn, who each begin with a question and go.
+            for _ in 0..10 {
+                if pace.due(3 * turn).is_none() {
+                    looked_at += 50;
+                    pace.note(50, 3 * turn);
                 }
             }
+            assert!(pace.due(3 * turn) < Some(millis(50)), "nobody waits for those who are gone");
         }
-        // 4,000 a second for 9 s.
-        assert!((35_000..37_000).contains(&looked_at), "{looked_at}");
+        // 4,000 a second for 10 s, less what a turn is too long.
+        assert!((38_000..41_000).contains(&looked_at), "{looked_at}");
     }
 }

@@ -41,6 +41,7 @@ mod killed;
 mod limits;
 mod linearizable;
 mod management;
+mod pacing;
 mod program;
 mod proving;
 mod proving_changes;

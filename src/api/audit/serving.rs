@@ -78,17 +78,29 @@ impl<C: Carrier> Serving<C> {
         loop {
             // Looked at before reading, so that what comes meanwhile rings again.
             synced.mark_unchanged();
-            let newest = watch.read_newest(outgoing.caller());
-            let is_behind = newest.is_none();
-            let progress = match newest {
+            let progress = match watch.read_newest(outgoing.caller()) {
                 Some(progress) => Ok(progress),
                 None => {
+                    let last = *synced.borrow();
+                    if let Some(rest) = pace.due(last) {
+                        if unreported < watch.next() && rhythm.is_report_due() {
+                            let looked_at = nothing(unreported, watch.next() - 1);
+                            outgoing.send(carrier.carry(looked_at)).await?;
+                            unreported = watch.next();
+                            rhythm.note_sent();
+                        }
+                        outgoing.wait(after(rest.min(REPORTING))).await?;
+                        continue;
+                    }
                     let (read, progress) = read(watch, Arc::clone(outgoing.caller())).await?;
                     watch = read;
+                    if let Ok(Progress { from, through, .. }) = &progress {
+                        pace.note(through + 1 - from, last);
+                    }
                     progress
                 }
             };
-            let Progress { entries, from, through } = match progress {
+            let Progress { entries, from: _, through } = match progress {
                 Ok(progress) => progress,
                 Err(error) => {
                     unreported =
@@ -108,11 +120,6 @@ impl<C: Carrier> Serving<C> {
             if watch.is_at_end() {
                 let is_waiting = through >= unreported;
                 outgoing.wait(rhythm.next(&mut synced, is_waiting)).await?;
-            } else if is_behind {
-                let rest = pace.rest(through + 1 - from, *synced.borrow());
-                if !rest.is_zero() {
-                    outgoing.wait(after(rest)).await?;
-                }
             }
         }
     }
