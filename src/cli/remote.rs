@@ -108,11 +108,14 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The account's id.
+    pub(super) fn account_id(&self) -> anyhow::Result<String> {
+        Ok(self.account.clone().ok_or_else(|| missing("account", "AAP_ACCOUNT"))?)
+    }
+
     /// The account's name.
     pub(super) fn account(&self) -> anyhow::Result<String> {
-        let account = self.account.as_ref();
-        let account = account.ok_or_else(|| missing("account", "AAP_ACCOUNT"))?;
-        Ok(format!("accounts/{account}"))
+        Ok(format!("accounts/{}", self.account_id()?))
     }
 
     /// The name of the account and region.

@@ -298,11 +298,14 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
         );
         assert_eq!(code, Some(0), "{name}: {told}");
         assert!(told.contains("13 changes") && told.ends_with("verified\n"), "{told}");
+        let says_what_it_lacks = told.contains("only an export of all accounts shows that none is");
+        assert_eq!(says_what_it_lacks, name == "acme", "{told}");
     }
-    let altered: [(&str, Change); 6] = [
+    let altered: [(&str, Change); 7] = [
         ("all", |lines| drop(lines.remove(5))),
         ("all", |lines| lines.swap(3, 4)),
         ("all", |lines| lines[4]["change"]["actor"] = "another".into()),
+        ("acme", |lines| lines[0]["scope"]["account"] = "other".into()),
         ("acme", |lines| lines[2]["inclusion"] = lines[3]["inclusion"].clone()),
         ("acme", |lines| {
             let bytes = STANDARD.decode(lines[2]["serialized_event"].as_str().unwrap()).unwrap();
@@ -320,6 +323,8 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
             aap(&server, &["verify", "--export", &path("altered"), "--public-key", key]);
         assert_eq!(code, Some(1), "{turn}: {told}");
         assert!(told.contains("ALTERED: "), "{turn}: {told}");
+        let is_of_another = told.contains("change 1 is another account's");
+        assert_eq!(is_of_another, turn == 3, "{turn}: {told}");
     }
     let text = fs::read_to_string(path("all")).unwrap();
     fs::write(path("cut"), text.rsplit_once("{\"changes\"").unwrap().0).unwrap();

@@ -101,13 +101,23 @@ struct Head {
 }
 
 /// Which changes an export has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case", tag = "of")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", tag = "of", content = "account")]
 enum Scope {
     /// All that the checkpoint covers.
     Journal,
-    /// Some, in order, each with a proof.
-    Account,
+    /// Those of an account, in order, each with a proof. That none is missing isn't proved.
+    Account(String),
+}
+
+impl Scope {
+    /// The name of what is exported.
+    fn parent(&self) -> String {
+        match self {
+            Self::Journal => "accounts/-".to_owned(),
+            Self::Account(account) => format!("accounts/{account}"),
+        }
+    }
 }
 
 /// A change in an export.
@@ -151,21 +161,21 @@ pub(super) fn print_checkpoint(arguments: &CheckpointArguments) -> anyhow::Resul
 pub(super) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let ExportArguments { to, all_accounts, remote } = arguments;
     let target = remote.target()?;
-    let parent = if *all_accounts { "accounts/-".to_owned() } else { target.place.account()? };
+    let scope =
+        if *all_accounts { Scope::Journal } else { Scope::Account(target.place.account_id()?) };
     let output: Box<dyn Write + Send> = if to.as_os_str() == "-" {
         Box::new(io::stdout())
     } else {
         let file = File::create_new(to);
         Box::new(file.with_context(|| format!("can't make `{}`", to.display()))?)
     };
-    let scope = if *all_accounts { Scope::Journal } else { Scope::Account };
     let (count, size) = block_on(async {
         let mut client = ChangeServiceClient::new(target.connect().await?);
         let request = pb::GetChangeCheckpointRequest::default();
         let signed = answered(client.get_change_checkpoint(request).await)?;
         let writer = Writer { to: BufWriter::new(output), forms: Forms::load()?, count: 0 };
         let size = signed.size;
-        Ok((writer.write_all(&mut client, (parent, scope), signed).await?, size))
+        Ok((writer.write_all(&mut client, scope, signed).await?, size))
     })?;
     if to.as_os_str() != "-" {
         say(format_args!("exported {count} of the {size} changes that the last checkpoint covers"));
@@ -184,10 +194,11 @@ impl<W: Write> Writer<W> {
     async fn write_all(
         mut self,
         client: &mut ChangeServiceClient<Connection>,
-        (parent, scope): (String, Scope),
+        scope: Scope,
         signed: pb::ChangeCheckpoint,
     ) -> anyhow::Result<u64> {
         let pb::ChangeCheckpoint { note: checkpoint, size, .. } = signed;
+        let (parent, is_whole) = (scope.parent(), scope == Scope::Journal);
         self.line(&Head { checkpoint, scope })?;
         let (start, form) = (Some(Start::FromRevision(1)), pb::ChangeForm::Serialized.into());
         let request = pb::WatchChangesRequest { parent, start, form };
@@ -201,15 +212,13 @@ impl<W: Write> Writer<W> {
                 if revision > size {
                     break;
                 }
-                let inclusion = match scope {
-                    Scope::Journal => None,
-                    Scope::Account => Some(prove(client, revision, size).await?),
-                };
+                let inclusion =
+                    if is_whole { None } else { Some(prove(client, revision, size).await?) };
                 self.change(revision, &serialized_event, inclusion)?;
             }
         }
         ensure!(
-            scope != Scope::Journal || self.count == size,
+            !is_whole || self.count == size,
             "only {} of {size} changes are this caller's to see; export one account",
             self.count
         );
@@ -359,16 +368,21 @@ impl Judging<'_> {
         if STANDARD.decode(leaf_hash).ok().as_deref() != Some(&leaf[..]) {
             return Ok(Some(format!("change {revision} has another hash than it says")));
         }
-        match codec::decode(&bytes) {
-            Ok(event) if event.sequence == revision => {}
+        let event = match codec::decode(&bytes) {
+            Ok(event) if event.sequence == revision => event,
             _ => return Ok(Some(format!("change {revision} is none, or one of another place"))),
+        };
+        if let Scope::Account(account) = &self.scope
+            && event.change.account().as_str() != account
+        {
+            return Ok(Some(format!("change {revision} is another account's")));
         }
         if show(&self.forms, &bytes)? != change {
             return Ok(Some(format!("change {revision} is shown as another one than it is")));
         }
         Ok(match self.scope {
             Scope::Journal => self.grow(leaf),
-            Scope::Account => self.prove(revision, &leaf, inclusion.as_deref()),
+            Scope::Account(_) => self.prove(revision, &leaf, inclusion.as_deref()),
         })
     }
 
@@ -412,8 +426,9 @@ impl Judging<'_> {
                     say(format_args!("they continue the checkpoint over {} changes", old.size));
                 }
             }
-            Scope::Account => {
-                say(format_args!("{count} changes are among them"));
+            Scope::Account(account) => {
+                say(format_args!("{count} changes of `{account}` are among them"));
+                say("only an export of all accounts shows that none is missing");
                 if !kept.is_empty() {
                     say("what was kept elsewhere can be compared with an export of all accounts");
                 }
