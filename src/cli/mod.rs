@@ -20,6 +20,7 @@ mod serve;
 mod session;
 mod store;
 mod token;
+mod whole_file;
 
 use std::process::ExitCode;
 

@@ -336,6 +336,13 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
     let (code, told) = aap(&server, &["export", "--all-accounts", "--to", &path("not-all")]);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("only 13 of 14 changes"), "{told}");
+    // What failed leaves nothing behind, and what is there stays as it is.
+    assert!(!dir.path().join("not-all").exists());
+    let (code, told) = aap(&server, &["export", "--to", &path("kept")]);
+    assert_eq!(code, Some(5), "{told}");
+    assert_eq!(fs::read_to_string(path("kept")).unwrap(), kept.note);
+    let (code, told) = aap(&server, &["export", "--to", &path("not-all")]);
+    assert_eq!(code, Some(0), "{told}");
     server.stop().await;
 }
 

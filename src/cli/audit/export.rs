@@ -1,13 +1,9 @@
 //! `aap audit export`: the records that the last checkpoint covers, in a form that can be verified
 //! without the server.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::PathBuf,
-};
+use std::{io::BufWriter, path::PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 
 use crate::{
@@ -21,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    super::say,
+    super::{say, whole_file::WholeFile},
     format::{Content, Exported, Form, Head, Scope, Writer},
 };
 
@@ -63,14 +59,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None if first == 1 && last == checkpoint.size => Scope::Log,
         None => Scope::Range,
     };
-    let output: Box<dyn Write> = if to.as_os_str() == "-" {
-        Box::new(io::stdout().lock())
-    } else {
-        let file = File::create_new(to);
-        Box::new(file.with_context(|| format!("can't make `{}`", to.display()))?)
-    };
+    let mut output = WholeFile::begin(to)?;
     let head = Head { note, scope, kept_from };
-    let mut writer = Writer::begin(BufWriter::new(output), *form, &head)?;
+    let mut writer = Writer::begin(BufWriter::new(&mut output), *form, &head)?;
     log.log.read(first, last, &mut |entry| -> anyhow::Result<()> {
         if let Some((exported, leaf_hash)) = export(&log.log, entry, &head.scope)? {
             writer.record(&exported, &leaf_hash)?;
@@ -78,7 +69,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Ok(())
     })?;
     let count = writer.end()?;
-    if to.as_os_str() != "-" {
+    let is_standard = output.is_standard();
+    output.keep()?;
+    if !is_standard {
         let size = checkpoint.size;
         say(format_args!("exported {count} of the {size} records that the last checkpoint covers"));
     }

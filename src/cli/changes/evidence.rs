@@ -33,6 +33,7 @@ use super::super::{
     forms::Forms,
     remote::{Connection, Remote, answered, block_on},
     say,
+    whole_file::WholeFile,
 };
 
 /// Whose key.
@@ -163,21 +164,18 @@ pub(super) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
     let target = remote.target()?;
     let scope =
         if *all_accounts { Scope::Journal } else { Scope::Account(target.place.account_id()?) };
-    let output: Box<dyn Write + Send> = if to.as_os_str() == "-" {
-        Box::new(io::stdout())
-    } else {
-        let file = File::create_new(to);
-        Box::new(file.with_context(|| format!("can't make `{}`", to.display()))?)
-    };
+    let mut output = WholeFile::begin(to)?;
     let (count, size) = block_on(async {
         let mut client = ChangeServiceClient::new(target.connect().await?);
         let request = pb::GetChangeCheckpointRequest::default();
         let signed = answered(client.get_change_checkpoint(request).await)?;
-        let writer = Writer { to: BufWriter::new(output), forms: Forms::load()?, count: 0 };
+        let writer = Writer { to: BufWriter::new(&mut output), forms: Forms::load()?, count: 0 };
         let size = signed.size;
         Ok((writer.write_all(&mut client, scope, signed).await?, size))
     })?;
-    if to.as_os_str() != "-" {
+    let is_standard = output.is_standard();
+    output.keep()?;
+    if !is_standard {
         say(format_args!("exported {count} of the {size} changes that the last checkpoint covers"));
     }
     Ok(())
