@@ -128,7 +128,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(arguments) => import::run(&arguments)?,
         // These have exit codes of their own.
         Command::Changes(command) => return changes::run(&command),
-        Command::Audit(command) => return Ok(audit::run(&command)),
+        Command::Audit(command) => return audit::run(&command),
         Command::Store(command) => return Ok(store::run(&command)),
         Command::Completion { shell } => complete(shell),
         Command::Version => say(concat!("aap ", env!("CARGO_PKG_VERSION"))),

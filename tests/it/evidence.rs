@@ -96,6 +96,8 @@ async fn every_export_is_verified_by_the_key_alone_and_what_was_kept_elsewhere()
         }
     }
     let data_dir = world.data_dir.to_str().unwrap();
+    let (code, told) = aap(&["export", "--data-dir", data_dir, "--to", &kept]);
+    assert_eq!(code, Some(5), "what is there is never written over: {told}");
     let (code, told) =
         aap(&["verify", "--data-dir", data_dir, "--public-key", &world.key, "--against", &kept]);
     assert_eq!(code, Some(0), "{told}");
@@ -268,7 +270,11 @@ async fn what_a_server_does_not_say_is_not_verified() {
     }
     let (code, told) = aap(&["verify", "--public-key", key, "--server", "http://127.0.0.1:1"]);
     assert_eq!(code, Some(2), "{told}");
+    let (code, told) = aap(&["checkpoint", "--server", "http://127.0.0.1:1"]);
+    assert_eq!(code, Some(6), "{told}");
     let url = format!("http://{}", server.address());
+    let (code, told) = aap(&["checkpoint", "--server", &url, "--token-file", &other_token]);
+    assert_eq!(code, Some(3), "{told}");
     let (code, told) = aap(&["checkpoint", "--server", &url, "--token-file", &token]);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.starts_with("aap.test/audit/"), "{told}");

@@ -186,12 +186,13 @@ async fn filters_are_flags_and_what_is_wrong_is_said() {
     for (token, arguments, code, words) in [
         (token_of(AUDITOR), &["--kind", "nothing"][..], 2, "there is none such"),
         (token_of(AUDITOR), &["--since", "yesterday"], 2, "--since"),
-        (token_of(AUDITOR), &["--account", "a b"], 1, "accounts"),
-        (token_of(AUDITOR), &["--from", "1000"], 1, "has no record 1000 yet"),
-        (token_of(AUDITOR), &["--server", "http://192.0.2.1:1"], 1, "use https"),
-        (token_of(AUDITOR), &["--server", "https://127.0.0.1:1"], 1, "--ca"),
-        (token_of(ADMIN), &[], 1, "needs auditor"),
-        ("nobody".to_owned(), &[], 1, "no valid bearer token"),
+        (token_of(AUDITOR), &["--account", "a b"], 2, "accounts"),
+        (token_of(AUDITOR), &["--from", "1000"], 2, "has no record 1000 yet"),
+        (token_of(AUDITOR), &["--server", "http://192.0.2.1:1"], 2, "use https"),
+        (token_of(AUDITOR), &["--server", "https://127.0.0.1:1"], 2, "--ca"),
+        (token_of(AUDITOR), &["--server", "http://127.0.0.1:1"], 6, "http://127.0.0.1:1"),
+        (token_of(ADMIN), &[], 3, "needs auditor"),
+        ("nobody".to_owned(), &[], 3, "no valid bearer token"),
     ] {
         let mut all = arguments.to_vec();
         let address = if arguments.contains(&"--server") {

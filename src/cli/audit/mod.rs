@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 
 use crate::server;
 
-use super::{complain, failure::Failure, remote::Server, say};
+use super::{complain, remote::Server, say};
 
 /// What to do about the audit log.
 #[derive(Debug, Subcommand)]
@@ -57,48 +57,27 @@ pub(super) struct CheckpointArguments {
     server: Server,
 }
 
-pub(super) fn run(command: &Command) -> ExitCode {
-    let done = match command {
-        Command::Key(arguments) => print_keys(arguments),
-        Command::Checkpoint(arguments) => print_checkpoint(arguments),
-        Command::Export(arguments) => export::run(arguments),
+pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Key(arguments) => print_keys(arguments)?,
+        Command::Checkpoint(arguments) => print_checkpoint(arguments)?,
+        Command::Export(arguments) => export::run(arguments)?,
         Command::Verify(arguments) => match verify::run(arguments) {
-            Ok(verify::Verdict::Verified) => {
-                say("verified");
-                Ok(())
-            }
+            Ok(verify::Verdict::Verified) => say("verified"),
             Ok(verify::Verdict::Altered(what)) => {
                 say(format_args!("ALTERED: {what}"));
-                return ExitCode::FAILURE;
+                return Ok(ExitCode::FAILURE);
             }
-            Err(error) => Err(error),
+            // That it can't be told is not that something was altered, whatever is the reason.
+            Err(error) => {
+                complain(&error);
+                return Ok(ExitCode::from(2));
+            }
         },
-        Command::Tail(arguments) => {
-            return tail::run(arguments).map_or_else(
-                |error| {
-                    complain(&error);
-                    ExitCode::FAILURE
-                },
-                |()| ExitCode::SUCCESS,
-            );
-        }
-        Command::Cursor(command) => {
-            return cursor::run(command).map_or_else(
-                |error| {
-                    complain(&error);
-                    Failure::exit_of(&error).into()
-                },
-                |()| ExitCode::SUCCESS,
-            );
-        }
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(&error);
-            ExitCode::from(2)
-        }
+        Command::Tail(arguments) => tail::run(arguments)?,
+        Command::Cursor(command) => cursor::run(command)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print_keys(arguments: &KeyArguments) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ use crate::{
     api::pb::{self, audit_service_client::AuditServiceClient, watch_audit_records_request::Start},
     cli::{
         complain,
+        failure::Failure,
         remote::{Connection, Server},
     },
 };
@@ -98,7 +99,7 @@ impl Tail {
             if let Some(status) = &ended
                 && (!began && self.log_id.is_none() || !may_pass(status))
             {
-                bail!("{}: {} ({:?})", self.server, status.message(), status.code());
+                return Err(Failure::from(status.clone())).context(self.server.clone());
             }
             let why = ended.as_ref().map_or("the stream has ended", Status::message);
             let server = &self.server;
@@ -149,8 +150,14 @@ impl Tail {
                 self.start = Start::FromSequence(first);
                 Ok(())
             }
-            Start::FromSequence(next) => bail!("{} has no record {next} yet", self.server),
-            _ => bail!("{} refused where to begin", self.server),
+            Start::FromSequence(next) => {
+                let message = format!("{} has no record {next} yet", self.server);
+                Err(Failure::invalid(message, Vec::new()).into())
+            }
+            _ => {
+                let message = format!("{} refused where to begin", self.server);
+                Err(Failure::invalid(message, Vec::new()).into())
+            }
         }
     }
 }
