@@ -11,7 +11,7 @@ pub(super) struct Filter {
     #[arg(long, value_name = "NAME")]
     access_point: Vec<String>,
     /// Only this kind: check, refused-call, server-start, server-stop, configuration-load, gap,
-    /// audit-read.
+    /// audit-read, session.
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     kind: Vec<pb::AuditRecordKind>,
     /// Only checks with this outcome: allow or deny.
@@ -62,4 +62,35 @@ fn parse_outcome(text: &str) -> Result<pb::Outcome, String> {
 
 fn parse_reason(text: &str) -> Result<pb::DecisionReason, String> {
     parse("DECISION_REASON", text, pb::DecisionReason::from_str_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use prost_reflect::DescriptorPool;
+
+    use crate::api;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Filtered {
+        #[command(flatten)]
+        _filter: Filter,
+    }
+
+    #[test]
+    fn the_help_names_every_kind() {
+        let command = Filtered::command();
+        let kind = command.get_arguments().find(|argument| argument.get_id() == "kind").unwrap();
+        let help = kind.get_help().unwrap().to_string().replace('\n', " ");
+        let (_, listed) = help.trim_end_matches('.').split_once(": ").unwrap();
+        let listed: Vec<_> = listed.split(", ").map(parse_kind).collect::<Result<_, _>>().unwrap();
+        let pool = DescriptorPool::decode(api::FILE_DESCRIPTOR_SET).unwrap();
+        let kinds = pool.get_enum_by_name("aap.v1.AuditRecordKind").unwrap();
+        for value in kinds.values().filter(|value| value.number() != 0) {
+            let kind = pb::AuditRecordKind::from_str_name(value.name()).unwrap();
+            assert!(listed.contains(&kind), "{kind:?}");
+        }
+    }
 }
