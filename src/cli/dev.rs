@@ -155,7 +155,7 @@ impl Tokens {
              # What the program itself asks, and as whom.\n\
              export AAP_SERVER=http://{address} AAP_TOKEN={admin}\n\
              export AAP_ACCOUNT={ACCOUNT} AAP_REGION={REGION} AAP_AUDIENCE={AUDIENCE}\n\
-             # The key of its issuer, by which `aap token role` says who runs under which RAM role.
+             # The key of its issuer, by which `aap token role` says who runs under which RAM role.\n\
              export {ISSUER_KEY}={}\n",
             self.enforcer.reveal(),
             self.auditor.reveal(),
@@ -264,4 +264,21 @@ fn example() -> anyhow::Result<Vec<Command>> {
             policies: PolicyIds::new([policy])?,
         }),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_credentials_are_lines_that_a_shell_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CREDENTIALS);
+        Tokens::make().unwrap().write(&path, &[ADDRESS.parse().unwrap()]).unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        for line in text.lines() {
+            assert!(["# ", "AAP_", "export AAP_"].iter().any(|start| line.starts_with(start)));
+        }
+        assert!(text.contains(&format!("\nexport {ISSUER_KEY}=")));
+    }
 }
