@@ -161,3 +161,27 @@ fn say(line: impl std::fmt::Display) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The arguments of all commands that stand under a heading in the help.
+    fn under(heading: &str, command: &clap::Command, found: &mut Vec<String>) {
+        let arguments = command.get_arguments();
+        let arguments = arguments.filter(|one| one.get_help_heading() == Some(heading));
+        found.extend(arguments.map(|one| format!("{} {}", command.get_name(), one.get_id())));
+        command.get_subcommands().for_each(|command| under(heading, command, found));
+    }
+
+    #[test]
+    fn what_the_help_has_under_server_is_about_the_server() {
+        let mut found = Vec::new();
+        under("Server", &Arguments::command(), &mut found);
+        assert!(found.iter().any(|one| one == "tail ca"), "{found:?}");
+        let servers =
+            ["context", "url", "token_file", "ca", "certificate", "key", "account", "region"];
+        found.retain(|one| !servers.iter().any(|server| one.ends_with(&format!(" {server}"))));
+        assert!(found.is_empty(), "{found:?}");
+    }
+}

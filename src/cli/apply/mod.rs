@@ -55,8 +55,6 @@ pub(super) struct DiffArguments {
 /// What to make, and how.
 #[derive(Args, Debug)]
 pub(super) struct ApplyArguments {
-    #[command(flatten)]
-    diff: DiffArguments,
     /// Have the server judge the plan, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -64,6 +62,8 @@ pub(super) struct ApplyArguments {
     /// not at all.
     #[arg(long)]
     in_steps: bool,
+    #[command(flatten)]
+    diff: DiffArguments,
 }
 
 /// Says what differs.

@@ -29,8 +29,6 @@ use super::{
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("start").args(["from", "since"])))]
 pub(in crate::cli) struct Arguments {
-    #[command(flatten)]
-    server: Server,
     /// Begin with this record; without it, with what comes from now on.
     #[arg(long, value_name = "SEQUENCE", value_parser = clap::value_parser!(u64).range(1..))]
     from: Option<u64>,
@@ -45,6 +43,8 @@ pub(in crate::cli) struct Arguments {
     account: Vec<String>,
     #[command(flatten)]
     filter: Filter,
+    #[command(flatten)]
+    server: Server,
 }
 
 /// Shows records until it is told to stop, nobody reads them any more, or it can't go on.
