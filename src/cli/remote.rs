@@ -71,6 +71,13 @@ pub(super) struct Remote {
     region: Option<String>,
 }
 
+/// Whose token to call with.
+#[derive(Clone, Copy, Debug)]
+enum Token {
+    OfCaller,
+    OfNobody,
+}
+
 /// Calls with a token, if there is one.
 #[derive(Clone, Debug)]
 pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
@@ -136,17 +143,28 @@ impl Remote {
     /// Puts together what flags, environment and context say.
     pub(super) fn target(&self) -> anyhow::Result<Target> {
         let Self { server, account, region } = self;
-        server.target(account.as_ref(), region.as_ref())
+        server.target(Token::OfCaller, account.as_ref(), region.as_ref())
+    }
+
+    /// The same for a call that needs no caller: its token isn't looked for.
+    pub(super) fn target_without_token(&self) -> anyhow::Result<Target> {
+        let Self { server, account, region } = self;
+        server.target(Token::OfNobody, account.as_ref(), region.as_ref())
     }
 }
 
 impl Server {
     /// Puts together what flags, environment and context say, without a place of its own.
     pub(super) fn target_anywhere(&self) -> anyhow::Result<Target> {
-        self.target(None, None)
+        self.target(Token::OfCaller, None, None)
     }
 
-    fn target(&self, account: Option<&String>, region: Option<&String>) -> anyhow::Result<Target> {
+    fn target(
+        &self,
+        whose: Token,
+        account: Option<&String>,
+        region: Option<&String>,
+    ) -> anyhow::Result<Target> {
         let Self { context, url, token_file, ca, certificate, key } = self;
         let explicit = context.is_some();
         let variable = |name: &str| environment(name).filter(|_| !explicit);
@@ -170,9 +188,10 @@ impl Server {
         let path = |flag: &Option<PathBuf>, name: &str, context: Option<PathBuf>| {
             flag.clone().or_else(|| variable(name).map(PathBuf::from)).or(context)
         };
-        let token = match (token_file, variable("AAP_TOKEN")) {
-            (None, Some(token)) => Some(bearer(&token)?),
-            _ => path(token_file, "AAP_TOKEN_FILE", context_token)
+        let token = match (whose, token_file, variable("AAP_TOKEN")) {
+            (Token::OfNobody, ..) => None,
+            (Token::OfCaller, None, Some(token)) => Some(bearer(&token)?),
+            (Token::OfCaller, ..) => path(token_file, "AAP_TOKEN_FILE", context_token)
                 .map(|path| bearer(&read_text(&path)?))
                 .transpose()?,
         };
@@ -202,11 +221,6 @@ impl Server {
 }
 
 impl Target {
-    /// The same without the caller's token.
-    pub(super) fn without_token(self) -> Self {
-        Self { token: None, ..self }
-    }
-
     /// Connects to the first server that answers.
     pub(super) async fn connect(&self) -> anyhow::Result<Connection> {
         let mut failures = Vec::new();

@@ -33,7 +33,7 @@ pub(super) enum Command {
     Create(Box<CreateSession>),
 }
 
-/// A session to ask for. Needs no caller's credentials: a token is not even sent.
+/// A session to ask for. Needs no caller's credentials: a token is not even read.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("proof").required(true).args(["client_key", "role_token"])))]
 #[expect(clippy::doc_markdown, reason = "the help has no backticks where clap has none")]
@@ -85,7 +85,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<()> {
 
 fn create(arguments: &CreateSession) -> anyhow::Result<()> {
     let CreateSession { access_point, output, lifetime, .. } = arguments;
-    let target = arguments.remote.target()?.without_token();
+    let target = arguments.remote.target_without_token()?;
     let access_point = Kind::AccessPoint.name(&target.place, access_point)?;
     let request = pb::CreateSessionRequest {
         access_point,

@@ -461,6 +461,8 @@ async fn sessions() {
     page.both(ADMIN, "session --help");
     page.both(ADMIN, "session create --help");
     page.once("session create reports --client-key app.json --password-file app.password --audience aap.test");
+    // Where a caller's token is doesn't matter.
+    page.once("session create reports --client-key app.json --password-file app.password --audience aap.test --token-file nowhere");
     page.once("session create reports --client-key app.json --password-file app.password --audience aap.test -o json");
     page.both(
         ADMIN,
