@@ -8,16 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
-    transport::Endpoint,
-};
+use tonic::{Request, client::Grpc, codegen::http::uri::PathAndQuery, transport::Endpoint};
+
+#[path = "../../tests/it/support/raw_codec.rs"]
+mod raw_codec;
+use raw_codec::RawCodec;
 
 /// What goes over one stream.
 pub(crate) struct Stream<'a> {
@@ -51,7 +49,7 @@ impl Stream<'_> {
         let token = format!("Bearer {}", self.token).parse().unwrap();
         request.metadata_mut().insert("authorization", token);
         let path = PathAndQuery::from_static("/aap.v1.AuthorizationService/StreamCheckAccess");
-        let mut answers = grpc.streaming(request, path, AsBytes).await.unwrap().into_inner();
+        let mut answers = grpc.streaming(request, path, RawCodec).await.unwrap().into_inner();
         // What is on the way at first is the warm-up.
         for _ in 0..2 * self.window {
             see(&answers.message().await.unwrap().unwrap());
@@ -68,43 +66,5 @@ impl Stream<'_> {
         drop(send);
         while answers.message().await.unwrap().is_some() {}
         f64::from(messages) * self.questions as f64 / seconds
-    }
-}
-
-/// Messages as bytes.
-struct AsBytes;
-
-impl Codec for AsBytes {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for AsBytes {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for AsBytes {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let length = buffer.remaining();
-        Ok(Some(buffer.copy_to_bytes(length)))
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::support::{
     ADMIN, AUDITOR, ENFORCER, OTHER_ENFORCER, TestServer,
     clients::token_of,
+    exports::with_lines,
     processes,
     world::{self, THERE, ask_all},
 };
@@ -141,18 +142,6 @@ async fn a_byte_of_an_export_that_is_not_what_it_was_is_noticed() {
 
 type Change = fn(&mut Vec<Value>);
 
-/// An export with its lines changed.
-fn with_lines(export: &str, to: &str, change: impl FnOnce(&mut Vec<Value>)) {
-    let text = fs::read_to_string(export).unwrap();
-    let mut lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    change(&mut lines);
-    let count = lines.len() - 2;
-    *lines.last_mut().unwrap() = serde_json::json!({ "records": count });
-    let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
-    fs::write(to, lines.join("\n") + "\n").unwrap();
-}
-
 #[tokio::test]
 async fn what_was_altered_removed_or_put_in_is_told() {
     let world = World::start().await;
@@ -175,14 +164,14 @@ async fn what_was_altered_removed_or_put_in_is_told() {
     let twice: Change = |lines| lines.insert(300, lines[300].clone());
     let swapped: Change = |lines| lines.swap(300, 301);
     for change in [another, damaged, removed, last_removed, twice, swapped] {
-        with_lines(&all, &altered, change);
+        with_lines((&all, "records"), &altered, change);
         let (code, told) = world.verify(&altered, &[]);
         assert_eq!(code, Some(1), "{told}");
         assert!(told.contains("ALTERED: "), "{told}");
     }
     // Of an account, only what is missing at the end can't be known.
     for change in [another, damaged, removed, twice, swapped] {
-        with_lines(&acme, &altered, change);
+        with_lines((&acme, "records"), &altered, change);
         let (code, told) = world.verify(&altered, &[]);
         assert_eq!(code, Some(1), "{told}");
     }

@@ -19,6 +19,7 @@ use tonic::Code;
 use crate::support::{
     ADMIN, Client, OTHER_ADMIN, Setup, TestServer, VIEWER,
     clients::token_of,
+    exports::with_lines,
     following::Changes,
     processes, refused,
     world::{self, THERE},
@@ -259,18 +260,6 @@ fn aap(server: &TestServer, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
 }
 
-/// An export with its lines changed.
-fn with_lines(export: &str, to: &str, change: impl FnOnce(&mut Vec<Value>)) {
-    let text = fs::read_to_string(export).unwrap();
-    let mut lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    change(&mut lines);
-    let count = lines.len() - 2;
-    *lines.last_mut().unwrap() = serde_json::json!({ "changes": count });
-    let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
-    fs::write(to, lines.join("\n") + "\n").unwrap();
-}
-
 type Change = fn(&mut Vec<Value>);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,7 +307,7 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
         }),
     ];
     for (turn, (name, change)) in altered.into_iter().enumerate() {
-        with_lines(&path(name), &path("altered"), change);
+        with_lines((&path(name), "changes"), &path("altered"), change);
         let (code, told) =
             aap(&server, &["verify", "--export", &path("altered"), "--public-key", key]);
         assert_eq!(code, Some(1), "{turn}: {told}");
@@ -330,19 +319,28 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
     fs::write(path("cut"), text.rsplit_once("{\"changes\"").unwrap().0).unwrap();
     let (code, told) = aap(&server, &["verify", "--export", &path("cut"), "--public-key", key]);
     assert_eq!(code, Some(2), "{told}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_failed_leaves_nothing_and_none_is_written_over_a_file() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
     // Another account's changes are nobody's to export as a whole.
     make(&server.client(OTHER_ADMIN), THERE, (0, 1)).await;
-    checkpoint_covering(&server.client(ADMIN), 14).await;
-    let (code, told) = aap(&server, &["export", "--all-accounts", "--to", &path("not-all")]);
+    checkpoint_covering(&server.client(ADMIN), 5).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("export").to_str().unwrap().to_owned();
+    let (code, told) = aap(&server, &["export", "--all-accounts", "--to", &path]);
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("only 13 of 14 changes"), "{told}");
-    // What failed leaves nothing behind, and what is there stays as it is.
-    assert!(!dir.path().join("not-all").exists());
-    let (code, told) = aap(&server, &["export", "--to", &path("kept")]);
-    assert_eq!(code, Some(5), "{told}");
-    assert_eq!(fs::read_to_string(path("kept")).unwrap(), kept.note);
-    let (code, told) = aap(&server, &["export", "--to", &path("not-all")]);
+    assert!(told.contains("only 4 of 5 changes"), "{told}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let (code, told) = aap(&server, &["export", "--to", &path]);
     assert_eq!(code, Some(0), "{told}");
+    let exported = fs::read(&path).unwrap();
+    let (code, told) = aap(&server, &["export", "--to", &path]);
+    assert_eq!(code, Some(5), "{told}");
+    assert_eq!(fs::read(&path).unwrap(), exported);
     server.stop().await;
 }
 
