@@ -16,7 +16,7 @@ use super::{
     complain,
     failure::Failure,
     forms::Forms,
-    output::{Format, Table, clean, print_value, print_values},
+    output::{Format, Output, Table, clean, print_value, print_values},
     remote::{Remote, answered, block_on},
     resource::{changed, short},
     say,
@@ -27,7 +27,7 @@ use super::{
 pub(super) enum Command {
     /// List the changes of an account, the last one first.
     List(Box<List>),
-    /// Show changes as they are made.
+    /// Show changes as they are made; as JSON, a change a line.
     Tail(Box<Tail>),
     /// Print the public key that verifies the journal's checkpoints, to be kept where the journal
     /// isn't.
@@ -50,16 +50,8 @@ pub(super) struct List {
     /// Only those of this resource, by its full name.
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     resource: String,
-    /// In which form to print: `table`, `json`, `yaml` or `name`.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        value_name = "FORM",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     remote: Remote,
 }
@@ -73,16 +65,8 @@ pub(super) struct Tail {
     /// Of all accounts that the caller is bound to.
     #[arg(long)]
     all_accounts: bool,
-    /// In which form to print: `table`, `json` (a change a line), `yaml` or `name`.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        value_name = "FORM",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     remote: Remote,
 }
@@ -138,7 +122,7 @@ fn list(arguments: &List) -> anyhow::Result<()> {
             page_token = page.next_page_token;
         }
     })?;
-    if *output == Format::Table {
+    if output.format == Format::Table {
         let mut table = Table::new(["REVISION", "TIME", "BY", "WHAT", "NAME"]);
         for change in changes {
             table.row(row(change));
@@ -147,14 +131,14 @@ fn list(arguments: &List) -> anyhow::Result<()> {
         return Ok(());
     }
     let forms = Forms::load()?;
-    if *output == Format::Name {
+    if output.format == Format::Name {
         for change in changes {
             say(name(change));
         }
         return Ok(());
     }
     let value = |change| forms.value("aap.v1.Change", change);
-    print_values(*output, &changes.iter().map(value).collect::<Result<Vec<_>, _>>()?)
+    print_values(output.format, &changes.iter().map(value).collect::<Result<Vec<_>, _>>()?)
 }
 
 fn tail(arguments: &Tail) -> anyhow::Result<()> {
@@ -170,7 +154,7 @@ fn tail(arguments: &Tail) -> anyhow::Result<()> {
         let mut messages = answered(client.watch_changes(request).await)?;
         while let Some(message) = messages.message().await.map_err(Failure::from)? {
             for change in message.changes {
-                show(*output, &forms, change)?;
+                show(output.format, &forms, change)?;
             }
         }
         bail!("the server has ended the stream")

@@ -10,7 +10,7 @@ use crate::api::pb::{
 use super::{
     failure::Exit,
     forms::Forms,
-    output::{Format, Style, clean, print_value, styled},
+    output::{Format, Output, Style, clean, print_value, styled},
     remote::{Place, Remote, answered, block_on},
     resource::{Kind, short},
     say,
@@ -48,16 +48,8 @@ pub(super) struct Arguments {
     /// Decide at this revision or a later one.
     #[arg(long, value_name = "REVISION", default_value_t = 0, hide_default_value = true)]
     at_least_revision: u64,
-    /// In which form to print: `table`, `json`, `yaml` or `name`.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        value_name = "FORM",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     remote: Remote,
 }
@@ -72,11 +64,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Option<Exit>> {
     })?;
     let decision = answer.decision.clone().unwrap_or_default();
     let allowed = decision.outcome() == pb::Outcome::Allow;
-    if arguments.output == Format::Table {
+    if arguments.output.format == Format::Table {
         print(&answer, &decision);
     } else {
         let value = Forms::load()?.value("aap.v1.CheckAccessResponse", &answer)?;
-        print_value(arguments.output, &value)?;
+        print_value(arguments.output.format, &value)?;
     }
     Ok((!allowed).then_some(Exit::Denied))
 }

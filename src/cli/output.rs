@@ -8,7 +8,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{environment, say};
@@ -25,6 +25,21 @@ pub(super) enum Format {
     Yaml,
     /// The full names alone, one a line.
     Name,
+}
+
+/// The form, as a flag.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// In which form to print: `table`, `json`, `yaml` or `name`.
+    #[arg(
+        long = "output",
+        short = 'o',
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        hide_possible_values = true
+    )]
+    pub(super) format: Format,
 }
 
 /// How a text is to look.

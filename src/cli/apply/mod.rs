@@ -18,7 +18,7 @@ use super::{
     forms::Forms,
     import,
     manage::warn,
-    output::{Format, Style, clean, print_values, styled},
+    output::{Format, Output, Style, clean, print_values, styled},
     remote::{Connection, Remote, block_on},
     resource, say,
 };
@@ -27,9 +27,9 @@ use plan::{Plan, Step, Verb};
 /// The most changes that are made at once.
 const BATCH: usize = 1_000;
 
-/// What to compare.
+/// What is wanted.
 #[derive(Args, Debug)]
-pub(super) struct DiffArguments {
+struct Wanted {
     /// The directory with the documents, as `aap export` writes them: every `.json`
     /// file in it and below it; or one file.
     #[arg(long, short, value_name = "PATH")]
@@ -38,16 +38,15 @@ pub(super) struct DiffArguments {
     /// there are documents of the account's RAM roles.
     #[arg(long)]
     prune: bool,
-    /// In which form to print the plan: `table`, `json`, `yaml` or `name`.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        value_name = "FORM",
-        hide_possible_values = true
-    )]
-    output: Format,
+}
+
+/// What to compare.
+#[derive(Args, Debug)]
+pub(super) struct DiffArguments {
+    #[command(flatten)]
+    wanted: Wanted,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     remote: Remote,
 }
@@ -55,6 +54,8 @@ pub(super) struct DiffArguments {
 /// What to make, and how.
 #[derive(Args, Debug)]
 pub(super) struct ApplyArguments {
+    #[command(flatten)]
+    wanted: Wanted,
     /// Have the server judge the plan, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -63,30 +64,32 @@ pub(super) struct ApplyArguments {
     #[arg(long)]
     in_steps: bool,
     #[command(flatten)]
-    diff: DiffArguments,
+    output: Output,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// Says what differs.
 pub(super) fn diff(arguments: &DiffArguments) -> anyhow::Result<Option<Exit>> {
     let forms = Forms::load()?;
-    let target = arguments.remote.target()?;
-    let documents = documents::wanted(&import::read(&arguments.file)?)?;
-    let plan = block_on(async {
-        Plan::make(&target.connect().await?, &forms, &documents, arguments.prune).await
-    })?;
-    print(arguments.output, &plan)?;
+    let DiffArguments { wanted: Wanted { file, prune }, output, remote } = arguments;
+    let target = remote.target()?;
+    let documents = documents::wanted(&import::read(file)?)?;
+    let plan =
+        block_on(async { Plan::make(&target.connect().await?, &forms, &documents, *prune).await })?;
+    print(output.format, &plan)?;
     Ok((!plan.steps.is_empty()).then_some(Exit::Different))
 }
 
 /// Makes what there is be as documents say.
 pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
-    let ApplyArguments { diff, dry_run, in_steps } = arguments;
+    let ApplyArguments { wanted, dry_run, in_steps, output, remote } = arguments;
     let forms = Forms::load()?;
-    let target = diff.remote.target()?;
-    let documents = documents::wanted(&import::read(&diff.file)?)?;
+    let target = remote.target()?;
+    let documents = documents::wanted(&import::read(&wanted.file)?)?;
     block_on(async {
         let connection = target.connect().await?;
-        let plan = Plan::make(&connection, &forms, &documents, diff.prune).await?;
+        let plan = Plan::make(&connection, &forms, &documents, wanted.prune).await?;
         let batches = plan.batches(BATCH);
         if let Some((account, _)) = batches.iter().find(|(account, steps)| {
             let others = batches.iter().filter(|(other, _)| other == account).count();
@@ -96,7 +99,7 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
             let remedy = "they can't be made all or none; `--in-steps` makes them in several steps";
             return Err(Failure::invalid(message, vec![remedy.to_owned()]).into());
         }
-        print(diff.output, &plan)?;
+        print(output.format, &plan)?;
         // Where there are several, each first one is judged before any is made.
         let mut judged = Vec::new();
         for (account, steps) in &batches {
@@ -115,7 +118,7 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
             let answer = send(&connection, account, steps, Mode::Make).await?;
             warn(&answer.warnings);
             let last = answer.changes.last().map_or(0, |change| change.revision);
-            if diff.output == Format::Table {
+            if output.format == Format::Table {
                 say(format_args!("applied {}; the last is revision {last}", changes(steps.len())));
             }
         }

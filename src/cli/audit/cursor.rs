@@ -9,7 +9,7 @@ use crate::{
     api::pb::{self, audit_service_client::AuditServiceClient, create_audit_cursor_request::Start},
     cli::{
         forms::Forms,
-        output::{Format, Table, print_value, print_values},
+        output::{Format, Output, Table, print_value, print_values},
         remote::{Connection, Place, Remote, Target, answered, block_on},
         resource::short,
         say,
@@ -41,16 +41,8 @@ pub(in crate::cli) enum Command {
 /// What every command has.
 #[derive(Args, Debug)]
 struct Common {
-    /// In which form to print: `table`, `json`, `yaml` or `name`.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        value_name = "FORM",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     at: At,
 }
@@ -200,13 +192,13 @@ fn create(arguments: &Create) -> anyhow::Result<()> {
     };
     let created =
         block_on(async { answered(connect(&target).await?.create_audit_cursor(request).await) })?;
-    if common.output == Format::Table {
+    if common.output.format == Format::Table {
         let verb = if *validate_only { "would be created" } else { "created" };
         let (name, start) = (short(&created.name), created.start_sequence);
         say(format_args!("audit cursor `{name}` {verb}: it begins with record {start}"));
         return Ok(());
     }
-    print(common.output, &created)
+    print(common.output.format, &created)
 }
 
 fn get(arguments: &Get) -> anyhow::Result<()> {
@@ -215,7 +207,7 @@ fn get(arguments: &Get) -> anyhow::Result<()> {
     let request = pb::GetAuditCursorRequest { name: parent.cursor(name)? };
     let found =
         block_on(async { answered(connect(&target).await?.get_audit_cursor(request).await) })?;
-    print(common.output, &found)
+    print(common.output.format, &found)
 }
 
 fn print(output: Format, cursor: &pb::AuditCursor) -> anyhow::Result<()> {
@@ -240,7 +232,7 @@ fn list(arguments: &List) -> anyhow::Result<()> {
             page_token = page.next_page_token;
         }
     })?;
-    if *output == Format::Table {
+    if output.format == Format::Table {
         let mut table = Table::new(["NAME", "THROUGH", "MISSED", "READER"]);
         for cursor in &found {
             table.row(row(cursor));
@@ -250,7 +242,7 @@ fn list(arguments: &List) -> anyhow::Result<()> {
     }
     let forms = Forms::load()?;
     let value = |cursor: &pb::AuditCursor| forms.value("aap.v1.AuditCursor", cursor);
-    print_values(*output, &found.iter().map(value).collect::<Result<Vec<_>, _>>()?)
+    print_values(output.format, &found.iter().map(value).collect::<Result<Vec<_>, _>>()?)
 }
 
 fn row(cursor: &pb::AuditCursor) -> [String; 4] {

@@ -163,7 +163,7 @@ fn import(arguments: &ImportClientKey) -> anyhow::Result<()> {
         validate_only: *validate_only,
     };
     let key = ask(&target, async |mut client| client.import_client_key(request).await)?;
-    tell(*output, &key, "imported")
+    tell(output.format, &key, "imported")
 }
 
 fn list(arguments: &ListClientKeys) -> anyhow::Result<()> {
@@ -171,14 +171,14 @@ fn list(arguments: &ListClientKeys) -> anyhow::Result<()> {
     let target = remote.target()?;
     let parent = Kind::AccessPoint.name(&target.place, access_point)?;
     let keys = block_on(async { keys_of(&target.connect().await?, &parent).await })?;
-    if *output == Format::Table {
+    if output.format == Format::Table {
         table(&keys).print();
         return Ok(());
     }
     let forms = Forms::load()?;
     let value = |key: &pb::ClientKey| forms.value("aap.v1.ClientKey", key);
     let values: Vec<_> = keys.iter().map(value).collect::<Result<_, _>>()?;
-    print_values(*output, &values)
+    print_values(output.format, &values)
 }
 
 /// All client keys of an access point.
@@ -228,11 +228,11 @@ fn get(arguments: &Get) -> anyhow::Result<()> {
     let request = pb::GetClientKeyRequest { name: full_name(&target.place, name)? };
     let key = ask(&target, async |mut client| client.get_client_key(request).await)?;
     let mut value = Forms::load()?.value("aap.v1.ClientKey", &key)?;
-    if let (Format::Table, Some(parts)) = (output, value.as_object_mut()) {
+    if let (Format::Table, Some(parts)) = (output.format, value.as_object_mut()) {
         // Texts of many lines are for tools.
         parts.retain(|name, _| !name.ends_with("Pem"));
     }
-    print_value(*output, &value)
+    print_value(output.format, &value)
 }
 
 type Answer = Result<Response<pb::ClientKey>, tonic::Status>;
@@ -267,7 +267,7 @@ fn change(
     let name = full_name(&target.place, name)?;
     let wanted = (name, etag.clone(), request_id.clone(), *validate_only);
     let key = ask(&target, async |client| changing(client, wanted).await)?;
-    tell(*output, &key, verb)
+    tell(output.format, &key, verb)
 }
 
 fn delete(address: &Address) -> anyhow::Result<()> {
@@ -283,7 +283,7 @@ fn delete(address: &Address) -> anyhow::Result<()> {
     };
     ask(&target, async |mut client| client.delete_client_key(request).await)?;
     let done = if *validate_only { "would be deleted" } else { "deleted" };
-    match output {
+    match output.format {
         Format::Table => say(format_args!("client key `{}` {done}", short(&name))),
         Format::Json | Format::Yaml | Format::Name => say(name),
     }

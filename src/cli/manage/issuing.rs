@@ -125,7 +125,7 @@ impl IssueClientKey {
     }
 
     fn output(&self) -> Format {
-        self.manner.common.output
+        self.manner.common.output.format
     }
 
     fn request(&self, place: &Place) -> anyhow::Result<pb::IssueClientKeyRequest> {

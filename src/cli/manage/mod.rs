@@ -18,7 +18,7 @@ use crate::api::pb::{self, requested_change::Change as Wanted};
 
 use super::{
     forms::Forms,
-    output::{Format, Style, clean, print_value, print_values, styled_error},
+    output::{Format, Output, Style, clean, print_value, print_values, styled_error},
     remote::{Place, Remote, block_on},
     resource::{Changed, Filter, Kind, account_of, apply, changed, short},
     say,
@@ -27,16 +27,8 @@ use super::{
 /// What every command has.
 #[derive(Args, Debug)]
 pub(super) struct Common {
-    /// In which form to print: `table`, `json`, `yaml` or `name`.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        value_name = "FORM",
-        hide_possible_values = true
-    )]
-    output: Format,
+    #[command(flatten)]
+    output: Output,
     #[command(flatten)]
     remote: Remote,
 }
@@ -117,7 +109,7 @@ fn get(kind: Kind, arguments: &Get) -> anyhow::Result<()> {
     let target = remote.target()?;
     let name = kind.name(&target.place, name)?;
     let found = block_on(async { kind.get(&target.connect().await?, name).await })?;
-    print_value(*output, &found.value(&Forms::load()?)?)
+    print_value(output.format, &found.value(&Forms::load()?)?)
 }
 
 fn list(
@@ -129,7 +121,7 @@ fn list(
     let target = remote.target()?;
     let (parent, filter) = (kind.parent(&target.place)?, filter(&target.place)?);
     let found = block_on(async { kind.list(&target.connect().await?, &parent, &filter).await })?;
-    if *output == Format::Table {
+    if output.format == Format::Table {
         let mut table = kind.table();
         for one in &found {
             table.row(one.row());
@@ -139,7 +131,7 @@ fn list(
     }
     let forms = Forms::load()?;
     let values: Vec<_> = found.iter().map(|one| one.value(&forms)).collect::<Result<_, _>>()?;
-    print_values(*output, &values)
+    print_values(output.format, &values)
 }
 
 fn delete(kind: Kind, address: &Address) -> anyhow::Result<()> {
@@ -165,7 +157,7 @@ fn commit(
     for change in answer.changes {
         let pb::Change { revision, change: Some(change), .. } = change else { continue };
         let Changed { kind, name, verb, resource } = changed(change);
-        match (output, resource) {
+        match (output.format, resource) {
             (Format::Table, _) => {
                 let name = short(&name);
                 say(match revision {
@@ -175,7 +167,7 @@ fn commit(
             }
             (Format::Name, _) | (_, None) => say(name),
             (output, Some(resource)) => {
-                print_value(*output, &resource.value(&Forms::load()?)?)?;
+                print_value(output, &resource.value(&Forms::load()?)?)?;
             }
         }
     }
