@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    complain,
+    evidence::Verdict,
     failure::Failure,
     forms::Forms,
     output::{Format, Output, Table, clean, print_value, print_values},
@@ -78,17 +78,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Key(arguments) => evidence::print_key(arguments)?,
         Command::Checkpoint(arguments) => evidence::print_checkpoint(arguments)?,
         Command::Export(arguments) => evidence::export(arguments)?,
-        Command::Verify(arguments) => match evidence::verify(arguments) {
-            Ok(evidence::Verdict::Verified) => say("verified"),
-            Ok(evidence::Verdict::Altered(what)) => {
-                say(format_args!("ALTERED: {what}"));
-                return Ok(ExitCode::FAILURE);
-            }
-            Err(error) => {
-                complain(&error);
-                return Ok(ExitCode::from(2));
-            }
-        },
+        Command::Verify(arguments) => return Ok(Verdict::tell(evidence::verify(arguments))),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ mod check;
 mod context;
 mod dev;
 mod documents;
+mod evidence;
 mod export;
 mod failure;
 mod forms;

@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 
 use crate::server;
 
-use super::{complain, remote::Server, say};
+use super::{evidence::Verdict, remote::Server, say};
 
 /// What to do about the audit log.
 #[derive(Debug, Subcommand)]
@@ -62,18 +62,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Key(arguments) => print_keys(arguments)?,
         Command::Checkpoint(arguments) => print_checkpoint(arguments)?,
         Command::Export(arguments) => export::run(arguments)?,
-        Command::Verify(arguments) => match verify::run(arguments) {
-            Ok(verify::Verdict::Verified) => say("verified"),
-            Ok(verify::Verdict::Altered(what)) => {
-                say(format_args!("ALTERED: {what}"));
-                return Ok(ExitCode::FAILURE);
-            }
-            // That it can't be told is not that something was altered, whatever is the reason.
-            Err(error) => {
-                complain(&error);
-                return Ok(ExitCode::from(2));
-            }
-        },
+        Command::Verify(arguments) => return Ok(Verdict::tell(verify::run(arguments))),
         Command::Tail(arguments) => tail::run(arguments)?,
         Command::Cursor(command) => cursor::run(command)?,
     }

@@ -10,15 +10,12 @@ use crate::{
         hash::{self, Hash},
         note::{Statement, VerifierKey},
     },
-};
-
-use super::{
-    super::{
+    cli::{
+        evidence::{RECORDS, Verdict, judge},
         failure::Failure,
         remote::{Connection, Server, answered, block_on},
         say,
     },
-    verify::{Verdict, contradicted, cut_back, judge},
 };
 
 /// The most hashes that a proof has: two for each level of a tree.
@@ -69,11 +66,11 @@ async fn compare(
     current: &Statement,
 ) -> anyhow::Result<Option<String>> {
     if old.size > current.size {
-        return Ok(Some(cut_back(old, current)));
+        return Ok(Some(RECORDS.cut_back(old, current)));
     }
     if old.size == current.size || old.size == 0 {
         let is_same = old.root == if old.size == 0 { hash::empty_root() } else { current.root };
-        return Ok((!is_same).then(|| contradicted(old)));
+        return Ok((!is_same).then(|| RECORDS.contradicted(old)));
     }
     let wanted = pb::GetConsistencyProofRequest { from_size: old.size, to_size: current.size };
     let proof = match client.get_consistency_proof(wanted).await {
@@ -90,7 +87,7 @@ async fn compare(
     let path = parse(proof.hashes).context("the server's proof is none")?;
     let is_continued =
         hash::is_consistent((old.size, &old.root), (current.size, &current.root), &path);
-    Ok((!is_continued).then(|| contradicted(old)))
+    Ok((!is_continued).then(|| RECORDS.contradicted(old)))
 }
 
 fn parse(hashes: Vec<Vec<u8>>) -> anyhow::Result<Vec<Hash>> {

@@ -3,8 +3,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io::{BufReader, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +16,7 @@ use crate::{
     audit::{
         signed::SignedLog,
         tree::{
-            hash::{self, Frontier, Hash},
+            hash,
             note::{NoteError, Statement, VerifierKey},
         },
     },
@@ -25,7 +24,11 @@ use crate::{
 };
 
 use super::{
-    super::{remote::Server, say},
+    super::{
+        evidence::{self, RECORDS, Tree, Verdict, judge, read_key},
+        remote::Server,
+        say,
+    },
     format::{Content, Exported, Head, Reader, Scope},
     online,
 };
@@ -55,35 +58,15 @@ pub(in crate::cli) struct Arguments {
     server: Server,
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub(in crate::cli) enum Verdict {
-    /// Everything is as it was signed.
-    Verified,
-    /// Something isn't.
-    Altered(String),
-}
-
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let Arguments { export, data_dir, public_key, against, keep, server } = arguments;
     let key = read_key(public_key)?;
-    let mut kept = Vec::new();
-    for path in against {
-        let note = fs::read_to_string(path).with_context(|| cannot_read(path))?;
-        match key.open(&note) {
-            Ok(statement) => kept.push(statement),
-            Err(error) => return judge(error, &format!("`{}`", path.display())),
-        }
-    }
-    kept.sort_by_key(|statement| statement.size);
+    let kept = match evidence::read_kept(&key, against)? {
+        Ok(kept) => kept,
+        Err(verdict) => return Ok(verdict),
+    };
     match (export, data_dir) {
-        (Some(path), _) if path.as_os_str() == "-" => {
-            verify_export(BufReader::new(std::io::stdin()), &key, &kept)
-        }
-        (Some(path), _) => {
-            let file = File::open(path).with_context(|| cannot_read(path))?;
-            verify_export(BufReader::new(file), &key, &kept)
-        }
+        (Some(path), _) => verify_export(evidence::open(path)?, &key, &kept),
         (None, Some(path)) => verify_log(&server::open_signed_log(path)?.log, &key, &kept),
         (None, None) => {
             let (verdict, note) = online::verify(server, &key, &kept)?;
@@ -109,29 +92,6 @@ fn keep_note(path: &Path, note: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn cannot_read(path: &Path) -> String {
-    format!("can't read `{}`", path.display())
-}
-
-fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
-    let text = match VerifierKey::parse(key) {
-        Ok(key) => return Ok(key),
-        Err(error) if !Path::new(key).exists() => {
-            return Err(error).with_context(|| format!("`{key}` is neither a key nor a file"));
-        }
-        Err(_) => fs::read_to_string(key).with_context(|| format!("can't read `{key}`"))?,
-    };
-    VerifierKey::parse(text.trim()).with_context(|| format!("`{key}` has no key"))
-}
-
-/// A note that isn't one can't be looked at; one that is signed by nobody was altered.
-pub(super) fn judge(error: NoteError, what: &str) -> anyhow::Result<Verdict> {
-    match error {
-        NoteError::NotSigned { .. } => Ok(Verdict::Altered(format!("{what}: {error}"))),
-        error => Err(error).with_context(|| what.to_owned()),
-    }
-}
-
 fn verify_log(log: &SignedLog, key: &VerifierKey, kept: &[Statement]) -> anyhow::Result<Verdict> {
     let current = log.latest().statement(key.name());
     if !key.verify(&current, &log.latest().signature) {
@@ -140,33 +100,18 @@ fn verify_log(log: &SignedLog, key: &VerifierKey, kept: &[Statement]) -> anyhow:
     }
     for old in kept {
         if old.size > current.size {
-            return Ok(Verdict::Altered(cut_back(old, &current)));
+            return Ok(Verdict::Altered(RECORDS.cut_back(old, &current)));
         }
         if log.root_at(old.size)? != old.root {
-            return Ok(Verdict::Altered(contradicted(old)));
+            return Ok(Verdict::Altered(RECORDS.contradicted(old)));
         }
         say(format_args!("the log continues the checkpoint over {} records", old.size));
     }
     if log.root_at(current.size)? != current.root {
-        return Ok(Verdict::Altered(contradicted(&current)));
+        return Ok(Verdict::Altered(RECORDS.contradicted(&current)));
     }
     say(format_args!("its last checkpoint covers {} records", current.size));
     Ok(Verdict::Verified)
-}
-
-pub(super) fn cut_back(old: &Statement, current: &Statement) -> String {
-    let (old, current) = (old.size, current.size);
-    format!(
-        "a checkpoint over {old} records was signed, but there are {current}: the log was cut back, \
-         or this is older than the checkpoint"
-    )
-}
-
-pub(super) fn contradicted(statement: &Statement) -> String {
-    format!(
-        "the first {} records are not those that the checkpoint was signed over",
-        statement.size
-    )
 }
 
 fn verify_export(
@@ -181,7 +126,7 @@ fn verify_export(
         Err(error) => return judge(error, "the export's checkpoint"),
     };
     if let Some(old) = kept.iter().find(|old| old.size > signed.size) {
-        return Ok(Verdict::Altered(cut_back(old, &signed)));
+        return Ok(Verdict::Altered(RECORDS.cut_back(old, &signed)));
     }
     let mut chains = Chains {
         scope: &scope,
@@ -190,7 +135,7 @@ fn verify_export(
         last: HashMap::new(),
         damaged: 0,
     };
-    let mut tree = Tree { frontier: Frontier::default(), kept };
+    let mut tree = Tree::new(RECORDS, kept);
     if let Some(altered) = tree.compare() {
         return Ok(Verdict::Altered(altered));
     }
@@ -209,7 +154,7 @@ fn verify_export(
                 Some(format!("record {} is missing", last + 1))
             }
             (Scope::Log, _) => tree.add(leaf_hash),
-            (_, path) => prove(sequence, &leaf_hash, path.as_deref(), &signed),
+            (_, path) => RECORDS.prove((sequence, &leaf_hash), path.as_deref(), &signed),
         };
         let altered = altered.or_else(|| chains.add(sequence, &content));
         if let Some(altered) = altered {
@@ -217,26 +162,29 @@ fn verify_export(
         }
         (count, last) = (count + 1, sequence);
     }
-    if scope == Scope::Log && (last != signed.size || tree.frontier.root() != signed.root) {
-        return Ok(Verdict::Altered(contradicted(&signed)));
+    if scope == Scope::Log && !tree.is(&signed) {
+        return Ok(Verdict::Altered(RECORDS.contradicted(&signed)));
     }
     let damaged = chains.damaged;
-    tell(&scope, count, &signed, (damaged, kept));
+    tell(&scope, count, &signed, (damaged, &tree, kept));
     if kept_from > 1 {
         say(format_args!("the log begins with record {kept_from}, as the export says"));
     }
     Ok(Verdict::Verified)
 }
 
-fn tell(scope: &Scope, count: u64, signed: &Statement, (damaged, kept): (u64, &[Statement])) {
+fn tell(
+    scope: &Scope,
+    count: u64,
+    signed: &Statement,
+    (damaged, tree, kept): (u64, &Tree<'_>, &[Statement]),
+) {
     let Statement { origin, size, .. } = signed;
     say(format_args!("`{origin}` signed a checkpoint over {size} records"));
     match scope {
         Scope::Log => {
             say(format_args!("all {count} records are here, and are those"));
-            for old in kept {
-                say(format_args!("they continue the checkpoint over {} records", old.size));
-            }
+            tree.tell();
         }
         Scope::Range => say(format_args!("{count} records are among them")),
         Scope::Account(account) => {
@@ -258,38 +206,6 @@ fn tell(scope: &Scope, count: u64, signed: &Statement, (damaged, kept): (u64, &[
 /// The id of the log, which is the end of its name.
 fn log_id(origin: &str) -> String {
     origin.rsplit('/').next().unwrap_or_default().to_owned()
-}
-
-fn prove(
-    sequence: u64,
-    leaf_hash: &Hash,
-    path: Option<&[Hash]>,
-    signed: &Statement,
-) -> Option<String> {
-    let root =
-        path.and_then(|path| hash::root_by_inclusion(sequence - 1, signed.size, leaf_hash, path));
-    (root != Some(signed.root)).then(|| format!("record {sequence} is not among those signed"))
-}
-
-/// The tree over all records so far.
-struct Tree<'a> {
-    frontier: Frontier,
-    /// What it must lead to, the smallest first.
-    kept: &'a [Statement],
-}
-
-impl Tree<'_> {
-    fn add(&mut self, leaf_hash: Hash) -> Option<String> {
-        self.frontier.push(leaf_hash, |_, _| {});
-        self.compare()
-    }
-
-    fn compare(&self) -> Option<String> {
-        let size = self.frontier.size();
-        let mut same = self.kept.iter().filter(|old| old.size == size);
-        let root = self.frontier.root();
-        same.find(|old| old.root != root).map(contradicted)
-    }
 }
 
 /// The chains of records that each account's are in.

@@ -4,9 +4,8 @@
 //! An export is JSON lines: the checkpoint and what it is of, the changes, how many there are.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufRead, BufReader, BufWriter, Write},
-    path::{Path, PathBuf},
+    io::{BufRead, BufWriter, Write},
+    path::PathBuf,
 };
 
 use anyhow::{Context, bail, ensure};
@@ -21,14 +20,15 @@ use crate::{
         pb::{self, change_service_client::ChangeServiceClient, watch_changes_request::Start},
     },
     audit::tree::{
-        hash::{self, Frontier, Hash},
-        note::{NoteError, Statement, VerifierKey},
+        hash::{self, Hash},
+        note::{Statement, VerifierKey},
     },
     server,
     store::{codec, writer::Mode},
 };
 
 use super::super::{
+    evidence::{self, CHANGES, Tree, Verdict, judge, read_key},
     failure::Failure,
     forms::Forms,
     remote::{Connection, Remote, answered, block_on},
@@ -81,15 +81,6 @@ pub(in crate::cli) struct VerifyArguments {
     /// A checkpoint that was kept elsewhere: the journal must continue it. May be repeated.
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(super) enum Verdict {
-    /// Everything is as it was signed.
-    Verified,
-    /// Something isn't.
-    Altered(String),
 }
 
 /// What an export begins with.
@@ -265,42 +256,11 @@ fn show(forms: &Forms, bytes: &[u8]) -> anyhow::Result<Value> {
 pub(super) fn verify(arguments: &VerifyArguments) -> anyhow::Result<Verdict> {
     let VerifyArguments { export, public_key: key, against } = arguments;
     let key = read_key(key)?;
-    let mut kept = Vec::new();
-    for path in against {
-        let cannot_read = || format!("can't read `{}`", path.display());
-        match key.open(&fs::read_to_string(path).with_context(cannot_read)?) {
-            Ok(statement) => kept.push(statement),
-            Err(error) => return judge(error, &format!("`{}`", path.display())),
-        }
-    }
-    let lines: Box<dyn BufRead> = if export.as_os_str() == "-" {
-        Box::new(BufReader::new(io::stdin()))
-    } else {
-        let file = File::open(export);
-        Box::new(BufReader::new(
-            file.with_context(|| format!("can't read `{}`", export.display()))?,
-        ))
+    let kept = match evidence::read_kept(&key, against)? {
+        Ok(kept) => kept,
+        Err(verdict) => return Ok(verdict),
     };
-    verify_lines(lines, &key, &kept)
-}
-
-fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
-    let text = match VerifierKey::parse(key) {
-        Ok(key) => return Ok(key),
-        Err(error) if !Path::new(key).exists() => {
-            return Err(error).with_context(|| format!("`{key}` is neither a key nor a file"));
-        }
-        Err(_) => fs::read_to_string(key).with_context(|| format!("can't read `{key}`"))?,
-    };
-    VerifierKey::parse(text.trim()).with_context(|| format!("`{key}` has no key"))
-}
-
-/// A note that isn't one can't be looked at; one that is signed by nobody was altered.
-fn judge(error: NoteError, what: &str) -> anyhow::Result<Verdict> {
-    match error {
-        NoteError::NotSigned { .. } => Ok(Verdict::Altered(format!("{what}: {error}"))),
-        error => Err(error).with_context(|| what.to_owned()),
-    }
+    verify_lines(evidence::open(export)?, &key, &kept)
 }
 
 fn verify_lines(
@@ -315,15 +275,15 @@ fn verify_lines(
         Ok(signed) => signed,
         Err(error) => return judge(error, "the export's checkpoint"),
     };
-    let mut judging = Judging {
-        signed: &signed,
-        scope,
-        kept,
-        forms: Forms::load()?,
-        frontier: Frontier::default(),
-        last: 0,
-        count: 0,
-    };
+    if let Some(old) = kept.iter().find(|old| old.size > signed.size) {
+        return Ok(Verdict::Altered(CHANGES.cut_back(old, &signed)));
+    }
+    let tree = Tree::new(CHANGES, kept);
+    if let Some(altered) = tree.compare() {
+        return Ok(Verdict::Altered(altered));
+    }
+    let mut judging =
+        Judging { signed: &signed, scope, kept, forms: Forms::load()?, tree, last: 0, count: 0 };
     for line in lines {
         let line = line.context("can't read the export")?;
         if let Ok(End { changes }) = serde_json::from_str(&line) {
@@ -345,7 +305,7 @@ struct Judging<'a> {
     kept: &'a [Statement],
     forms: Forms,
     /// The tree over all changes so far, if they are all.
-    frontier: Frontier,
+    tree: Tree<'a>,
     last: u64,
     count: u64,
 }
@@ -379,50 +339,31 @@ impl Judging<'_> {
             return Ok(Some(format!("change {revision} is shown as another one than it is")));
         }
         Ok(match self.scope {
-            Scope::Journal => self.grow(leaf),
+            Scope::Journal => self.tree.add(leaf),
             Scope::Account(_) => self.prove(revision, &leaf, inclusion.as_deref()),
         })
-    }
-
-    fn grow(&mut self, leaf: Hash) -> Option<String> {
-        self.frontier.push(leaf, |_, _| {});
-        let (size, root) = (self.frontier.size(), self.frontier.root());
-        let mut same = self.kept.iter().filter(|old| old.size == size);
-        same.find(|old| old.root != root).map(contradicted)
     }
 
     fn prove(&self, revision: u64, leaf: &Hash, path: Option<&[String]>) -> Option<String> {
         let decode = |text: &String| STANDARD.decode(text).ok()?.try_into().ok();
         let path: Option<Vec<Hash>> = path.and_then(|path| path.iter().map(decode).collect());
-        let root = path
-            .and_then(|path| hash::root_by_inclusion(revision - 1, self.signed.size, leaf, &path));
-        (root != Some(self.signed.root))
-            .then(|| format!("change {revision} is not among those signed"))
+        CHANGES.prove((revision, leaf), path.as_deref(), self.signed)
     }
 
     fn end(self, changes: u64) -> Verdict {
-        let Self { signed, scope, kept, frontier, count, .. } = self;
-        let Statement { origin, size, root } = signed;
+        let Self { signed, scope, kept, tree, count, .. } = self;
+        let Statement { origin, size, .. } = signed;
         if changes != count {
             return Verdict::Altered(format!("{changes} changes were exported, {count} are here"));
         }
-        if scope == Scope::Journal && (count != *size || frontier.root() != *root) {
-            return Verdict::Altered(contradicted(signed));
-        }
-        if let Some(old) = kept.iter().find(|old| old.size > *size) {
-            return Verdict::Altered(format!(
-                "a checkpoint over {} changes was signed, but there are {size}: the journal was cut \
-                 back, or this is older than the checkpoint",
-                old.size
-            ));
+        if scope == Scope::Journal && !tree.is(signed) {
+            return Verdict::Altered(CHANGES.contradicted(signed));
         }
         say(format_args!("`{origin}` signed a checkpoint over {size} changes"));
         match scope {
             Scope::Journal => {
                 say(format_args!("all {count} changes are here, and are those"));
-                for old in kept {
-                    say(format_args!("they continue the checkpoint over {} changes", old.size));
-                }
+                tree.tell();
             }
             Scope::Account(account) => {
                 say(format_args!("{count} changes of `{account}` are among them"));
@@ -434,11 +375,4 @@ impl Judging<'_> {
         }
         Verdict::Verified
     }
-}
-
-fn contradicted(statement: &Statement) -> String {
-    format!(
-        "the first {} changes are not those that the checkpoint was signed over",
-        statement.size
-    )
 }
