@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -73,6 +73,16 @@ impl Leaves {
     pub(super) fn contradicted(self, statement: &Statement) -> String {
         let (Self { one, .. }, size) = (self, statement.size);
         format!("the first {size} {one}s are not those that the checkpoint was signed over")
+    }
+
+    /// What is wrong with what is signed now, if it contradicts what was signed once by these two
+    /// alone. Which are the first ones of it, it can't tell.
+    pub(super) fn compare(self, kept: &[Statement], signed: &Statement) -> Option<String> {
+        if let Some(old) = kept.iter().find(|old| old.size > signed.size) {
+            return Some(self.cut_back(old, signed));
+        }
+        let mut same = kept.iter().filter(|old| old.size == signed.size);
+        same.find(|old| old.root != signed.root).map(|old| self.contradicted(old))
     }
 
     /// What is wrong with one if its proof doesn't lead to what was signed. The first has number 1.
@@ -147,10 +157,10 @@ pub(super) fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
 /// The checkpoints that were kept, the smallest first; a verdict if one isn't signed by the key.
 pub(super) fn read_kept(
     key: &VerifierKey,
-    against: &[PathBuf],
+    against: &[impl AsRef<Path>],
 ) -> anyhow::Result<Result<Vec<Statement>, Verdict>> {
     let mut kept = Vec::new();
-    for path in against {
+    for path in against.iter().map(AsRef::as_ref) {
         let note = fs::read_to_string(path).with_context(|| cannot_read(path))?;
         match key.open(&note) {
             Ok(statement) => kept.push(statement),
@@ -158,6 +168,13 @@ pub(super) fn read_kept(
         }
     }
     kept.sort_by_key(|statement| statement.size);
+    let mut pairs = kept.iter().zip(kept.iter().skip(1));
+    let contradict =
+        |one: &Statement, next: &Statement| one.size == next.size && one.root != next.root;
+    if let Some((one, _)) = pairs.find(|(one, next)| contradict(one, next)) {
+        let what = format!("two checkpoints that were kept, both over {}, contradict", one.size);
+        return Ok(Err(Verdict::Altered(what)));
+    }
     Ok(Ok(kept))
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::{
     ADMIN, AUDITOR, ENFORCER, OTHER_ENFORCER, TestServer,
     clients::token_of,
-    exports::with_lines,
+    exports::{another_history, with_lines},
     processes,
     world::{self, THERE, ask_all},
 };
@@ -319,4 +319,38 @@ async fn a_server_is_asked_for_proofs_that_its_log_continues_what_was_kept() {
         grow(&server).await;
     }
     server.stop().await;
+}
+
+/// Two checkpoints that were signed over as many records convict who signed them, whatever the
+/// export is of.
+#[tokio::test]
+async fn another_history_by_the_same_key_is_told_of_every_export() {
+    let world = World::start().await;
+    let note = fs::read_to_string(world.path("kept")).unwrap();
+    let mut lines = note.lines();
+    let (origin, size) = (lines.next().unwrap(), lines.next().unwrap().parse().unwrap());
+    let (other, kept) = (world.path("another"), world.path("kept"));
+    for (name, more) in [
+        ("all", &[][..]),
+        ("acme", &["--account", "acme"]),
+        ("some", &["--from", "100", "--through", "120"]),
+    ] {
+        let export = world.export(name, more);
+        for size in [size, size + 100] {
+            fs::write(&other, another_history(&world.data_dir, origin, size)).unwrap();
+            let (code, told) = world.verify(&export, &["--against", &other]);
+            assert_eq!(code, Some(1), "{name} {size}: {told}");
+        }
+        fs::write(&other, another_history(&world.data_dir, origin, size)).unwrap();
+        let (code, told) = world.verify(&export, &["--against", &kept, "--against", &other]);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("both over"), "{told}");
+    }
+    // What would be replaced by the server's is looked at first.
+    let token = world.path("token");
+    fs::write(&token, token_of(AUDITOR)).unwrap();
+    let (code, told) = ask(&world.server, &world.key, &token, &["--keep", &other]);
+    assert_eq!(code, Some(1), "{told}");
+    assert_eq!(fs::read_to_string(&other).unwrap(), another_history(&world.data_dir, origin, size));
+    world.server.stop().await;
 }

@@ -19,7 +19,7 @@ use tonic::Code;
 use crate::support::{
     ADMIN, Client, OTHER_ADMIN, Setup, TestServer, VIEWER,
     clients::token_of,
-    exports::with_lines,
+    exports::{another_history, with_lines},
     following::Changes,
     processes, refused,
     world::{self, THERE},
@@ -262,6 +262,26 @@ fn aap(server: &TestServer, arguments: &[&str]) -> (Option<i32>, String) {
 
 type Change = fn(&mut Vec<Value>);
 
+/// Exports by their names, and what is done to them.
+fn alterations() -> [(&'static str, Change); 7] {
+    [
+        ("all", |lines| drop(lines.remove(5))),
+        ("all", |lines| lines.swap(3, 4)),
+        ("all", |lines| lines[4]["change"]["actor"] = "another".into()),
+        ("acme", |lines| lines[0]["scope"]["account"] = "other".into()),
+        ("acme", |lines| lines[2]["inclusion"] = lines[3]["inclusion"].clone()),
+        ("acme", |lines| {
+            let bytes = STANDARD.decode(lines[2]["serialized_event"].as_str().unwrap()).unwrap();
+            let bytes = [&bytes[..], &[0xfa, 0x7f, 0]].concat();
+            lines[2]["serialized_event"] = STANDARD.encode(bytes).into();
+        }),
+        ("all", |lines| {
+            lines[0]["checkpoint"] =
+                lines[0]["checkpoint"].as_str().unwrap().replace("\n13\n", "\n12\n").into();
+        }),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
     let server = TestServer::start().await;
@@ -290,23 +310,7 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
         let says_what_it_lacks = told.contains("only an export of all accounts shows that none is");
         assert_eq!(says_what_it_lacks, name == "acme", "{told}");
     }
-    let altered: [(&str, Change); 7] = [
-        ("all", |lines| drop(lines.remove(5))),
-        ("all", |lines| lines.swap(3, 4)),
-        ("all", |lines| lines[4]["change"]["actor"] = "another".into()),
-        ("acme", |lines| lines[0]["scope"]["account"] = "other".into()),
-        ("acme", |lines| lines[2]["inclusion"] = lines[3]["inclusion"].clone()),
-        ("acme", |lines| {
-            let bytes = STANDARD.decode(lines[2]["serialized_event"].as_str().unwrap()).unwrap();
-            let bytes = [&bytes[..], &[0xfa, 0x7f, 0]].concat();
-            lines[2]["serialized_event"] = STANDARD.encode(bytes).into();
-        }),
-        ("all", |lines| {
-            lines[0]["checkpoint"] =
-                lines[0]["checkpoint"].as_str().unwrap().replace("\n13\n", "\n12\n").into();
-        }),
-    ];
-    for (turn, (name, change)) in altered.into_iter().enumerate() {
+    for (turn, (name, change)) in alterations().into_iter().enumerate() {
         with_lines((&path(name), "changes"), &path("altered"), change);
         let (code, told) =
             aap(&server, &["verify", "--export", &path("altered"), "--public-key", key]);
@@ -314,6 +318,15 @@ async fn an_export_is_verified_by_the_key_alone_and_what_was_altered_is_told() {
         assert!(told.contains("ALTERED: "), "{turn}: {told}");
         let is_of_another = told.contains("change 1 is another account's");
         assert_eq!(is_of_another, turn == 3, "{turn}: {told}");
+    }
+    let origin = kept.note.lines().next().unwrap();
+    for (name, size) in [("all", 4), ("all", 13), ("acme", 13), ("acme", 14)] {
+        fs::write(path("other"), another_history(&data_dir, origin, size)).unwrap();
+        let verify = ["verify", "--export", &path(name), "--public-key", key];
+        let against = ["--against", &path("kept"), "--against", &path("other")];
+        let (code, told) = aap(&server, &[&verify[..], &against].concat());
+        assert_eq!(code, Some(1), "{name} {size}: {told}");
+        assert!(told.contains("ALTERED: "), "{name} {size}: {told}");
     }
     let text = fs::read_to_string(path("all")).unwrap();
     fs::write(path("cut"), text.rsplit_once("{\"changes\"").unwrap().0).unwrap();

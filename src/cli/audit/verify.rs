@@ -50,8 +50,8 @@ pub(in crate::cli) struct Arguments {
     /// A checkpoint that was kept elsewhere: the log must continue it. May be repeated.
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
-    /// Where to keep the server's last checkpoint for the next time, if everything is verified. May
-    /// be a file that it was compared with.
+    /// Where to keep the server's last checkpoint for the next time, if everything is verified. If
+    /// there is one from the last time, the log is compared with that too.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["export", "data_dir"])]
     keep: Option<PathBuf>,
     #[command(flatten)]
@@ -61,7 +61,10 @@ pub(in crate::cli) struct Arguments {
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     let Arguments { export, data_dir, public_key, against, keep, server } = arguments;
     let key = read_key(public_key)?;
-    let kept = match evidence::read_kept(&key, against)? {
+    // What is to be replaced is compared with, too: it may be the last one there is.
+    let replaced = keep.iter().filter(|path| path.exists() && !against.contains(path));
+    let against: Vec<_> = against.iter().chain(replaced).collect();
+    let kept = match evidence::read_kept(&key, &against)? {
         Ok(kept) => kept,
         Err(verdict) => return Ok(verdict),
     };
@@ -125,8 +128,8 @@ fn verify_export(
         Ok(signed) => signed,
         Err(error) => return judge(error, "the export's checkpoint"),
     };
-    if let Some(old) = kept.iter().find(|old| old.size > signed.size) {
-        return Ok(Verdict::Altered(RECORDS.cut_back(old, &signed)));
+    if let Some(altered) = RECORDS.compare(kept, &signed) {
+        return Ok(Verdict::Altered(altered));
     }
     let mut chains = Chains {
         scope: &scope,

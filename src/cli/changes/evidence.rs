@@ -275,8 +275,8 @@ fn verify_lines(
         Ok(signed) => signed,
         Err(error) => return judge(error, "the export's checkpoint"),
     };
-    if let Some(old) = kept.iter().find(|old| old.size > signed.size) {
-        return Ok(Verdict::Altered(CHANGES.cut_back(old, &signed)));
+    if let Some(altered) = CHANGES.compare(kept, &signed) {
+        return Ok(Verdict::Altered(altered));
     }
     let tree = Tree::new(CHANGES, kept);
     if let Some(altered) = tree.compare() {
