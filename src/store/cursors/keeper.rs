@@ -365,7 +365,8 @@ impl Keeper {
                 self.condition.send_replace(JournalCondition::Failed { reason: reason.into() });
                 self.streams.clear();
                 // Dropping a request answers it: unavailable.
-                while let Ok(request) = queue.recv()
+                while next == Next::More
+                    && let Ok(request) = queue.recv()
                     && !matches!(request, Request::Close)
                 {}
                 return;

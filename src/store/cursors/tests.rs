@@ -7,6 +7,7 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -247,7 +248,8 @@ struct Told {
     writes: AtomicUsize,
     held_up: Mutex<bool>,
     released: Condvar,
-    fails: Mutex<bool>,
+    /// The number of the write that fails, from 1; none does if it is 0.
+    fails_at: AtomicUsize,
 }
 
 impl CursorStore for Memory {
@@ -257,11 +259,12 @@ impl CursorStore for Memory {
 
     fn write(&mut self, changes: &[Change]) -> Result<(), String> {
         assert!(!changes.is_empty());
-        self.0.writes.fetch_add(1, Ordering::Relaxed);
+        let number = self.0.writes.fetch_add(1, Ordering::Relaxed) + 1;
         let held_up = self.0.held_up.lock().unwrap();
         // Ends when the test lets it.
         drop(self.0.released.wait_while(held_up, |held_up| *held_up).unwrap());
-        if *self.0.fails.lock().unwrap() { Err("the disk fails".to_owned()) } else { Ok(()) }
+        let fails = number == self.0.fails_at.load(Ordering::Relaxed);
+        if fails { Err("the disk fails".to_owned()) } else { Ok(()) }
     }
 }
 
@@ -278,17 +281,23 @@ impl Memory {
     }
 }
 
+/// A keeper of no cursors on a store and a clock.
+fn start(memory: &Memory, clock: &Clock) -> (CursorKeeper, JoinHandle<()>) {
+    let space = Arc::new(Space::new("/".into(), Reserve::default()).unwrap());
+    space.set_free_percent(100);
+    let (store, parts) = (Box::new(memory.clone()), (space, clock.clone()));
+    keeper::start(store, Vec::new(), CursorLimits::default(), parts).unwrap()
+}
+
+fn block_on<T>(test: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
 /// Runs a test on a keeper, its store and its clock.
 fn with_keeper<F: Future<Output = ()>>(test: impl FnOnce(CursorKeeper, Memory, Clock) -> F) {
     let (memory, clock) = (Memory::default(), Clock::manual(NOW));
-    let space = Arc::new(Space::new("/".into(), Reserve::default()).unwrap());
-    space.set_free_percent(100);
-    let parts = (space, clock.clone());
-    let (keeper, thread) =
-        keeper::start(Box::new(memory.clone()), Vec::new(), CursorLimits::default(), parts)
-            .unwrap();
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(test(keeper.clone(), memory, clock));
+    let (keeper, thread) = start(&memory, &clock);
+    block_on(test(keeper.clone(), memory, clock));
     keeper.close();
     thread.join().unwrap();
 }
@@ -358,11 +367,10 @@ fn after_a_failure_nothing_is_known_and_nothing_is_shown_that_is_not_on_disk() {
         keeper.create(small(C), Mode::Apply).await.unwrap();
         let (_, mut lease) = keeper.begin(begin(C, 1)).await.unwrap();
         lease.sending().note(Sent { through: 50, missed: Vec::new() });
-        *memory.0.fails.lock().unwrap() = true;
+        memory.0.fails_at.store(2, Ordering::Relaxed);
         let failed = keeper.acknowledge(acknowledge(C, 1, 20)).await.unwrap_err();
         assert_eq!(failed, KeeperError::Unavailable);
         assert_eq!(lease.lost().await, LeaseEnd::Unavailable);
-        *memory.0.fails.lock().unwrap() = false;
         assert_eq!(keeper.begin(begin(C, 2)).await.unwrap_err(), KeeperError::Unavailable);
         let created = keeper.create(small("auditCursors/d"), Mode::Apply).await;
         assert_eq!(created.unwrap_err(), KeeperError::Unavailable);
@@ -371,6 +379,36 @@ fn after_a_failure_nothing_is_known_and_nothing_is_shown_that_is_not_on_disk() {
         assert_eq!(keeper.show(&name(C)).unwrap().cursor.progress.through, 10);
         assert_eq!(keeper.show(&name("auditCursors/d")), None);
     });
+}
+
+#[test]
+fn one_that_is_closed_ends_though_what_it_writes_last_fails() {
+    let (memory, clock) = (Memory::default(), Clock::manual(NOW));
+    let (keeper, thread) = start(&memory, &clock);
+    memory.0.fails_at.store(2, Ordering::Relaxed);
+    memory.hold_up(true);
+    block_on(async {
+        let create = |text: &'static str| {
+            let keeper = keeper.clone();
+            tokio::spawn(async move { keeper.create(small(text), Mode::Apply).await })
+        };
+        let first = create(C);
+        memory.wait_for_writes(1).await;
+        // Both come into the same batch, behind the write that is held up.
+        let second = create("auditCursors/d");
+        tokio::task::yield_now().await;
+        keeper.close();
+        memory.hold_up(false);
+        assert!(first.await.unwrap().is_ok());
+        assert_eq!(second.await.unwrap().unwrap_err(), KeeperError::Unavailable);
+        let ended = async {
+            while !thread.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("it ends");
+    });
+    thread.join().unwrap();
 }
 
 #[test]
