@@ -37,7 +37,7 @@ use crate::{
 
 use super::tree::{Change, CursorStore};
 
-/// The most changes that wait.
+/// The most changes that wait, whether or not their callers still do.
 const MAX_WAITING: usize = 1_024;
 /// After how many requests one sync covers no further ones.
 const SYNC_LENGTH: usize = 256;
@@ -103,7 +103,23 @@ pub struct Acknowledgement {
     pub releases: bool,
 }
 
-type Answer<T, E> = oneshot::Sender<Result<T, KeeperError<E>>>;
+/// What a caller is to be answered by. It goes with the request, as does its place among those that
+/// wait: a caller that goes away takes neither back.
+#[derive(Debug)]
+struct Answer<T, E> {
+    caller: oneshot::Sender<Result<T, KeeperError<E>>>,
+    waiting: Waiting,
+}
+
+impl<T, E> Answer<T, E> {
+    fn give(self, answer: Result<T, E>) {
+        let Self { caller, waiting } = self;
+        // It waits no more, whatever its caller asks next.
+        drop(waiting);
+        // Nobody is there any more if the caller has gone away.
+        let _ = caller.send(answer.map_err(KeeperError::Refused));
+    }
+}
 
 #[derive(Debug)]
 enum Request {
@@ -206,9 +222,9 @@ impl CursorKeeper {
         &self,
         request: impl FnOnce(Answer<T, E>) -> Request,
     ) -> Result<T, KeeperError<E>> {
-        let _waiting = Waiting::begin(&self.shared).ok_or(KeeperError::Busy)?;
-        let (answer, answered) = oneshot::channel();
-        self.tell(request(answer));
+        let waiting = Waiting::begin(&self.shared).ok_or(KeeperError::Busy)?;
+        let (caller, answered) = oneshot::channel();
+        self.tell(request(Answer { caller, waiting }));
         // Ends with the sync that covers it, or when the keeper is gone.
         answered.await.unwrap_or(Err(KeeperError::Unavailable))
     }
@@ -267,17 +283,18 @@ impl Shared {
 }
 
 /// Counts as one change that waits, while it lives.
-struct Waiting<'a>(&'a Shared);
+#[derive(Debug)]
+struct Waiting(Arc<Shared>);
 
-impl<'a> Waiting<'a> {
-    fn begin(shared: &'a Shared) -> Option<Self> {
+impl Waiting {
+    fn begin(shared: &Arc<Shared>) -> Option<Self> {
         let before = shared.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Self(shared);
+        let waiting = Self(Arc::clone(shared));
         (before < MAX_WAITING).then_some(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -331,10 +348,7 @@ struct Batch {
 
 impl Batch {
     fn answer<T: 'static, E: 'static>(&mut self, answer: Answer<T, E>, with: Result<T, E>) {
-        self.answers.push(Box::new(move || {
-            // Nobody waits any more if the caller has gone away.
-            let _ = answer.send(with.map_err(KeeperError::Refused));
-        }));
+        self.answers.push(Box::new(move || answer.give(with)));
     }
 }
 

@@ -362,6 +362,35 @@ fn many_acknowledgements_go_to_the_disk_at_once_and_none_is_shown_before() {
 }
 
 #[test]
+fn calls_that_are_given_up_wait_like_others_until_they_are_written() {
+    with_keeper(|keeper, memory, _clock| async move {
+        memory.hold_up(true);
+        let stalled = tokio::spawn({
+            let keeper = keeper.clone();
+            async move { keeper.create(small(C), Mode::Apply).await }
+        });
+        memory.wait_for_writes(1).await;
+        let mut given_up = 0;
+        let refusal = loop {
+            assert!(given_up < 3_000, "what waits is bounded");
+            tokio::select! {
+                biased;
+                refused = keeper.delete(name(C), None, Mode::ValidateOnly) => break refused,
+                () = std::future::ready(()) => given_up += 1,
+            }
+        };
+        // One place has the call whose write is held up.
+        assert_eq!((refusal, given_up), (Err(KeeperError::Busy), 1_023));
+        memory.hold_up(false);
+        stalled.await.unwrap().unwrap();
+        while keeper.delete(name(C), None, Mode::ValidateOnly).await == Err(KeeperError::Busy) {
+            tokio::task::yield_now().await;
+        }
+        keeper.delete(name(C), None, Mode::Apply).await.unwrap();
+    });
+}
+
+#[test]
 fn after_a_failure_nothing_is_known_and_nothing_is_shown_that_is_not_on_disk() {
     with_keeper(|keeper, memory, _clock| async move {
         keeper.create(small(C), Mode::Apply).await.unwrap();
