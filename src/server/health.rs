@@ -85,13 +85,14 @@ impl Conditions {
         Answer::of(!has_failed)
     }
 
-    /// Waits until something has changed; an error if nothing will any more.
-    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+    /// Waits until something has changed, also when some of it can't any more; false if nothing will.
+    async fn changed(&mut self) -> bool {
         tokio::select! {
-            changed = self.audit.changed() => changed,
-            changed = self.journal.changed() => changed,
-            changed = self.cursors.changed() => changed,
-            changed = self.stopping.changed() => changed,
+            Ok(()) = self.audit.changed() => true,
+            Ok(()) = self.journal.changed() => true,
+            Ok(()) = self.cursors.changed() => true,
+            Ok(()) = self.stopping.changed() => true,
+            else => false,
         }
     }
 }
@@ -155,7 +156,7 @@ impl Health {
             self.set(READING, Answer::of(!stops)).await;
             self.set(ALIVE, conditions.lives()).await;
             self.set(READY, conditions.is_ready()).await;
-            if stops || conditions.changed().await.is_err() {
+            if stops || !conditions.changed().await {
                 return;
             }
         }
@@ -174,6 +175,11 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tonic::Request;
+    use tonic_health::pb::HealthCheckRequest;
+
     use super::*;
 
     fn conditions(
@@ -189,6 +195,42 @@ mod tests {
             soundness: Arc::default(),
         };
         (conditions.lives(), conditions.is_ready())
+    }
+
+    #[tokio::test]
+    async fn what_can_change_no_more_keeps_nobody_from_following_the_rest() {
+        let (audit, journal) = (AuditCondition::Working, JournalCondition::Working);
+        let (audit, stopping) = (watch::Sender::new(audit), watch::Sender::new(false));
+        let conditions = Conditions {
+            audit: audit.subscribe(),
+            journal: watch::Sender::new(journal.clone()).subscribe(),
+            cursors: watch::Sender::new(journal).subscribe(),
+            stopping: stopping.subscribe(),
+            soundness: Arc::default(),
+        };
+        let health = Health::new();
+        let service =
+            tonic_health::server::HealthService::from_health_reporter(health.reporter.clone());
+        let follows = tokio::spawn(health.follow(conditions));
+        let told = async |service_name: &str, wanted: ServingStatus| {
+            let asked = HealthCheckRequest { service: service_name.to_owned() };
+            let is_told = async {
+                while !service
+                    .check(Request::new(asked.clone()))
+                    .await
+                    .is_ok_and(|answer| answer.into_inner().status() == wanted.into())
+                {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), is_told).await.expect(service_name);
+        };
+        told("readyz", ServingStatus::Serving).await;
+        audit.send_replace(AuditCondition::Failed { reason: "it".into() });
+        told("livez", ServingStatus::NotServing).await;
+        stopping.send_replace(true);
+        told("aap.v1.AuditService", ServingStatus::NotServing).await;
+        follows.await.unwrap();
     }
 
     #[test]
