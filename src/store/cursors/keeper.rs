@@ -318,7 +318,7 @@ pub fn start(
     let book = Book::new(cursors, limits);
     let (told, condition) = watch::channel(JournalCondition::Working);
     let (streams, mine) = (HashMap::new(), Arc::clone(&shared));
-    let keeper = Keeper { store, book, streams, condition: told, shared: mine };
+    let keeper = Keeper { store, book, streams, condition: told, shared: mine, has_ended: false };
     let thread = thread::Builder::new()
         .name("cursor-keeper".to_owned())
         .spawn(move || keeper.run(&queue))?;
@@ -333,6 +333,16 @@ struct Keeper {
     streams: HashMap<LeaseToken, oneshot::Sender<LeaseEnd>>,
     condition: watch::Sender<JournalCondition>,
     shared: Arc<Shared>,
+    /// Whether its work came to an end, well or not.
+    has_ended: bool,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.fail("the thread that keeps them has panicked");
+        }
+    }
 }
 
 /// What some requests have led to.
@@ -361,6 +371,12 @@ enum Next {
 
 impl Keeper {
     fn run(mut self, queue: &Receiver<Request>) {
+        self.work(queue);
+        self.has_ended = true;
+    }
+
+    /// Does what it is asked to until it is closed.
+    fn work(&mut self, queue: &Receiver<Request>) {
         while let Ok(first) = queue.recv() {
             let mut batch = Batch::default();
             let mut next = self.judge(first, &mut batch);
@@ -376,8 +392,7 @@ impl Keeper {
                     reason,
                     "audit cursors can't be written; nobody reads by one until a restart"
                 );
-                self.condition.send_replace(JournalCondition::Failed { reason: reason.into() });
-                self.streams.clear();
+                self.fail(&reason);
                 // Dropping a request answers it: unavailable.
                 while next == Next::More
                     && let Ok(request) = queue.recv()
@@ -389,6 +404,15 @@ impl Keeper {
                 return;
             }
         }
+    }
+
+    /// Has everybody know that cursors can't be written; nobody has a lease from here on.
+    fn fail(&mut self, reason: &str) {
+        self.condition.send_replace(JournalCondition::Failed { reason: reason.into() });
+        for shown in self.shared.lock().values_mut() {
+            shown.reader = None;
+        }
+        self.streams.clear();
     }
 
     /// Puts on disk what is to be there, and then shows and answers it. Dropping answers says that

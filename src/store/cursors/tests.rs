@@ -40,7 +40,7 @@ use crate::{
         sled_journal::SledJournal,
         space::{Reserve, Space},
         testing::check_golden,
-        writer::Mode,
+        writer::{JournalCondition, Mode},
     },
 };
 
@@ -250,6 +250,8 @@ struct Told {
     released: Condvar,
     /// The number of the write that fails, from 1; none does if it is 0.
     fails_at: AtomicUsize,
+    /// The number of the write that panics, likewise.
+    panics_at: AtomicUsize,
 }
 
 impl CursorStore for Memory {
@@ -263,6 +265,7 @@ impl CursorStore for Memory {
         let held_up = self.0.held_up.lock().unwrap();
         // Ends when the test lets it.
         drop(self.0.released.wait_while(held_up, |held_up| *held_up).unwrap());
+        assert_ne!(number, self.0.panics_at.load(Ordering::Relaxed), "the test wants it");
         let fails = number == self.0.fails_at.load(Ordering::Relaxed);
         if fails { Err("the disk fails".to_owned()) } else { Ok(()) }
     }
@@ -400,6 +403,7 @@ fn after_a_failure_nothing_is_known_and_nothing_is_shown_that_is_not_on_disk() {
         let failed = keeper.acknowledge(acknowledge(C, 1, 20)).await.unwrap_err();
         assert_eq!(failed, KeeperError::Unavailable);
         assert_eq!(lease.lost().await, LeaseEnd::Unavailable);
+        assert_eq!(keeper.show(&name(C)).unwrap().reader, None);
         assert_eq!(keeper.begin(begin(C, 2)).await.unwrap_err(), KeeperError::Unavailable);
         let created = keeper.create(small("auditCursors/d"), Mode::Apply).await;
         assert_eq!(created.unwrap_err(), KeeperError::Unavailable);
@@ -408,6 +412,38 @@ fn after_a_failure_nothing_is_known_and_nothing_is_shown_that_is_not_on_disk() {
         assert_eq!(keeper.show(&name(C)).unwrap().cursor.progress.through, 10);
         assert_eq!(keeper.show(&name("auditCursors/d")), None);
     });
+}
+
+#[test]
+fn one_that_panics_says_that_it_has_failed_and_one_that_is_closed_does_not() {
+    for panics_at in [2, 0] {
+        let (memory, clock) = (Memory::default(), Clock::manual(NOW));
+        let (keeper, thread) = start(&memory, &clock);
+        memory.0.panics_at.store(panics_at, Ordering::Relaxed);
+        block_on(async {
+            keeper.create(small(C), Mode::Apply).await.unwrap();
+            let (_, mut lease) = keeper.begin(begin(C, 1)).await.unwrap();
+            lease.sending().note(Sent { through: 50, missed: Vec::new() });
+            assert!(keeper.show(&name(C)).unwrap().reader.is_some());
+            let acknowledged = keeper.acknowledge(acknowledge(C, 1, 20)).await;
+            if panics_at == 0 {
+                acknowledged.unwrap();
+                return;
+            }
+            assert_eq!(acknowledged.unwrap_err(), KeeperError::Unavailable);
+            assert_eq!(lease.lost().await, LeaseEnd::Unavailable);
+            let again = keeper.create(small("auditCursors/d"), Mode::Apply).await;
+            assert_eq!(again.unwrap_err(), KeeperError::Unavailable);
+        });
+        keeper.close();
+        assert_eq!(thread.join().is_err(), panics_at > 0);
+        let condition = keeper.condition();
+        let has_failed = matches!(&*condition.borrow(), JournalCondition::Failed { reason }
+            if reason.contains("panicked"));
+        assert_eq!(has_failed, panics_at > 0, "{condition:?}");
+        // To close it ends no lease.
+        assert_eq!(keeper.show(&name(C)).unwrap().reader.is_none(), panics_at > 0);
+    }
 }
 
 #[test]
