@@ -182,8 +182,9 @@ fn check_cursors(journal: &SledJournal) -> Part {
         .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
         .and_then(|cursors| cursors.load());
     let (found, problems) = match loaded {
-        Ok(Loaded { cursors, damaged }) => {
-            let problems = damaged.iter().map(ToString::to_string).collect();
+        Ok(Loaded { cursors, damaged, strays }) => {
+            let problems = damaged.iter().map(ToString::to_string);
+            let problems = problems.chain(strays.iter().map(ToString::to_string)).collect();
             (format!("{} audit cursors", cursors.len() + damaged.len()), problems)
         }
         Err(error) => ("unreadable".to_owned(), vec![error]),

@@ -43,12 +43,16 @@ impl KeptCursors {
     }
 }
 
-/// The cursors of a store. Those that are damaged are named, and are as if they weren't there.
+/// The cursors of a store. Those that are damaged are named, and are as if they weren't there; so are
+/// rows that are no cursor's.
 fn load(store: &dyn CursorStore) -> Result<Vec<AuditCursor>, ServeError> {
     let loaded = store.load().map_err(ServeError::Cursors)?;
     for damaged in loaded.damaged {
         let name = &damaged.name;
         tracing::error!(name, %damaged, "nobody reads by this cursor until it is created anew");
+    }
+    for stray in loaded.strays {
+        tracing::error!(key = stray.key, %stray, "every cursor is read without it");
     }
     Ok(loaded.cursors)
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     keeper::{self, Acknowledgement, CursorKeeper, KeeperError, LeaseEnd},
-    tree::{Change, CursorStore, Loaded},
+    tree::{Change, CursorStore, CursorTree, Loaded},
 };
 use crate::{
     clock::Clock,
@@ -150,7 +150,8 @@ fn a_damaged_cursor_is_named_and_the_others_are_read() {
         tree.rows().into_iter().filter(|(key, _)| key.starts_with(b"auditCursors/two")).collect();
     assert_eq!(rows.len(), 2);
     let told = |wanted: &str| {
-        let Loaded { cursors, damaged } = tree.load().unwrap();
+        let Loaded { cursors, damaged, strays } = tree.load().unwrap();
+        assert!(strays.is_empty(), "{strays:?}");
         let told: Vec<_> = damaged.iter().map(ToString::to_string).collect();
         assert_eq!((&cursors[..], told.len()), (&[one.clone()][..], 1), "{wanted}: {told:?}");
         assert!(told[0].starts_with("audit cursor `auditCursors/two` is damaged: "), "{told:?}");
@@ -175,9 +176,56 @@ fn a_damaged_cursor_is_named_and_the_others_are_read() {
         tree.overwrite(key, Some(value.clone()));
     }
     assert_eq!(tree.load().unwrap().cursors, [one, two]);
-    tree.overwrite(b"auditCursors/three\0\x07", Some(vec![0; 9]));
-    tree.overwrite(b"nothing", Some(vec![]));
-    assert_eq!(tree.load().unwrap().damaged.len(), 2);
+}
+
+#[test]
+fn a_row_that_means_nothing_is_named_and_goes_with_what_has_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let mut tree = journal.cursors().unwrap();
+    let (one, two) = (small("auditCursors/one"), full("auditCursors/two"));
+    // Its name begins like another's.
+    let longer = small("auditCursors/one-more");
+    let create = |cursor: &AuditCursor| Change::Create(cursor.clone());
+    tree.write(&[&one, &two, &longer].map(create)).unwrap();
+    let keys: [&[u8]; 5] = [
+        b"auditCursors/one\0\x07",
+        b"auditCursors/one-more\0",
+        b"auditCursors/three\0\x02",
+        b"auditCursors/two\0\x01\x01",
+        b"nothing",
+    ];
+    for key in keys {
+        // What a later version would write, and what nobody would.
+        tree.overwrite(key, Some(vec![0; 9]));
+    }
+    let told = |tree: &CursorTree| {
+        let Loaded { cursors, damaged, strays } = tree.load().unwrap();
+        assert_eq!((cursors.len(), damaged.len()), (3, 0), "{damaged:?}");
+        strays.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let strays = told(&tree);
+    assert_eq!(strays.len(), keys.len(), "{strays:?}");
+    assert_eq!(
+        strays[0],
+        "a row of audit cursors means nothing: its key is `auditCursors/one\\x00\\x07`"
+    );
+    assert_eq!(tree.load().unwrap().cursors, [one.clone(), longer.clone(), two]);
+    // An acknowledgement leaves them alone; a deletion takes them with it, and so does a creation.
+    let advance = Change::Advance(name("auditCursors/one"), far());
+    tree.write(&[advance]).unwrap();
+    assert_eq!(told(&tree).len(), 5);
+    tree.write(&[Change::Delete(name("auditCursors/one"))]).unwrap();
+    tree.write(&[create(&one)]).unwrap();
+    assert_eq!(told(&tree), strays[1..]);
+    let three = small("auditCursors/three");
+    tree.write(&[create(&three), Change::Delete(name("auditCursors/three"))]).unwrap();
+    assert_eq!(tree.rows().len(), 6 + 3);
+    tree.write(&[create(&longer)]).unwrap();
+    assert_eq!(told(&tree), strays[3..]);
+    drop((tree, journal));
+    let (_journal, loaded) = open(dir.path());
+    assert_eq!((loaded.cursors.len(), loaded.strays.len()), (3, 2));
 }
 
 #[test]

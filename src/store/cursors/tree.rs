@@ -40,6 +40,8 @@ pub struct Loaded {
     pub cursors: Vec<AuditCursor>,
     /// Those that are damaged, and how.
     pub damaged: Vec<DamagedCursor>,
+    /// Rows that are no cursor's.
+    pub strays: Vec<StrayRow>,
 }
 
 /// A cursor that can't be read.
@@ -50,6 +52,15 @@ pub struct DamagedCursor {
     pub name: String,
     /// What is wrong with it.
     pub detail: String,
+}
+
+/// A row whose key means nothing. The cursor whose name it has, if there is one, is none the worse
+/// for it; it goes when a cursor of that name is created or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a row of audit cursors means nothing: its key is `{key}`")]
+pub struct StrayRow {
+    /// Its key, with what isn't printable escaped.
+    pub key: String,
 }
 
 /// A change of one cursor.
@@ -86,6 +97,15 @@ impl CursorTree {
         Ok(Self { database: database.clone(), tree, file })
     }
 
+    /// Removes all rows that there are of a name, also those that mean nothing.
+    fn clear(&self, batch: &mut sled::Batch, name: &AuditCursorName) -> Result<(), String> {
+        let mut rows = self.tree.scan_prefix(prefix(name));
+        while let Some((key, _)) = guarded(|| rows.next().transpose())? {
+            batch.remove(key);
+        }
+        Ok(())
+    }
+
     /// Puts something else in the place of a value, below everything that would notice.
     #[cfg(test)]
     pub(crate) fn overwrite(&self, key: &[u8], value: Option<Vec<u8>>) {
@@ -106,9 +126,13 @@ impl CursorTree {
 impl CursorStore for CursorTree {
     fn load(&self) -> Result<Loaded, String> {
         let mut found: BTreeMap<String, Result<Rows, String>> = BTreeMap::new();
+        let mut loaded = Loaded::default();
         let mut rows = self.tree.iter();
         while let Some((key, value)) = guarded(|| rows.next().transpose())? {
-            let (name, row) = read_key(&key);
+            let Some((name, row)) = read_key(&key) else {
+                loaded.strays.push(StrayRow { key: key.escape_ascii().to_string() });
+                continue;
+            };
             let rows = found.entry(name).or_insert_with(|| Ok(Rows::default()));
             if let Ok(known) = rows
                 && let Err(detail) = known.add(row, &key, &value)
@@ -116,7 +140,6 @@ impl CursorStore for CursorTree {
                 *rows = Err(detail);
             }
         }
-        let mut loaded = Loaded::default();
         for (name, rows) in found {
             match rows.and_then(|rows| rows.join(&name)) {
                 Ok(cursor) => loaded.cursors.push(cursor),
@@ -131,6 +154,7 @@ impl CursorStore for CursorTree {
         for change in changes {
             match change {
                 Change::Create(AuditCursor { definition, progress }) => {
+                    self.clear(&mut batch, &definition.name)?;
                     let row = codec::encode_definition(definition);
                     insert(&mut batch, &definition.name, DEFINITION, &row);
                     let row = codec::encode_progress(progress);
@@ -140,6 +164,8 @@ impl CursorStore for CursorTree {
                     insert(&mut batch, name, PROGRESS, &codec::encode_progress(progress));
                 }
                 Change::Delete(name) => {
+                    self.clear(&mut batch, name)?;
+                    // They may be of this same batch.
                     batch.remove(key(name, DEFINITION));
                     batch.remove(key(name, PROGRESS));
                 }
@@ -151,6 +177,13 @@ impl CursorStore for CursorTree {
     }
 }
 
+/// Which of a cursor's rows one is.
+#[derive(Clone, Copy)]
+enum Row {
+    Definition,
+    Progress,
+}
+
 /// What was found of one cursor.
 #[derive(Default)]
 struct Rows {
@@ -159,7 +192,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn add(&mut self, row: Option<u8>, key: &[u8], value: &[u8]) -> Result<(), String> {
+    fn add(&mut self, row: Row, key: &[u8], value: &[u8]) -> Result<(), String> {
         let (sum, body) =
             value.split_first_chunk::<CHECKSUM_BYTES>().ok_or("a value is too short")?;
         if checksum(key, body).to_le_bytes() != *sum {
@@ -167,11 +200,10 @@ impl Rows {
         }
         let failed = |error: crate::store::codec::DecodeError| error.to_string();
         match row {
-            Some(DEFINITION) => {
+            Row::Definition => {
                 self.definition = Some(codec::decode_definition(body).map_err(failed)?);
             }
-            Some(PROGRESS) => self.progress = Some(codec::decode_progress(body).map_err(failed)?),
-            _ => return Err("a key means nothing".to_owned()),
+            Row::Progress => self.progress = Some(codec::decode_progress(body).map_err(failed)?),
         }
         Ok(())
     }
@@ -195,17 +227,26 @@ fn insert(batch: &mut sled::Batch, name: &AuditCursorName, row: u8, body: &[u8])
 }
 
 fn key(name: &AuditCursorName, row: u8) -> Vec<u8> {
-    let mut key = name.to_string().into_bytes();
-    key.extend_from_slice(&[0, row]);
+    let mut key = prefix(name);
+    key.push(row);
     key
 }
 
-/// The name in a key, and the row's number if the key is one.
-fn read_key(key: &[u8]) -> (String, Option<u8>) {
-    match key {
-        [name @ .., 0, row] => (String::from_utf8_lossy(name).into_owned(), Some(*row)),
-        other => (String::from_utf8_lossy(other).into_owned(), None),
-    }
+/// What the keys of all rows of a cursor begin with.
+fn prefix(name: &AuditCursorName) -> Vec<u8> {
+    let mut key = name.to_string().into_bytes();
+    key.push(0);
+    key
+}
+
+/// The name in a key, and which of its rows it is of; `None` if it is of none that there can be.
+fn read_key(key: &[u8]) -> Option<(String, Row)> {
+    let (name, row) = match key {
+        [name @ .., 0, DEFINITION] => (name, Row::Definition),
+        [name @ .., 0, PROGRESS] => (name, Row::Progress),
+        _ => return None,
+    };
+    Some((String::from_utf8_lossy(name).into_owned(), row))
 }
 
 fn checksum(key: &[u8], body: &[u8]) -> u32 {
