@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::domain::time::UnixNanos;
+use crate::domain::time::{Moment, UnixNanos};
 
 /// Tells the time.
 #[derive(Clone)]
@@ -47,6 +47,11 @@ impl Clock {
             Source::System { start } => instant().duration_since(*start),
             Source::Manual { .. } => self.now().since(UnixNanos(0)),
         }
+    }
+
+    /// This moment, to measure by and to tell.
+    pub fn moment(&self) -> Moment {
+        Moment { elapsed: self.elapsed(), wall: self.now() }
     }
 
     /// Sets a manual clock; a system clock stays as it is.

@@ -6,6 +6,25 @@ use std::{fmt, time::Duration};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixNanos(pub i64);
 
+/// A point in time by two clocks: one to measure by, and one to tell people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Since some fixed point of this process; never goes backwards.
+    pub elapsed: Duration,
+    /// What the wall clock showed. May be set, forwards and back.
+    pub wall: UnixNanos,
+}
+
+impl Moment {
+    /// So much later, if nobody sets the wall clock meanwhile; saturates at the ends of the range.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Self {
+        let nanos = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let wall = UnixNanos(self.wall.0.saturating_add(nanos));
+        Self { elapsed: self.elapsed.saturating_add(time), wall }
+    }
+}
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 /// From the first day of the year 1 to that of 1970, in the calendar of RFC 3339.

@@ -195,7 +195,8 @@ pub fn send(shown: &Shown, mode: Mode) -> pb::AuditCursor {
 
 fn send_reader(reader: &Reader) -> pb::AuditCursorReader {
     let Reader { caller, expires } = reader;
-    pb::AuditCursorReader { caller: caller.to_string(), lease_expire_time: expires.map(timestamp) }
+    let lease_expire_time = expires.map(|end| timestamp(end.wall));
+    pb::AuditCursorReader { caller: caller.to_string(), lease_expire_time }
 }
 
 /// A range that is missed, as it is sent.

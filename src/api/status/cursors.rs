@@ -35,7 +35,7 @@ pub(super) fn cursor(error: CursorError) -> Problem {
                     .with("caller", caller)
                     .retry_after(wait);
             match expires {
-                Some(expires) => problem.with("lease_expire_time", expires),
+                Some(expires) => problem.with("lease_expire_time", expires.wall),
                 None => problem,
             }
         }

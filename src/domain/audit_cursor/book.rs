@@ -11,7 +11,7 @@ use crate::domain::{
     name::{AuditCursorName, AuditCursorParent, Id},
     request::{RequestId, RequestMark},
     resource::Uid,
-    time::UnixNanos,
+    time::Moment,
 };
 
 use super::{AuditCursor, CursorLimits, Definition, Missed, Progress};
@@ -55,7 +55,7 @@ enum Hold {
     /// As long as its stream is open.
     Open,
     /// Its stream has ended.
-    Until(UnixNanos),
+    Until(Moment),
 }
 
 /// A cursor, and who reads by it.
@@ -72,8 +72,9 @@ pub struct Shown {
 pub struct Reader {
     /// The caller.
     pub caller: Arc<str>,
-    /// When the lease ends, if its stream has ended.
-    pub expires: Option<UnixNanos>,
+    /// When the lease ends, if its stream has ended: by how much time passes, whatever the wall clock
+    /// shows then.
+    pub expires: Option<Moment>,
 }
 
 /// There is no such cursor.
@@ -194,7 +195,7 @@ impl Book {
     }
 
     /// A cursor as it is at a time.
-    pub fn show(&self, name: &AuditCursorName, now: UnixNanos) -> Option<Shown> {
+    pub fn show(&self, name: &AuditCursorName, now: Moment) -> Option<Shown> {
         let kept = self.cursors.get(name)?;
         let reader = kept.lease.as_ref().filter(|lease| lease.is_on(now)).map(Lease::reader);
         Some(Shown { cursor: kept.cursor.clone(), reader })
@@ -284,7 +285,7 @@ impl Book {
     }
 
     /// Gives somebody a lease.
-    pub fn begin(&mut self, begin: Begin, now: UnixNanos) -> Result<Begun, BeginError> {
+    pub fn begin(&mut self, begin: Begin, now: Moment) -> Result<Begun, BeginError> {
         let Begin { name, caller, token, own, takes_over, time, log_id } = begin;
         let kept = self.cursors.get_mut(&name).ok_or_else(|| NotFound(name.clone()))?;
         let before = kept.lease.as_ref().filter(|lease| lease.is_on(now));
@@ -311,10 +312,9 @@ impl Book {
     }
 
     /// Notes that the stream of a lease has ended.
-    pub fn end(&mut self, name: &AuditCursorName, token: LeaseToken, now: UnixNanos) {
+    pub fn end(&mut self, name: &AuditCursorName, token: LeaseToken, now: Moment) {
         if let Some(lease) = self.lease(name, token) {
-            let seconds = i64::try_from(lease.time.as_secs()).unwrap_or(i64::MAX);
-            lease.hold = Hold::Until(now.plus_seconds(seconds));
+            lease.hold = Hold::Until(now.plus(lease.time));
         }
     }
 
@@ -331,7 +331,7 @@ impl Book {
         name: &AuditCursorName,
         token: LeaseToken,
         through: u64,
-        now: UnixNanos,
+        now: Moment,
     ) -> Result<(Progress, bool), AcknowledgeError> {
         let kept = self.cursors.get_mut(name).ok_or_else(|| NotFound(name.clone()))?;
         let Kept { cursor, lease } = kept;
@@ -343,7 +343,7 @@ impl Book {
         }
         let has_moved = through > cursor.progress.through_in(lease.log_id);
         if has_moved {
-            cursor.progress.advance((lease.log_id, through), &lease.missed, now);
+            cursor.progress.advance((lease.log_id, through), &lease.missed, now.wall);
             // What is told from now on lies behind it.
             lease.missed.retain(|missed| {
                 missed.log_id == lease.log_id && missed.through.is_none_or(|last| last > through)
@@ -358,10 +358,10 @@ impl Book {
 }
 
 impl Lease {
-    fn is_on(&self, now: UnixNanos) -> bool {
+    fn is_on(&self, now: Moment) -> bool {
         match self.hold {
             Hold::Open => true,
-            Hold::Until(end) => now < end,
+            Hold::Until(end) => now.elapsed < end.elapsed,
         }
     }
 
@@ -374,10 +374,10 @@ impl Lease {
     }
 
     /// How long until it can be over.
-    fn wait(&self, now: UnixNanos) -> Duration {
+    fn wait(&self, now: Moment) -> Duration {
         match self.hold {
             Hold::Open => self.time,
-            Hold::Until(end) => end.since(now),
+            Hold::Until(end) => end.elapsed.saturating_sub(now.elapsed),
         }
     }
 }

@@ -276,8 +276,8 @@ impl Shared {
 
     /// A cursor without a lease that is over by now.
     fn now(&self, mut shown: Shown) -> Shown {
-        let now = self.clock.now();
-        shown.reader.take_if(|reader| reader.expires.is_some_and(|end| end <= now));
+        let now = self.clock.moment();
+        shown.reader.take_if(|reader| reader.expires.is_some_and(|end| end.elapsed <= now.elapsed));
         shown
     }
 }
@@ -422,7 +422,7 @@ impl Keeper {
         if !changes.is_empty() {
             self.store.write(&changes)?;
         }
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.moment();
         let mut shown = self.shared.lock();
         for name in touched {
             match self.book.show(&name, now) {
@@ -438,7 +438,7 @@ impl Keeper {
     }
 
     fn judge(&mut self, request: Request, batch: &mut Batch) -> Next {
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.moment();
         match request {
             Request::Create(cursor, mode, answer) => {
                 let created = self.create(*cursor, mode, batch);
@@ -508,7 +508,7 @@ impl Keeper {
         batch: &mut Batch,
     ) -> Result<(AuditCursor, HeldLease), BeginError> {
         let (name, token) = (begin.name.clone(), begin.token);
-        let begun = self.book.begin(begin, self.shared.clock.now())?;
+        let begun = self.book.begin(begin, self.shared.clock.moment())?;
         self.end_stream(begun.ended, LeaseEnd::TakenOver);
         let (ended, lost) = oneshot::channel();
         self.streams.insert(token, ended);
@@ -523,7 +523,7 @@ impl Keeper {
         batch: &mut Batch,
     ) -> Result<Progress, AcknowledgeError> {
         let Acknowledgement { name, token, through, releases } = acknowledgement;
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.moment();
         let (progress, has_moved) = self.book.acknowledge(&name, token, through, now)?;
         if has_moved {
             batch.changes.push(Change::Advance(name.clone(), progress.clone()));

@@ -534,7 +534,8 @@ fn a_lease_lasts_as_long_as_its_stream_and_a_while() {
         drop(lease);
         let refused = keeper.begin(begin(C, 2)).await.unwrap_err();
         assert!(matches!(refused, KeeperError::Refused(_)), "{refused:?}");
-        assert_eq!(reader().unwrap().expires, Some(NOW.plus_seconds(30)));
+        let expires = reader().unwrap().expires.unwrap();
+        assert_eq!(expires.wall, NOW.plus_seconds(30));
         clock.set(NOW.plus_seconds(30));
         assert_eq!(reader(), None);
         // Nobody waits for what is begun here, so its stream ends at once; also if it is answered first.

@@ -1,11 +1,11 @@
 //! What may be done with a cursor, one thing after another: fencing, limits, repeats.
 
 use super::*;
-use crate::domain::{audit_filter::AuditFilter, request::Fingerprint};
+use crate::domain::{audit_filter::AuditFilter, request::Fingerprint, time::UnixNanos};
 
 const LOG: Uuid = Uuid::from_u128(1);
 const NEXT_LOG: Uuid = Uuid::from_u128(2);
-const NOW: UnixNanos = UnixNanos(1_000);
+const NOW: Moment = Moment { elapsed: Duration::from_millis(7), wall: UnixNanos(1_000) };
 const A: LeaseToken = LeaseToken(Uuid::from_u128(0xa));
 const B: LeaseToken = LeaseToken(Uuid::from_u128(0xb));
 const TIME: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ fn cursor(text: &str, mark: Option<(&str, u8)>) -> AuditCursor {
     let definition = Definition {
         name: name(text),
         uid: Uid(Uuid::from_u128(7)),
-        create_time: NOW,
+        create_time: NOW.wall,
         creator: "eyes".into(),
         mark,
         filter: AuditFilter::default(),
@@ -53,8 +53,8 @@ fn sent(through: u64) -> Sent {
     Sent { through, missed: Vec::new() }
 }
 
-fn after(seconds: i64) -> UnixNanos {
-    NOW.plus_seconds(seconds)
+fn after(seconds: u64) -> Moment {
+    NOW.plus(Duration::from_secs(seconds))
 }
 
 #[test]
@@ -64,10 +64,10 @@ fn what_was_sent_can_be_acknowledged_and_a_cursor_never_goes_back() {
     assert_eq!((begun.cursor.progress.through, begun.ended), (10, None));
     book.send(&name, A, sent(20));
     let (progress, has_moved) = book.acknowledge(&name, A, 15, NOW).unwrap();
-    assert_eq!((progress.through, progress.time, has_moved), (15, Some(NOW), true));
+    assert_eq!((progress.through, progress.time, has_moved), (15, Some(NOW.wall), true));
     for behind in [0, 3, 15] {
         let (progress, has_moved) = book.acknowledge(&name, A, behind, after(1)).unwrap();
-        assert_eq!((progress.through, progress.time, has_moved), (15, Some(NOW), false));
+        assert_eq!((progress.through, progress.time, has_moved), (15, Some(NOW.wall), false));
     }
     let ahead = book.acknowledge(&name, A, 21, NOW).unwrap_err();
     assert_eq!(ahead, AcknowledgeError::NotSent { name: name.clone(), through: 21, sent: 20 });
@@ -98,6 +98,29 @@ fn one_reads_at_a_time_until_its_lease_is_over() {
     // The end of a stream whose lease was taken changes nothing.
     book.end(&name, A, after(1_031));
     assert_eq!(book.show(&name, after(2_000)).unwrap().reader.unwrap().expires, None);
+}
+
+#[test]
+fn a_lease_lasts_as_long_whatever_the_wall_clock_is_set_to() {
+    let (mut book, name) = with_one();
+    book.begin(begin(&name, A), NOW).unwrap();
+    book.send(&name, A, sent(20));
+    book.end(&name, A, NOW);
+    // Set back by as much as it has gone, or forwards by a day.
+    let early = Moment { wall: UnixNanos(0), ..after(30) };
+    let late = Moment { wall: NOW.wall.plus_seconds(86_400), ..after(29) };
+    assert_eq!(book.show(&name, late).unwrap().reader.unwrap().expires, Some(after(30)));
+    let refused = book.begin(begin(&name, B), late).unwrap_err();
+    assert!(
+        matches!(refused, BeginError::Leased { wait, .. } if wait == Duration::from_secs(1)),
+        "{refused:?}"
+    );
+    let (progress, _) = book.acknowledge(&name, A, 15, late).unwrap();
+    assert_eq!(progress.time, Some(late.wall));
+    assert_eq!(book.show(&name, early).unwrap().reader, None);
+    let lost = book.acknowledge(&name, A, 16, early).unwrap_err();
+    assert_eq!(lost, AcknowledgeError::LeaseLost(name.clone()));
+    assert_eq!(book.begin(begin(&name, B), early).unwrap().ended, None);
 }
 
 #[test]
