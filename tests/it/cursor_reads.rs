@@ -461,6 +461,17 @@ async fn what_was_acknowledged_stays_so_though_the_server_is_killed() {
     tokio::task::spawn_blocking(move || server.stop()).await.unwrap();
 }
 
+/// Acknowledges some of the log behind the one that a cursor is in: what it had missed stays told.
+async fn go_on(auditor: &Client, before: &pb::AuditCursor, through: u64) {
+    let mut reading = Reading::of(auditor, &before.name).await;
+    assert_eq!((&reading.missed, reading.through), (&before.missed, 0));
+    reading.all_through(through).await;
+    assert_eq!(reading.acknowledge(through).await.unwrap(), through);
+    let moved = get(auditor, &before.name).await.unwrap();
+    assert_eq!((&moved.log_id, moved.acknowledged_through), (&reading.log_id, through));
+    assert_eq!((&moved.missed, moved.missed_count), (&before.missed, before.missed_count));
+}
+
 #[tokio::test]
 async fn a_cursor_says_what_it_missed_of_a_log_that_ended_and_goes_on_in_the_next() {
     let home = Home::with_audit("mode = \"buffered-may-lose-decisions\"");
@@ -476,6 +487,8 @@ async fn a_cursor_says_what_it_missed_of_a_log_that_ended_and_goes_on_in_the_nex
     let old = reading.log_id.clone();
     let mut other = Reading::of(&auditor, &done).await;
     other.all_through(last + 2).await;
+    let all = other.acknowledge(last + 2).await.unwrap();
+    assert_eq!(all, last + 2);
     server.kill();
     server.wait_killed();
     drop((reading, other));
@@ -487,6 +500,15 @@ async fn a_cursor_says_what_it_missed_of_a_log_that_ended_and_goes_on_in_the_nex
     assert_eq!((&missed.log_id, missed.from), (&old, 101));
     assert!(missed.through >= last, "{missed:?}");
     assert_eq!(cursor.missed_count, missed.through - 100);
+    // Both count to the end of the old log, which may lie behind what one of them had acknowledged.
+    let at_end = get(&auditor, &done).await.unwrap();
+    assert_eq!((&at_end.log_id, at_end.acknowledged_through), (&old, all));
+    let rest: Vec<_> = (missed.through > all)
+        .then(|| pb::MissedRange { from: all + 1, ..missed.clone() })
+        .into_iter()
+        .collect();
+    assert_eq!((&at_end.missed, at_end.missed_count), (&rest, missed.through.saturating_sub(all)));
+    go_on(&auditor, &at_end, 1).await;
     for _ in 0..2 {
         let mut reading = Reading::of(&auditor, &name).await;
         assert_ne!(reading.log_id, old);
@@ -495,13 +517,7 @@ async fn a_cursor_says_what_it_missed_of_a_log_that_ended_and_goes_on_in_the_nex
         assert!(matches!(first.event, Some(Event::Gap(_))), "{first:?}");
         reading.release(0).await.unwrap();
     }
-    let mut reading = Reading::of(&auditor, &name).await;
-    reading.all_through(2).await;
-    assert_eq!(reading.acknowledge(2).await.unwrap(), 2);
-    let moved = get(&auditor, &name).await.unwrap();
-    assert_eq!((&moved.log_id, moved.acknowledged_through), (&reading.log_id, 2));
-    assert_eq!((&moved.missed, moved.missed_count), (&cursor.missed, cursor.missed_count));
-    drop(reading);
+    go_on(&auditor, &cursor, 2).await;
     let start = Start::FromSequence(1);
     assert!(Watch::begin(&auditor, start).await.unwrap().records_through(2).await.len() == 2);
     tokio::task::spawn_blocking(move || server.stop()).await.unwrap();
