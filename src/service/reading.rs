@@ -1,4 +1,4 @@
-//! Reading the audit log: which records a caller sees, and at which pace they come.
+//! Reading the audit log: which records a caller sees, and how many at a time.
 
 use std::{fmt, io, ops::RangeInclusive};
 
