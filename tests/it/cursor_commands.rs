@@ -1,9 +1,23 @@
 //! `aap audit cursor read`: what was shown is acknowledged, and each start goes on behind that.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
 
 use aap::{api::pb, identity::token::NewToken};
 use rustix::process::Signal;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Status, body::Body, server::NamedService, transport::Channel};
+use tower::{Service, ServiceExt as _};
 
 use crate::{
     support::{
@@ -67,6 +81,81 @@ async fn each_start_goes_on_behind_what_was_shown_before() {
         let through = get(&auditor, &name).await.unwrap().acknowledged_through;
         shown.retain(|sequence| *sequence <= through);
         assert_eq!(shown, (1..=*shown.last().unwrap()).collect::<Vec<_>>());
+    }
+    server.stop().await;
+}
+
+/// Stands before a server, and refuses the first acknowledgements in its place.
+#[derive(Clone)]
+struct Refusing {
+    server: Channel,
+    refusals: Arc<AtomicUsize>,
+}
+
+impl Refusing {
+    /// Refuses so many from now on; returns where it listens.
+    async fn begin(server: &TestServer, refusals: usize) -> SocketAddr {
+        let refusals = Arc::new(AtomicUsize::new(refusals));
+        let refusing = Self { server: server.channel().clone(), refusals };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tonic::transport::Server::builder().add_service(refusing);
+        tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
+        address
+    }
+
+    fn refuses(&self, path: &str) -> bool {
+        let less = |left: usize| left.checked_sub(1);
+        path.ends_with("/AcknowledgeAuditCursor")
+            && self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+impl NamedService for Refusing {
+    const NAME: &'static str = "aap.v1.AuditService";
+}
+
+impl Service<http::Request<Body>> for Refusing {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let refusal = self.refuses(request.uri().path());
+        let server = self.server.clone();
+        Box::pin(async move {
+            if refusal {
+                return Ok(Status::resource_exhausted("too much waits").into_http());
+            }
+            let answered = server.oneshot(request).await;
+            Ok(answered.unwrap_or_else(|error| Status::from_error(error.into()).into_http()))
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_was_shown_is_acknowledged_at_last_and_not_shown_again_for_it() {
+    let server = TestServer::start().await;
+    world::enter_page_example(&server.client(ADMIN)).await;
+    let auditor = server.client(AUDITOR);
+    let name = create(&auditor, "siem", 1).await;
+    fill(&server.client(ENFORCER), 20).await;
+    let address = Refusing::begin(&server, 2).await;
+    let (tail, lines) = read(address, &token_of(AUDITOR), &[]).lines(20).await;
+    let mut shown = sequences(&lines);
+    until_acknowledged(&auditor, &name, shown[19]).await;
+    let (code, lines, told) = tail.rest(Signal::INT).await;
+    shown.extend(sequences(&lines));
+    assert_eq!(shown, (1..=*shown.last().unwrap()).collect::<Vec<_>>());
+    assert_eq!(code, Some(0), "{told}");
+    let told: Vec<_> = told.lines().collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (line, wait) in told.into_iter().zip(["250ms", "500ms"]) {
+        assert!(line.ends_with(&format!("too much waits; telling it again in {wait}")), "{line}");
     }
     server.stop().await;
 }

@@ -125,7 +125,7 @@ impl Reader {
         }
     }
 
-    /// Reads until the stream ends; tells what ended it, if it can be begun anew.
+    /// Reads until the stream ends or what was shown can't be acknowledged under its lease; tells what ended it, if it can be begun anew.
     async fn follow(&mut self, wait: &mut Duration) -> anyhow::Result<Over> {
         let request = pb::ReadAuditCursorRequest {
             name: self.name.clone(),
@@ -147,14 +147,13 @@ impl Reader {
                 Err(status) => return self.over(&status),
             };
             if let Some(through) = self.show(message)?
-                && let Err(status) = self.acknowledge(through, false).await
+                && let Err(status) = self.insist(through, wait).await
             {
                 // The stream says whether somebody has taken over or the server has restarted.
                 let end =
                     if status.code() == Code::Aborted { end_of(messages).await } else { None };
                 return self.over(&end.unwrap_or(status));
             }
-            *wait = WAITS.0;
         }
     }
 
@@ -170,6 +169,25 @@ impl Reader {
         self.form.write_all(&entries, &mut BufWriter::new(io::stdout().lock()))?;
         let scanned = scanned.context("a message doesn't say how far it goes")?;
         Ok((scanned.through >= scanned.from).then_some(scanned.through))
+    }
+
+    /// Acknowledges what was shown, again and again if it may go well another time: to begin anew would
+    /// show it again. Nothing is read meanwhile, so that no more is shown than can be acknowledged.
+    async fn insist(&mut self, through: u64, wait: &mut Duration) -> Result<(), Status> {
+        while let Err(status) = self.acknowledge(through, false).await {
+            if !may_pass(&status) {
+                return Err(status);
+            }
+            let (server, why) = (&self.server, status.message());
+            complain(&anyhow::anyhow!(
+                "{server} doesn't take that all through {through} was shown: {why}; telling it again \
+                 in {wait:?}"
+            ));
+            tokio::time::sleep(*wait).await;
+            *wait = (*wait * 2).min(WAITS.1);
+        }
+        *wait = WAITS.0;
+        Ok(())
     }
 
     async fn acknowledge(&mut self, through: u64, release: bool) -> Result<(), Status> {
