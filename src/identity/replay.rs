@@ -1,8 +1,9 @@
 //! Which proofs were shown, of a client key or of a RAM role: each works once.
 //!
 //! A proof is remembered only after its signature was verified, so that nobody can fill the memory
-//! of a key that it doesn't have. It is forgotten when it expires. At the limit a proof is refused
-//! and none is forgotten early: that would be how to show one again.
+//! of a key that it doesn't have. It is forgotten when it expires, and what could have been forgotten
+//! is refused, whatever its reader's clock has said before. At the limit a proof is refused and none
+//! is forgotten early: that would be how to show one again.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -49,6 +50,9 @@ struct Shown {
     by_key: HashMap<Uid, HashSet<ProofDigest>>,
     /// The same proofs by when they expire, in seconds since 1970.
     by_expiry: BTreeSet<(i64, Uid, ProofDigest)>,
+    /// When the last of those expired that are forgotten: `now` goes back where two threads read the
+    /// clock, or somebody sets it.
+    forgotten: i64,
 }
 
 impl ReplayMemory {
@@ -57,7 +61,8 @@ impl ReplayMemory {
         Self { limits, shown: Mutex::default() }
     }
 
-    /// Remembers a proof of a key until it expires, unless it was shown before.
+    /// Remembers a proof of a key until it expires, unless it was shown before, or has expired since
+    /// it was verified: its first showing is forgotten then.
     pub fn show(
         &self,
         key: Uid,
@@ -68,6 +73,9 @@ impl ReplayMemory {
         let digest = digest(id);
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.forget_expired(now.seconds());
+        if expires <= now.seconds().max(shown.forgotten) {
+            return Err(ProofProblem::Expired);
+        }
         let in_all = shown.by_expiry.len();
         let of_key = shown.by_key.get(&key);
         if of_key.is_some_and(|proofs| proofs.contains(&digest)) {
@@ -99,6 +107,7 @@ impl Shown {
             && expires <= now
         {
             self.by_expiry.pop_first();
+            self.forgotten = self.forgotten.max(expires);
             let Some(proofs) = self.by_key.get_mut(&key) else { continue };
             proofs.remove(&digest);
             if proofs.is_empty() {
@@ -136,6 +145,17 @@ mod tests {
         assert_eq!(memory.show(key(2), "a", 60, second(0)), Ok(()));
         assert_eq!(memory.len(), 3);
         assert_eq!(memory.show(key(1), "a", 120, second(60)), Ok(()));
+        assert_eq!(memory.len(), 1);
+    }
+
+    #[test]
+    fn what_could_have_been_forgotten_is_refused() {
+        let memory = ReplayMemory::new(Limits::default());
+        assert_eq!(memory.show(key(1), "a", 60, second(0)), Ok(()));
+        assert_eq!(memory.show(key(1), "a", 60, second(60)), Err(ProofProblem::Expired));
+        // By a clock that was read before, or that was set back.
+        assert_eq!(memory.show(key(1), "a", 60, second(59)), Err(ProofProblem::Expired));
+        assert_eq!(memory.show(key(1), "b", 61, second(59)), Ok(()));
         assert_eq!(memory.len(), 1);
     }
 

@@ -136,6 +136,26 @@ async fn what_the_sts_says_of_a_signed_request_proves_a_role_once() {
 }
 
 #[tokio::test]
+async fn a_request_that_expires_while_the_sts_is_asked_is_refused() {
+    let sts = HttpsServer::saying(Reply::good(&identity())).await;
+    let place = start(&sts, "").await;
+    let shown = parameters(place.now, "n");
+    place.identify(shown.clone()).await.unwrap();
+    // The first showing is forgotten when the request expires, which is while it is shown again.
+    let (clock, expires) = (place.clock.clone(), UnixNanos::from_parts(place.now + 300, 0));
+    sts.answer(move |_| {
+        clock.set(expires);
+        Reply::good(&identity())
+    });
+    let refusal = place.identify(shown).await.unwrap_err();
+    Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
+    let (_, event) = place.last_session_record().await;
+    assert_eq!((event.reason(), event.problem()), (Reason::CredentialInvalid, Problem::Expired));
+    assert_eq!(sts.questions().len(), 2);
+    place.server.stop().await;
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_one_to_get_the_callers_identity_is_not_sent_on() {
     let sts = HttpsServer::saying(Reply::good(&identity())).await;
     let mut place = start(&sts, "").await;

@@ -28,7 +28,7 @@ const START: i64 = 1_900_000_000;
 /// A server whose time stands still.
 pub struct Place {
     pub server: TestServer,
-    clock: Clock,
+    pub clock: Clock,
     pub now: i64,
 }
 
