@@ -27,12 +27,10 @@ impl RamRole {
         self.trust_policy.trust(trusted_role)
     }
 
-    /// Whether anybody else may assume it than an environment's service, so that to be the role is
+    /// Whether anybody else may assume it than an environment's service, or could, so that to be the role is
     /// not yet to be in that environment.
     pub fn is_shared(&self, trusted_role: TrustedRole) -> bool {
-        let service = trusted_role.service();
-        let mut others = TrustedRole::ALL.into_iter().filter(|other| other.service() != service);
-        others.any(|other| self.trust(other).is_trusted())
+        self.trust_policy.could_let_in_another(trusted_role)
             || self.trust_policy.further_principals().next().is_some()
     }
 }
@@ -47,6 +45,66 @@ impl Authentication {
                 let account = access_point.location.account.clone();
                 Some((RamRoleName { account, id: role.clone() }, *trusted_role))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        resource::{Description, Uid},
+        testing::ram_role_name,
+        time::UnixNanos,
+    };
+
+    /// A role that the service of virtual machines may assume, and somebody else by an action.
+    fn role(principal: &str, action: &str) -> RamRole {
+        let allow = |principal: &str, action: &str| {
+            format!(r#"{{"Effect": "Allow", "Action": "{action}", "Principal": {principal}}}"#)
+        };
+        let ecs = allow(r#"{"Service": "ecs.aliyuncs.com"}"#, "sts:AssumeRole");
+        let other = allow(principal, action);
+        let document = format!(r#"{{"Version": "1", "Statement": [{ecs}, {other}]}}"#);
+        RamRole {
+            name: ram_role_name("role"),
+            header: Header {
+                uid: Uid(uuid::Uuid::nil()),
+                revision: 1,
+                create_time: UnixNanos(0),
+                update_time: UnixNanos(0),
+                description: Description::default(),
+            },
+            trust_policy: TrustPolicy::parse(&document).unwrap(),
+            sessions_valid_from: 1,
+        }
+    }
+
+    #[test]
+    fn a_role_is_shared_where_anybody_else_may_assume_it_or_could() {
+        let (ecs, fc) = (r#"{"Service": "ecs.aliyuncs.com"}"#, r#"{"Service": "fc.aliyuncs.com"}"#);
+        for (principal, action, is_shared) in [
+            (ecs, "sts:AssumeRole", false),
+            (ecs, "sts:*", false),
+            (fc, "sts:TagSession", false),
+            (r#"{"RAM": "acs:ram::1:root"}"#, "sts:TagSession", false),
+            (fc, "sts:AssumeRole", true),
+            (fc, "sts:*", true),
+            (fc, "*", true),
+            (fc, "sts:Assume*", true),
+            (fc, "STS:AssumeRole", true),
+            (r#"{"Service": "oss.aliyuncs.com"}"#, "sts:*", true),
+            (r#"{"Service": "*"}"#, "sts:AssumeRole", true),
+            (r#"{"RAM": "acs:ram::1:root"}"#, "sts:*", true),
+            (r#"{"Federated": "acs:ram::1:saml-provider/x"}"#, "sts:AssumeRole", true),
+        ] {
+            let role = role(principal, action);
+            assert!(role.trust(TrustedRole::EcsInstance).is_trusted());
+            for environment in [TrustedRole::EcsInstance, TrustedRole::AckWorker] {
+                assert_eq!(role.is_shared(environment), is_shared, "{principal} {action}");
+            }
+            // The first of the two is somebody else then.
+            assert!(role.is_shared(TrustedRole::FunctionCompute), "{principal} {action}");
         }
     }
 }

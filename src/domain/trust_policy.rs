@@ -27,6 +27,8 @@ pub struct TrustPolicy {
 struct Reading {
     ecs: Trust,
     function_compute: Trust,
+    /// Services that an Allow lets in, or could.
+    let_in: Vec<TrustedService>,
     further_principals: Box<[Box<str>]>,
 }
 
@@ -138,6 +140,12 @@ impl TrustPolicy {
         }
     }
 
+    /// Whether an Allow lets another service in than the one behind an environment, or could: what is
+    /// written too widely to trust it by may be enough for the platform.
+    pub fn could_let_in_another(&self, trusted_role: TrustedRole) -> bool {
+        self.reading.let_in.iter().any(|service| *service != trusted_role.service())
+    }
+
     /// Who else may assume the role, as far as the document is understood.
     pub fn further_principals(&self) -> impl Iterator<Item = &str> {
         self.reading.further_principals.iter().map(AsRef::as_ref)
@@ -175,18 +183,21 @@ impl Reading {
             Ok(statements) => statements,
             Err(obstacle) => {
                 let untrusted = Trust::Untrusted(obstacle);
-                let further_principals = Box::default();
                 return Self {
                     ecs: untrusted.clone(),
                     function_compute: untrusted,
-                    further_principals,
+                    let_in: Vec::new(),
+                    further_principals: Box::default(),
                 };
             }
         };
+        let is_let_in =
+            |service: &TrustedService| statements.iter().any(|one| one.could_let(*service));
         let further = statements.iter().flat_map(Statement::further_principals);
         Self {
             ecs: trust(&statements, TrustedService::Ecs),
             function_compute: trust(&statements, TrustedService::FunctionCompute),
+            let_in: TrustedService::ALL.into_iter().filter(is_let_in).collect(),
             further_principals: super::distinct::distinct(further).into(),
         }
     }
@@ -267,6 +278,13 @@ impl Statement<'_> {
             .iter()
             .map(|text| if is_plain(text, b":/._@=+,-") { Extent::Apart } else { Extent::Unclear });
         widest(services.chain(others))
+    }
+
+    /// Whether it lets a service assume the role, or could.
+    fn could_let(&self, service: TrustedService) -> bool {
+        self.effect == Effect::Allow
+            && self.covers_action() != Extent::Apart
+            && self.covers(service) != Extent::Apart
     }
 
     /// Whom it lets assume the role, besides the services that roles are trusted for.

@@ -224,3 +224,38 @@ fn further_principals_are_those_whom_an_allow_lets_in_besides() {
     assert_eq!(list(&document(&[&more.replace("AssumeRole", "TagSession")])), "");
     assert_eq!(list(&document(&[&more.replace("sts:AssumeRole", "sts:*")])), "* acs:ram::1:root");
 }
+
+#[test]
+fn an_allow_that_could_let_another_service_in_is_not_overlooked() {
+    let fc = |action: &str| {
+        with(r#""sts:AssumeRole""#, action).replace("ecs.aliyuncs.com", "fc.aliyuncs.com")
+    };
+    let assume = r#""sts:AssumeRole""#;
+    for (more, is_shared) in [
+        (fc(assume), true),
+        (fc(r#""sts:*""#), true),
+        (fc(r#""*""#), true),
+        (fc(r#""sts:Assume*""#), true),
+        (fc(r#""STS:AssumeRole""#), true),
+        (fc(r#"["sts:TagSession", "sts:assumerole"]"#), true),
+        (fc(assume).replace("fc.", "FC."), true),
+        (fc(assume).replace("fc.aliyuncs.com", "*"), true),
+        (fc(r#""sts:*""#).replace("Service", "RAM").replace("fc.aliyuncs.com", "*"), true),
+        (fc(r#""sts:TagSession""#), false),
+        (fc(r#""oss:GetObject""#), false),
+        (fc(assume).replace("Allow", "Deny"), false),
+        (ALLOW_ECS.to_owned(), false),
+        (with(assume, r#""sts:*""#), false),
+    ] {
+        for statements in [[ALLOW_ECS, &more], [&more, ALLOW_ECS]] {
+            let policy = TrustPolicy::parse(&document(&statements)).unwrap();
+            let found = policy.could_let_in_another(TrustedRole::EcsInstance);
+            assert_eq!(found, is_shared, "{more}");
+            assert_eq!(policy.could_let_in_another(TrustedRole::AckWorker), is_shared, "{more}");
+            // The one that it does trust is another one for the other environment.
+            assert!(policy.could_let_in_another(TrustedRole::FunctionCompute), "{more}");
+        }
+    }
+    let of_nobody = TrustPolicy::parse("{}").unwrap();
+    assert!(!of_nobody.could_let_in_another(TrustedRole::EcsInstance));
+}
