@@ -9,7 +9,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, CONTENT_ENCODING, HOST, USER_AGENT},
-    uri::Scheme,
+    uri::{Authority, Scheme},
 };
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{
@@ -73,6 +73,9 @@ pub enum InvalidEndpoint {
     /// It has more in it than a host, a port, a path and a query.
     #[error("must have no user, no password and no fragment")]
     More,
+    /// What follows its host is no port.
+    #[error("must have nothing behind its host but a port from 1 to 65535, or nothing at all")]
+    Port,
 }
 
 /// Why certificates are no authorities.
@@ -116,6 +119,7 @@ impl Endpoint {
         let uri: Uri = url.parse().map_err(|_| InvalidEndpoint::Url)?;
         let authority = uri.authority().filter(|_| uri.scheme() == Some(&Scheme::HTTPS));
         let authority = authority.ok_or(InvalidEndpoint::Url)?;
+        let port = port_of(authority).ok_or(InvalidEndpoint::Port)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let server_name =
             ServerName::try_from(host.to_owned()).map_err(|_| InvalidEndpoint::Url)?;
@@ -123,7 +127,7 @@ impl Endpoint {
         Ok(Self {
             url: url.into(),
             host: host.into(),
-            port: authority.port_u16().unwrap_or(443),
+            port,
             authority: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| InvalidEndpoint::Url)?,
             path_and_query: path_and_query.into(),
@@ -141,6 +145,17 @@ impl Endpoint {
     pub fn is_host_alone(&self) -> bool {
         *self.path_and_query == *"/"
     }
+}
+
+/// The port that follows a host and nothing else; that of https where none does.
+fn port_of(authority: &Authority) -> Option<u16> {
+    let behind = authority.as_str().strip_prefix(authority.host())?;
+    if behind.is_empty() {
+        return Some(443);
+    }
+    let digits = behind.strip_prefix(':')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|port| is_number && *port != 0)
 }
 
 impl PartialEq for Endpoint {
@@ -385,6 +400,15 @@ mod tests {
             ("https://a.test\r\nx: y", InvalidEndpoint::Url),
             ("https://user:password@a.test", InvalidEndpoint::More),
             ("https://a.test/#keys", InvalidEndpoint::More),
+            ("https://a.test:", InvalidEndpoint::Port),
+            ("https://a.test:/keys", InvalidEndpoint::Port),
+            ("https://a.test:0", InvalidEndpoint::Port),
+            ("https://a.test:99999", InvalidEndpoint::Port),
+            ("https://a.test:44x", InvalidEndpoint::Port),
+            ("https://a.test:+443", InvalidEndpoint::Port),
+            ("https://a.test:1:2", InvalidEndpoint::Url),
+            ("https://[::1]x:1", InvalidEndpoint::Port),
+            ("https://[::1]1", InvalidEndpoint::Port),
             (&long, InvalidEndpoint::Url),
         ] {
             assert_eq!(Endpoint::parse(url, Arc::clone(&roots)).unwrap_err(), error, "{url}");
