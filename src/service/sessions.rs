@@ -6,7 +6,6 @@
 mod roles;
 
 use std::{
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -44,7 +43,7 @@ use crate::{
 use super::{
     key_uses::KeyUses,
     refusals::{Refusals, Source},
-    vouching::{Vouching, WITH_STS},
+    vouching::{Vouching, WITH_STS, WITH_STS_OF_SOURCE},
 };
 
 /// The name of the reason that strangers' requests are counted under.
@@ -157,7 +156,9 @@ pub enum SessionError {
     #[error("this server takes no caller identities: its configuration has no `sts`")]
     NoSts,
     /// As many requests are with the STS as may be.
-    #[error("{WITH_STS} caller identities are being asked about already")]
+    #[error(
+        "{WITH_STS} caller identities are being asked about already, or {WITH_STS_OF_SOURCE} from where this one comes"
+    )]
     StsBusy,
     /// This server takes no assertions.
     #[error("this server takes no assertions: its configuration has no `sessions.audience`")]
@@ -234,7 +235,7 @@ impl Sessions {
     /// ask.
     pub async fn create(&self, call: Call<'_>, asked: &Asked<'_>) -> Result<Granted, SessionError> {
         let Shared { clock, turnstile, audience, vouching, .. } = &*self.shared;
-        let source = call.forwarded.or(call.peer).map(|address| address.ip());
+        let source = call.forwarded.or(call.peer).map(|address| Source::of(address.ip()));
         if !turnstile.pass(clock.elapsed(), source) {
             return Err(SessionError::TooMany);
         }
@@ -260,7 +261,7 @@ impl Sessions {
             }
             ShownProof::CallerIdentity(parameters) => {
                 let sts = vouching.sts().ok_or(SessionError::NoSts)?;
-                let judged = self.judge_identity(asked, parameters, &sts).await;
+                let judged = self.judge_identity(asked, parameters, (&sts, source)).await;
                 judged.ok_or(SessionError::StsBusy)?
             }
         };
@@ -474,8 +475,7 @@ impl Turnstile {
     pub const PER_SOURCE: usize = 100;
 
     /// Whether one more may pass.
-    fn pass(&self, now: Duration, source: Option<IpAddr>) -> bool {
-        let source = source.map(Source::of);
+    fn pass(&self, now: Duration, source: Option<Source>) -> bool {
         let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(passed.window) >= Duration::from_secs(1) {
             passed.window = now;
@@ -492,6 +492,8 @@ impl Turnstile {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[test]
@@ -499,7 +501,7 @@ mod tests {
         let turnstile = Turnstile::default();
         let pass = |now: u64, network: u8| {
             let address = IpAddr::from([192, 0, network, 1]);
-            turnstile.pass(Duration::from_millis(now), Some(address))
+            turnstile.pass(Duration::from_millis(now), Some(Source::of(address)))
         };
         assert_eq!((0..1_000).filter(|_| pass(0, 1)).count(), Turnstile::PER_SOURCE);
         let others: usize = (2..100).map(|one| (0..100).filter(|_| pass(900, one)).count()).sum();

@@ -5,6 +5,8 @@
 //! its own, and however many wait for the same answer, it is asked for once. An issuer whose server is
 //! silent costs the others nothing.
 
+mod places;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -12,7 +14,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use http::StatusCode;
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 
 use crate::{
     clock::Clock,
@@ -25,6 +27,11 @@ use crate::{
     },
 };
 
+use super::refusals::Source;
+
+use self::places::Places;
+pub use self::places::{IN_ALL as WITH_STS, OF_SOURCE as WITH_STS_OF_SOURCE};
+
 /// How much an issuer's keys may have, and how long it may take to say them.
 const PATIENCE: Patience = Patience { max_bytes: key_set::MAX_BYTES, time: Duration::from_secs(5) };
 /// How often an issuer is asked for its keys, so that one that it takes back counts no longer.
@@ -33,8 +40,6 @@ const REFRESH: Duration = Duration::from_mins(5);
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long keys count that it hasn't confirmed since.
 const LONGEST: Duration = Duration::from_hours(24);
-/// How many requests are with the STS at once.
-pub const WITH_STS: usize = 32;
 
 /// Those who vouch, as of now. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,8 +48,8 @@ pub struct Vouching(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     current: ArcSwap<Current>,
-    /// How many more requests may be with the STS.
-    places: Arc<Semaphore>,
+    /// Who is with the STS.
+    places: Places,
     asker: Asker,
     clock: Clock,
     background: Handle,
@@ -108,8 +113,8 @@ impl Vouching {
     /// Has these asked, on that runtime.
     pub fn new(vouchers: &Vouchers, clock: Clock, background: Handle) -> Self {
         let current = ArcSwap::from_pointee(Current::of(vouchers, &[]));
-        let places = Arc::new(Semaphore::new(WITH_STS));
-        Self(Arc::new(Shared { current, places, asker: Asker::default(), clock, background }))
+        let (places, asker) = (Places::default(), Asker::default());
+        Self(Arc::new(Shared { current, places, asker, clock, background }))
     }
 
     /// Puts others in the place of all. What is known of an issuer whose keys are from the same
@@ -153,14 +158,14 @@ impl Vouching {
         self.0.current.load().sts.clone()
     }
 
-    /// Has the STS say whose a request is.
+    /// Has the STS say whose a request is, for somebody who calls from there.
     pub async fn identify(
         &self,
         sts: &Arc<Sts>,
         request: SignedRequest,
+        source: Option<Source>,
     ) -> Result<Identity, Unidentified> {
-        let place = Arc::clone(&self.0.places).try_acquire_owned();
-        let place = place.map_err(|_| Unidentified::Busy)?;
+        let place = self.0.places.take(source).ok_or(Unidentified::Busy)?;
         let (this, sts) = (self.clone(), Arc::clone(sts));
         let asking = self.0.background.spawn(async move {
             // Given back when the STS has answered, and not when whoever waits goes away.

@@ -12,10 +12,11 @@ use aap::api::pb::{
 use aap::domain::time::UnixNanos;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tonic::{Code, Status};
+use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     role_tokens::Place,
+    strangers,
     support::{
         ADMIN, Client, Refusal, Setup,
         https::{HttpsServer, Question, Reply},
@@ -383,6 +384,43 @@ async fn ten_thousand_at_once_cost_the_sts_a_few_questions_and_checks_nothing() 
     // The clock stands still, so all of them are of one second: those that are looked at are fewer
     // than those that may be with the STS at once, one after the other.
     assert!((1..=100).contains(&sts.connections()), "{}", sts.connections());
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_keeps_the_sts_busy_leaves_others_some_of_it() {
+    // It answers only one of them.
+    let sts =
+        HttpsServer::start(|question| match question.target.contains("SignatureNonce=home") {
+            true => Reply::good(&identity()),
+            false => Reply::Silence,
+        });
+    let sts = sts.await;
+    let place = start(&sts, "timeout_seconds = 30").await;
+    let stranger = strangers::connect(&place.server, "127.0.1.1");
+    let ask = |channel: &Channel, nonce: &str| {
+        let request = pb::CreateSessionRequest {
+            access_point: access_point_name("app"),
+            proof: Some(proof(parameters(place.now, nonce))),
+            lifetime_seconds: 0,
+        };
+        let nobody = Client::without_token(channel.clone());
+        async move { nobody.sessions().create_session(request).await }
+    };
+    let mut asking = JoinSet::new();
+    for number in 0..20 {
+        asking.spawn(ask(&stranger, &number.to_string()));
+    }
+    // Those that get no place are told so while the others wait.
+    for _ in 8..20 {
+        let refusal = asking.join_next().await.unwrap().unwrap().unwrap_err();
+        Refusal::of(&refusal).is(Code::ResourceExhausted, "TOO_MANY_CALLER_IDENTITIES");
+    }
+    let neighbor = strangers::connect(&place.server, "127.0.1.2");
+    let refusal = ask(&neighbor, "neighbor").await.unwrap_err();
+    Refusal::of(&refusal).is(Code::ResourceExhausted, "TOO_MANY_CALLER_IDENTITIES");
+    ask(&strangers::connect(&place.server, "127.0.2.1"), "home").await.unwrap();
+    asking.abort_all();
     place.server.stop().await;
 }
 

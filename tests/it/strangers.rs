@@ -21,7 +21,7 @@ const CALLS: u64 = 40;
 const SOURCES: [&str; 4] = ["127.0.1.1", "127.0.2.1", "127.0.2.2", "127.0.3.1"];
 
 /// A connection from an address of this machine.
-fn connect(server: &TestServer, source: &'static str) -> Channel {
+pub fn connect(server: &TestServer, source: &'static str) -> Channel {
     let address = server.address();
     let connector =
         tower::service_fn(

@@ -21,7 +21,7 @@ use crate::{
         role_token::{self, RoleToken},
         vouchers::{SharedRoles, Sts, TokenIssuer},
     },
-    service::vouching::Unidentified,
+    service::{refusals::Source, vouching::Unidentified},
 };
 
 use super::{Asked, By, Judged, Prover, Refusal, Sessions, Vouched};
@@ -64,7 +64,7 @@ impl Sessions {
         &self,
         asked: &Asked<'_>,
         parameters: &[(&str, &str)],
-        sts: &Arc<Sts>,
+        (sts, source): (&Arc<Sts>, Option<Source>),
     ) -> Option<Judged> {
         let request = self.by_role(&asked.access_point).and_then(|()| {
             let audience = sts.audience.as_ref();
@@ -76,7 +76,7 @@ impl Sessions {
             SignedRequest::read(parameters, &expected).map_err(by_anybody)
         });
         let testimony = match request {
-            Ok(request) => self.identify(sts, request).await?,
+            Ok(request) => self.identify(sts, request, source).await?,
             Err(refusal) => Err(refusal),
         };
         Some(self.judge_role(asked, testimony))
@@ -130,9 +130,10 @@ impl Sessions {
         &self,
         sts: &Arc<Sts>,
         request: SignedRequest,
+        source: Option<Source>,
     ) -> Option<Result<Testimony, Refusal>> {
         let (id, expires) = (format!("request {}", request.id), request.expires);
-        let identity = match self.shared.vouching.identify(sts, request).await {
+        let identity = match self.shared.vouching.identify(sts, request, source).await {
             Ok(identity) => identity,
             Err(Unidentified::Busy) => return None,
             Err(Unidentified::Unproven(problem)) => return Some(Err(by_anybody(problem))),
