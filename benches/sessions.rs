@@ -30,6 +30,7 @@ use aap::{
         check::{Check, Subject},
         client_key::MadeAlgorithm,
         decision::Decision,
+        name::Id,
         resource::Uid,
         rulebook::Rulebook,
         session::{Credential, Session},
@@ -42,7 +43,7 @@ use aap::{
             making::{NewAssertion, Wanted},
         },
         client_key::{generation::PrivateKey, public_key},
-        replay::{Limits, ReplayMemory},
+        replay::{self, Limits, ReplayMemory},
         session::SessionKeys,
     },
     store::session_keys::{Secret, Secrets},
@@ -240,12 +241,19 @@ fn assertions(algorithm: MadeAlgorithm) -> Vec<(f64, f64)> {
             time(&rounds, |text| {
                 let proof = verify(text);
                 // Each round is another key's: a proof works once.
-                let uid = Uid(Uuid::from_u128((turn / ASSERTIONS).try_into().unwrap()));
+                let prover = prover(turn / ASSERTIONS);
                 turn += 1;
-                memory.show(uid, &proof.id, proof.expires, now).unwrap();
+                memory.show(prover, &proof.id, proof.expires, now).unwrap();
             })
         },
     )
+}
+
+/// A key of an account of its own.
+fn prover(number: usize) -> replay::Prover {
+    let uid = Uid(Uuid::from_u128(number.try_into().unwrap()));
+    let account = Id::parse(&format!("account-{number}")).unwrap();
+    replay::Prover { account, credential: replay::Credential::Key(uid) }
 }
 
 /// ns that it takes to remember a proof of a key that has shown half of what it may.
@@ -254,8 +262,7 @@ fn remembering() -> f64 {
     let now = UnixNanos::from_parts(NOW, 0);
     let slice = || {
         let memory = ReplayMemory::new(Limits::default());
-        let key = Uid(Uuid::from_u128(1));
-        time(&ids, |id| memory.show(key, id, NOW + 60, now).unwrap())
+        time(&ids, |id| memory.show(prover(1), id, NOW + 60, now).unwrap())
     };
     Middle::of((0..PAIRS).map(|_| slice())).median
 }

@@ -10,28 +10,50 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::domain::{proof::ProofProblem, resource::Uid, time::UnixNanos};
+use crate::domain::{name::Id, proof::ProofProblem, resource::Uid, time::UnixNanos};
 
 /// How many proofs are remembered at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Of one key or one role.
-    pub per_key: usize,
+    pub per_credential: usize,
+    /// Of one account, so that it leaves others some.
+    pub per_account: usize,
     /// Of all of them.
     pub in_all: usize,
 }
 
 impl Limits {
     /// A role is that of many applications, and tokens last longer than what a key signs: one for
-    /// each of 8,000 nodes every quarter of an hour; and about 20 MB.
-    pub const OF_ROLES: Self = Self { per_key: 32_768, in_all: 131_072 };
+    /// each of 8,000 nodes every quarter of an hour, in an account with two such roles; and about
+    /// 40 MB.
+    pub const OF_ROLES: Self =
+        Self { per_credential: 32_768, per_account: 65_536, in_all: 262_144 };
 }
 
 impl Default for Limits {
     /// A key that asks 13 times a second; and about 40 MB.
     fn default() -> Self {
-        Self { per_key: 4_096, in_all: 262_144 }
+        Self { per_credential: 4_096, per_account: 65_536, in_all: 262_144 }
     }
+}
+
+/// What a proof is made by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prover {
+    /// The account that it is of.
+    pub account: Id,
+    /// What it is there.
+    pub credential: Credential,
+}
+
+/// What an account's application can prove something by.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Credential {
+    /// A client key.
+    Key(Uid),
+    /// A RAM role, by its id: the platform's role stays the same one when it is imported again.
+    Role(Id),
 }
 
 /// Remembers proofs.
@@ -47,9 +69,11 @@ type ProofDigest = [u8; 16];
 
 #[derive(Debug, Default)]
 struct Shown {
-    by_key: HashMap<Uid, HashSet<ProofDigest>>,
+    by_prover: HashMap<Prover, HashSet<ProofDigest>>,
+    /// How many of them each account has.
+    by_account: HashMap<Id, usize>,
     /// The same proofs by when they expire, in seconds since 1970.
-    by_expiry: BTreeSet<(i64, Uid, ProofDigest)>,
+    by_expiry: BTreeSet<(i64, Prover, ProofDigest)>,
     /// When the last of those expired that are forgotten: `now` goes back where two threads read the
     /// clock, or somebody sets it.
     forgotten: i64,
@@ -61,11 +85,11 @@ impl ReplayMemory {
         Self { limits, shown: Mutex::default() }
     }
 
-    /// Remembers a proof of a key until it expires, unless it was shown before, or has expired since
+    /// Remembers a proof until it expires, unless it was shown before, or has expired since
     /// it was verified: its first showing is forgotten then.
     pub fn show(
         &self,
-        key: Uid,
+        prover: Prover,
         id: &str,
         expires: i64,
         now: UnixNanos,
@@ -76,17 +100,16 @@ impl ReplayMemory {
         if expires <= now.seconds().max(shown.forgotten) {
             return Err(ProofProblem::Expired);
         }
-        let in_all = shown.by_expiry.len();
-        let of_key = shown.by_key.get(&key);
-        if of_key.is_some_and(|proofs| proofs.contains(&digest)) {
+        let of_prover = shown.by_prover.get(&prover);
+        if of_prover.is_some_and(|proofs| proofs.contains(&digest)) {
             return Err(ProofProblem::Replayed);
         }
-        let of_key = of_key.map_or(0, HashSet::len);
-        if of_key >= self.limits.per_key || in_all >= self.limits.in_all {
+        if !shown.have_room(&prover, self.limits) {
             return Err(ProofProblem::MemoryFull);
         }
-        shown.by_key.entry(key).or_default().insert(digest);
-        shown.by_expiry.insert((expires, key, digest));
+        *shown.by_account.entry(prover.account.clone()).or_default() += 1;
+        shown.by_prover.entry(prover.clone()).or_default().insert(digest);
+        shown.by_expiry.insert((expires, prover, digest));
         Ok(())
     }
 
@@ -102,16 +125,28 @@ impl ReplayMemory {
 }
 
 impl Shown {
+    fn have_room(&self, prover: &Prover, limits: Limits) -> bool {
+        let of_prover = self.by_prover.get(prover).map_or(0, HashSet::len);
+        let of_account = self.by_account.get(&prover.account).copied().unwrap_or_default();
+        of_prover < limits.per_credential
+            && of_account < limits.per_account
+            && self.by_expiry.len() < limits.in_all
+    }
+
     fn forget_expired(&mut self, now: i64) {
-        while let Some(&(expires, key, digest)) = self.by_expiry.first()
-            && expires <= now
-        {
-            self.by_expiry.pop_first();
+        while self.by_expiry.first().is_some_and(|(expires, ..)| *expires <= now) {
+            let Some((expires, prover, digest)) = self.by_expiry.pop_first() else { return };
             self.forgotten = self.forgotten.max(expires);
-            let Some(proofs) = self.by_key.get_mut(&key) else { continue };
+            if let Some(of_account) = self.by_account.get_mut(&prover.account) {
+                *of_account -= 1;
+                if *of_account == 0 {
+                    self.by_account.remove(&prover.account);
+                }
+            }
+            let Some(proofs) = self.by_prover.get_mut(&prover) else { continue };
             proofs.remove(&digest);
             if proofs.is_empty() {
-                self.by_key.remove(&key);
+                self.by_prover.remove(&prover);
             }
         }
     }
@@ -126,8 +161,18 @@ fn digest(id: &str) -> ProofDigest {
 mod tests {
     use super::*;
 
-    fn key(number: u128) -> Uid {
-        Uid(uuid::Uuid::from_u128(number))
+    fn key(number: u128) -> Prover {
+        key_of("acme", number)
+    }
+
+    fn key_of(account: &str, number: u128) -> Prover {
+        let credential = Credential::Key(Uid(uuid::Uuid::from_u128(number)));
+        Prover { account: Id::parse(account).unwrap(), credential }
+    }
+
+    fn role(account: &str, id: &str) -> Prover {
+        let credential = Credential::Role(Id::parse(id).unwrap());
+        Prover { account: Id::parse(account).unwrap(), credential }
     }
 
     fn second(second: i64) -> UnixNanos {
@@ -165,13 +210,13 @@ mod tests {
         let memory = ReplayMemory::new(limits);
         for number in 0..1_000_000 {
             let shown = memory.show(key(1), &number.to_string(), 300, second(0));
-            let may = number < limits.per_key;
+            let may = number < limits.per_credential;
             let wanted = if may { Ok(()) } else { Err(ProofProblem::MemoryFull) };
             assert_eq!(shown, wanted, "{number}");
         }
-        assert_eq!(memory.len(), limits.per_key);
+        assert_eq!(memory.len(), limits.per_credential);
         assert_eq!(memory.show(key(1), "0", 300, second(299)), Err(ProofProblem::Replayed));
-        for number in 0..limits.per_key {
+        for number in 0..limits.per_credential {
             assert_eq!(memory.show(key(2), &number.to_string(), 300, second(0)), Ok(()));
         }
         assert_eq!(memory.show(key(1), "new", 400, second(300)), Ok(()));
@@ -180,7 +225,8 @@ mod tests {
 
     #[test]
     fn when_all_keys_fill_the_memory_nothing_is_forgotten_before_it_expires() {
-        let memory = ReplayMemory::new(Limits { per_key: 1_000, in_all: 1_500 });
+        let memory =
+            ReplayMemory::new(Limits { per_credential: 1_000, per_account: 1_500, in_all: 1_500 });
         for number in 0..1_000 {
             assert_eq!(memory.show(key(1), &number.to_string(), 300, second(0)), Ok(()));
         }
@@ -189,5 +235,28 @@ mod tests {
         }
         assert_eq!(memory.show(key(3), "a", 300, second(0)), Err(ProofProblem::MemoryFull));
         assert_eq!(memory.show(key(3), "a", 300, second(200)), Ok(()));
+    }
+    #[test]
+    fn whatever_one_account_shows_others_have_room() {
+        let limits = Limits::OF_ROLES;
+        let memory = ReplayMemory::new(limits);
+        let show = |prover: &Prover, number: usize, expires| {
+            memory.show(prover.clone(), &number.to_string(), expires, second(0))
+        };
+        let roles = ["a", "b", "c", "d", "e"].map(|id| role("greedy", id));
+        let taken = roles.iter().flat_map(|role| (0..32_768).map(move |number| (role, number)));
+        let taken = taken.filter(|(role, number)| show(role, *number, 86_400).is_ok()).count();
+        assert_eq!((taken, memory.len()), (limits.per_account, limits.per_account));
+        assert_eq!(show(&roles[4], 0, 86_400), Err(ProofProblem::MemoryFull));
+        assert_eq!(show(&roles[0], 0, 86_400), Err(ProofProblem::Replayed));
+        // The same role of another account is another one.
+        for number in 0..limits.per_credential {
+            assert_eq!(show(&role("modest", "a"), number, 600), Ok(()));
+        }
+        assert!(limits.per_account * 4 <= limits.in_all);
+        let room = memory.show(roles[4].clone(), "new", 86_500, second(86_400));
+        assert_eq!((room, memory.len()), (Ok(()), 1));
+        let shown = memory.shown.lock().unwrap();
+        assert_eq!((shown.by_account.len(), shown.by_prover.len()), (1, 1));
     }
 }

@@ -34,7 +34,7 @@ use crate::{
     identity::{
         assertion::{Assertion, Expected, Unproven},
         certificate::PeerCertificate,
-        replay::ReplayMemory,
+        replay::{self, ReplayMemory},
         session::{SessionKeys, SessionToken},
     },
     projection::Published,
@@ -366,9 +366,13 @@ impl Sessions {
             Unproven::ByKey(problem) => Refusal::of_proof(problem, By::Holder),
         })?;
         fit(access_point, key, now)?;
+        let prover = replay::Prover {
+            account: access_point.name.location.account.clone(),
+            credential: replay::Credential::Key(key.header.uid),
+        };
         self.shared
             .replay
-            .show(key.header.uid, &proof.id, proof.expires, now)
+            .show(prover, &proof.id, proof.expires, now)
             .map_err(|problem| Refusal::of_proof(problem, By::Holder))?;
         Ok(Arc::clone(key))
     }

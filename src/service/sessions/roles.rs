@@ -11,13 +11,14 @@ use crate::{
         access_point::{AccessPoint, AccessPointState, Authentication, TrustedRole},
         catalog::Catalog,
         decision::DenyReason,
-        name::{AccessPointName, Id},
+        name::{AccessPointName, Id, RamRoleName},
         proof::ProofProblem,
         ram_role::RamRole,
         time::UnixNanos,
     },
     identity::{
         caller_identity::{self, SignedRequest},
+        replay,
         role_token::{self, RoleToken},
         vouchers::{SharedRoles, Sts, TokenIssuer},
     },
@@ -117,8 +118,9 @@ impl Sessions {
         let said = token.verify(&expected).map_err(by_anybody)?;
         Ok(Testimony {
             vouched: Vouched { issuer: Some(config.name.clone()), principal: said.subject.clone() },
-            // Two issuers may give the same id.
-            id: format!("token {} {}", config.name, said.id),
+            // Two issuers may give the same id. What they are called here may change, and with the
+            // length no two of them run together.
+            id: format!("token {} {} {}", config.issuer.len(), config.issuer, said.id),
             expires: said.expires,
             until: UnixNanos::from_parts(said.expires, 0),
             claim: Claim::Token(config, said),
@@ -191,7 +193,9 @@ impl Sessions {
             return Err(of_holder(ProofProblem::RoleShared));
         }
         let Testimony { id, expires, .. } = testimony;
-        let shown = self.shared.role_replay.show(role.header.uid, id, *expires, now);
+        let RamRoleName { account, id: role } = role.name.clone();
+        let prover = replay::Prover { account, credential: replay::Credential::Role(role) };
+        let shown = self.shared.role_replay.show(prover, id, *expires, now);
         shown.map_err(of_holder)?;
         Ok(testimony.until)
     }
