@@ -136,7 +136,8 @@ impl Vouching {
         current.issuers.iter().find(|issuer| *issuer.config.issuer == *named).map(Arc::clone)
     }
 
-    /// The key of an issuer with that id. One that isn't known may be new: the issuer is asked.
+    /// The key of an issuer with that id. One that isn't known may be new: the issuer is asked. What
+    /// it says counts if the configuration still has it then, and as it was.
     pub async fn key(&self, issuer: &Issuer, id: &str) -> Result<PublicKey, ProofProblem> {
         let asked = match &issuer.keys {
             Keys::Given(keys) => return keys.find(id).cloned().ok_or(ProofProblem::KeyUnknown),
@@ -150,6 +151,10 @@ impl Vouching {
         let asking = self.0.background.spawn(async move { waiting.ask(&this.0, PAUSE).await });
         // If it panicked, it has said so.
         let _ = asking.await;
+        let now = self.issuer(&issuer.config.issuer);
+        if now.is_none_or(|now| now.config != issuer.config) {
+            return Err(ProofProblem::IssuerUnknown);
+        }
         asked.find(id, clock.elapsed())
     }
 
@@ -158,7 +163,8 @@ impl Vouching {
         self.0.current.load().sts.clone()
     }
 
-    /// Has the STS say whose a request is, for somebody who calls from there.
+    /// Has the STS say whose a request is, for somebody who calls from there. What it says counts if
+    /// the configuration still has it then, and as it was.
     pub async fn identify(
         &self,
         sts: &Arc<Sts>,
@@ -166,17 +172,21 @@ impl Vouching {
         source: Option<Source>,
     ) -> Result<Identity, Unidentified> {
         let place = self.0.places.take(source).ok_or(Unidentified::Busy)?;
-        let (this, sts) = (self.clone(), Arc::clone(sts));
+        let (this, asked) = (self.clone(), Arc::clone(sts));
         let asking = self.0.background.spawn(async move {
             // Given back when the STS has answered, and not when whoever waits goes away.
             let _place = place;
-            let patience = Patience { max_bytes: MAX_ANSWER_BYTES, time: sts.time };
+            let patience = Patience { max_bytes: MAX_ANSWER_BYTES, time: asked.time };
             let question = Question::Post(request.reveal());
-            this.0.asker.ask(&sts.endpoint, question, patience).await
+            this.0.asker.ask(&asked.endpoint, question, patience).await
         });
         // If it panicked, it has said so.
         let answer = asking.await.map_err(|_| ProofProblem::StsUnavailable);
-        answer.and_then(read_identity).map_err(Unidentified::Unproven)
+        let identity = answer.and_then(read_identity).map_err(Unidentified::Unproven)?;
+        match self.sts() {
+            Some(now) if now == *sts => Ok(identity),
+            Some(_) | None => Err(Unidentified::Unproven(ProofProblem::StsUnavailable)),
+        }
     }
 
     /// Asks everybody again whose keys are older than they should be.

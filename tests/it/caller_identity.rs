@@ -11,7 +11,7 @@ use aap::api::pb::{
 };
 use aap::domain::time::UnixNanos;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{sync::Notify, task::JoinSet};
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
@@ -69,13 +69,16 @@ pub fn proof(parameters: Vec<(String, String)>) -> Proof {
 /// A server with an STS.
 async fn start(sts: &HttpsServer, rest: &str) -> Place {
     let setup = Setup::new();
-    let ca = sts.write_authority(setup.dir.path());
-    let table = format!(
-        "[sessions]\naudience = \"{AUDIENCE}\"\n[sts]\nendpoint = \"{}\"\nca = \"{}\"\n{rest}\n",
-        sts.url(""),
-        ca.display()
-    );
+    let table = table(sts, &setup, rest);
     Place::start(setup, &table).await
+}
+
+fn table(sts: &HttpsServer, setup: &Setup, rest: &str) -> String {
+    let (url, ca) = (sts.url(""), sts.write_authority(setup.dir.path()));
+    format!(
+        "[sessions]\naudience = \"{AUDIENCE}\"\n[sts]\nendpoint = \"{url}\"\nca = \"{}\"\n{rest}\n",
+        ca.display()
+    )
 }
 
 impl Place {
@@ -283,6 +286,29 @@ async fn a_role_that_others_may_assume_proves_too_little_unless_that_is_said_to_
         }
         place.server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn what_an_sts_says_counts_for_nothing_when_the_configuration_says_otherwise_meanwhile() {
+    let sts = HttpsServer::saying(Reply::good(&identity())).await;
+    let setup = Setup::new();
+    let first = table(&sts, &setup, "accept_shared_roles = true");
+    let strict = table(&sts, &setup, "accept_shared_roles = false");
+    let place = Place::start(setup, &first).await;
+    place.identify(parameters(place.now, "before")).await.unwrap();
+    for (what, other) in [("another", &*strict), ("none", "")] {
+        let told = Arc::new(Notify::new());
+        let then = Box::new(Reply::good(&identity()));
+        sts.say(Reply::After(Arc::clone(&told), then));
+        let asked = sts.questions().len();
+        let (answer, ()) = tokio::join!(place.identify(parameters(place.now, what)), async {
+            sts.asked(asked + 1).await;
+            place.reconfigure(other).await;
+            told.notify_one();
+        });
+        Refusal::of(&answer.unwrap_err()).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
+    }
+    place.server.stop().await;
 }
 
 #[tokio::test]

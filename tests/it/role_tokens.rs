@@ -1,6 +1,13 @@
 //! Applications prove by tokens of configured issuers under which RAM role they run.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use aap::{
     api::pb::{
@@ -11,6 +18,7 @@ use aap::{
     domain::time::UnixNanos,
 };
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tonic::{Code, Status};
 
 use crate::support::{
@@ -30,16 +38,20 @@ pub struct Place {
     pub server: TestServer,
     pub clock: Clock,
     pub now: i64,
+    /// The configuration with everybody who calls, and how often it was another one.
+    base: Text,
+    probes: AtomicUsize,
 }
 
 impl Place {
     /// A server that is configured with something more.
     pub async fn start(setup: Setup, more: &str) -> Self {
         let clock = Clock::manual(UnixNanos::from_parts(START, 0));
-        let configuration = Some(base(&setup).and(more));
+        let base = base(&setup);
+        let configuration = Some(base.clone().and(more));
         let server = Setup { clock: clock.clone(), configuration, ..setup }.start().await;
         world::enter_page_example(&server.client(ADMIN)).await;
-        let mut place = Self { server, clock, now: START };
+        let mut place = Self { server, clock, now: START, base, probes: AtomicUsize::new(0) };
         // What was made before or at the start proves nothing.
         place.wait(60);
         place
@@ -48,6 +60,16 @@ impl Place {
     pub fn wait(&mut self, seconds: i64) {
         self.now += seconds;
         self.clock.set(UnixNanos::from_parts(self.now, 0));
+    }
+
+    /// Gives the server another configuration while it runs, with something more than the callers'.
+    pub async fn reconfigure(&self, more: &str) {
+        let probe = format!("probe-{}", self.probes.fetch_add(1, Ordering::SeqCst));
+        let known = "role = \"viewer\"\naccounts = [\"acme\"]";
+        self.server.reload(&self.base.clone().with(&probe, known).and(more));
+        let get = pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") };
+        let probe = self.server.client(&probe);
+        while probe.policies().get_policy(get.clone()).await.is_err() {}
     }
 
     /// An access point of that role and type of environment.
@@ -412,38 +434,59 @@ async fn sessions_die_when_the_role_trusts_otherwise_and_with_their_access_point
 }
 
 #[tokio::test]
+async fn what_is_asked_of_an_issuer_counts_for_nothing_when_it_is_taken_out_meanwhile() {
+    let setup = Setup::new();
+    let (old, new) = (IssuerKey::new("old"), IssuerKey::new("new"));
+    let issuer = HttpsServer::saying(Reply::good(&key_set(&[&old]))).await;
+    let ca = issuer.write_authority(setup.dir.path());
+    let keys =
+        format!("{OF_ACME}\njwks_url = \"{}\"\nca = \"{}\"", issuer.url("/keys"), ca.display());
+    let (file_key, path) = key_file(&setup, "k");
+    let other = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
+    let without = table("other", "ecs_instance", &other);
+    let mut place = Place::start(setup, &(table("home", "ecs_instance", &keys) + &without)).await;
+    let token = old.sign(&claims("home", "ECSRole", place.now, "1"));
+    place.ask("app", token).await.unwrap();
+    place.wait(10);
+    let (told, asked) = (Arc::new(Notify::new()), issuer.questions().len());
+    let good = Reply::good(&key_set(&[&old, &new]));
+    issuer.say(Reply::After(Arc::clone(&told), Box::new(good)));
+    let token = new.sign(&claims("home", "ECSRole", place.now, "2"));
+    let (answer, ()) = tokio::join!(place.ask("app", token), async {
+        issuer.asked(asked + 1).await;
+        place.reconfigure(&without).await;
+        told.notify_one();
+    });
+    Refusal::of(&answer.unwrap_err()).is(Code::Unauthenticated, "SESSION_REFUSED");
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(event.problem(), Problem::IssuerUnknown);
+    let token = file_key.sign(&claims("other", "ECSRole", place.now, "3"));
+    place.ask("app", token).await.unwrap();
+    place.server.stop().await;
+}
+
+#[tokio::test]
 async fn issuers_come_and_go_with_the_configuration() {
     let setup = Setup::new();
     let (key, path) = key_file(&setup, "k");
-    let base = base(&setup);
     let place = Place::start(setup, "").await;
     let token = |id: &str| key.sign(&claims("home", "ECSRole", place.now, id));
     let refusal = place.ask("app", token("1")).await.unwrap_err();
     Refusal::of(&refusal).is(Code::FailedPrecondition, "NO_TOKEN_ISSUERS");
 
     let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
-    let probe = "role = \"viewer\"\naccounts = [\"acme\"]";
-    let with_issuer = base.clone().with("probe", probe).and(&table("home", "ecs_instance", &file));
-    place.server.reload(&with_issuer);
-    let get = pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") };
-    while place.server.client("probe").policies().get_policy(get.clone()).await.is_err() {}
+    let with_issuer = table("home", "ecs_instance", &file);
+    place.reconfigure(&with_issuer).await;
     place.ask("app", token("2")).await.unwrap();
 
     // Another key in the file of keys alone is taken, too.
     let other = IssuerKey::new("k");
     fs::write(&path, key_set(&[&other]).to_string()).unwrap();
-    place.server.reload(&with_issuer);
-    let mut number = 3;
-    loop {
-        let claims = claims("home", "ECSRole", place.now, &number.to_string());
-        if place.ask("app", other.sign(&claims)).await.is_ok() {
-            break;
-        }
-        number += 1;
-    }
+    place.reconfigure(&with_issuer).await;
+    let claims = claims("home", "ECSRole", place.now, "3");
+    place.ask("app", other.sign(&claims)).await.unwrap();
     place.ask("app", token("none")).await.unwrap_err();
-    place.server.reload(&base);
-    while place.server.client("probe").policies().get_policy(get.clone()).await.is_ok() {}
+    place.reconfigure("").await;
     let refusal = place.ask("app", token("4")).await.unwrap_err();
     Refusal::of(&refusal).is(Code::FailedPrecondition, "NO_TOKEN_ISSUERS");
     place.server.stop().await;

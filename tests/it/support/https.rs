@@ -16,7 +16,10 @@ use http::{Request, Response, header::LOCATION};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring::default_provider, sign::SingleCertAndKey},
@@ -31,6 +34,8 @@ pub enum Reply {
     Say(u16, Vec<u8>),
     /// That the answer is elsewhere.
     Redirect(String),
+    /// Something, when it is told to.
+    After(Arc<Notify>, Box<Self>),
     /// Nothing, and the connection stays open.
     Silence,
 }
@@ -126,6 +131,13 @@ impl HttpsServer {
         self.shared.questions.lock().unwrap().clone()
     }
 
+    /// Waits until it was asked so often.
+    pub async fn asked(&self, times: usize) {
+        while self.questions().len() < times {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// How many connections there were, whether anything was asked on them or not.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
@@ -152,7 +164,12 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Full<
     };
     shared.questions.lock().unwrap().push(question.clone());
     let answering = Arc::clone(&shared.answering.lock().unwrap());
-    match answering(&question) {
+    let mut reply = answering(&question);
+    while let Reply::After(told, then) = reply {
+        told.notified().await;
+        reply = *then;
+    }
+    match reply {
         Reply::Say(status, body) => {
             Response::builder().status(status).body(Full::from(body)).unwrap()
         }
@@ -160,6 +177,6 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Full<
             let response = Response::builder().status(302).header(LOCATION, location);
             response.body(Full::default()).unwrap()
         }
-        Reply::Silence => std::future::pending().await,
+        Reply::After(..) | Reply::Silence => std::future::pending().await,
     }
 }
