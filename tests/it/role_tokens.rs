@@ -212,8 +212,8 @@ async fn an_issuer_of_each_type_of_environment_proves_roles_of_that_type() {
         let replayed = (Reason::CredentialInvalid, Problem::Replayed);
         assert_eq!(place.refused(access_point, token).await, replayed);
         let (record, event) = place.last_session_record().await;
-        // Only who has the role can have shown it.
-        assert_eq!((&*record.account, &*event.issuer), ("acme", issuer));
+        // Whoever has seen it can show it again, as often as it likes: that fills no account's log.
+        assert_eq!((&*record.account, &*event.issuer), ("", issuer));
     }
     // The two were asked for their keys and for nothing else, at their own host.
     for server in [&ack_server, &function_server] {
