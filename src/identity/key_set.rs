@@ -1,7 +1,8 @@
 //! The public keys of an issuer of tokens, as it publishes them (RFC 7517).
 //!
-//! Pure. Keys that aren't for signatures, that have no id, or that are of another kind than is taken
-//! here are left out; what is broken breaks the whole set.
+//! Pure. Keys that aren't for signatures, that have no id, that are of another kind than is taken
+//! here, too weak or broken are left out: one odd key takes none of the others away. What makes a set
+//! dangerous or ambiguous breaks it.
 
 use std::collections::BTreeMap;
 
@@ -93,17 +94,22 @@ impl KeySet {
         if keys.len() > MAX_KEYS {
             return Err(InvalidKeySet::TooMany);
         }
-        let mut set = BTreeMap::new();
+        let (mut set, mut odd) = (BTreeMap::new(), None);
         for key in &keys {
             if key.d.is_some() || key.k.is_some() {
                 return Err(InvalidKeySet::Secret);
             }
-            let Some((id, key)) = key.read()? else { continue };
-            if set.insert(id, key).is_some() {
-                return Err(InvalidKeySet::Ambiguous);
+            match key.read() {
+                Ok(None) => {}
+                Ok(Some((id, key))) => {
+                    if set.insert(id, key).is_some() {
+                        return Err(InvalidKeySet::Ambiguous);
+                    }
+                }
+                Err(error) => odd = odd.or(Some(error)),
             }
         }
-        if set.is_empty() { Err(InvalidKeySet::Empty) } else { Ok(Self(set)) }
+        if set.is_empty() { Err(odd.unwrap_or(InvalidKeySet::Empty)) } else { Ok(Self(set)) }
     }
 
     /// The key of an id.
@@ -130,13 +136,14 @@ impl SentKey {
         if !is_for_signatures || id.is_empty() || id.len() > MAX_ID_BYTES {
             return Ok(None);
         }
-        let (key, algorithm) = match (&*self.kty, self.crv.as_deref()) {
-            ("RSA", _) => (self.read_rsa()?, "RS256"),
-            ("EC", Some("P-256")) => (self.read_p256()?, "ES256"),
+        // What isn't by an algorithm that is taken need not have numbers that are.
+        let is_for = |algorithm| self.alg.as_deref().is_none_or(|named| named == algorithm);
+        let key = match (&*self.kty, self.crv.as_deref()) {
+            ("RSA", _) if is_for("RS256") => self.read_rsa()?,
+            ("EC", Some("P-256")) if is_for("ES256") => self.read_p256()?,
             _ => return Ok(None),
         };
-        let is_taken = self.alg.as_deref().is_none_or(|named| named == algorithm);
-        Ok(is_taken.then(|| (id.into(), key)))
+        Ok(Some((id.into(), key)))
     }
 
     fn read_rsa(&self) -> Result<PublicKey, InvalidKeySet> {
@@ -247,7 +254,34 @@ mod tests {
     }
 
     #[test]
-    fn a_set_with_anything_broken_or_secret_is_none() {
+    fn an_odd_key_takes_none_of_the_others_away() {
+        let (_, numbers) = made(MadeAlgorithm::EcP256);
+        let good = with(&numbers, json!({"kid": "good"}));
+        let rsa = |n: &str, e: &str| json!({"kty": "RSA", "kid": "odd", "n": n, "e": e});
+        let short = URL_SAFE_NO_PAD.encode([0xff; 128]);
+        let long = URL_SAFE_NO_PAD.encode([0xff; 256]);
+        for odd in [
+            rsa(&short, "AQAB"),
+            rsa(&long, "Aw"),
+            rsa("?", "AQAB"),
+            json!({"kty": "RSA", "kid": "odd"}),
+            with(&good, json!({"kid": "odd", "x": "AA"})),
+            // By the id of the good one, too.
+            with(&good, json!({"y": URL_SAFE_NO_PAD.encode([7; 32])})),
+        ] {
+            for keys in [[odd.clone(), good.clone()], [good.clone(), odd.clone()]] {
+                let set = parse(&keys).unwrap();
+                let ids: Vec<_> = set.fingerprints().map(|(id, _)| id).collect();
+                assert_eq!(ids, ["good"], "{odd}");
+            }
+        }
+        // For another algorithm it isn't even odd.
+        let other = with(&rsa(&short, "AQAB"), json!({"alg": "PS256"}));
+        assert_eq!(parse(&[other]), Err(InvalidKeySet::Empty));
+    }
+
+    #[test]
+    fn a_set_of_which_no_key_is_good_or_one_is_secret_is_none() {
         let (_, numbers) = made(MadeAlgorithm::EcP256);
         let good = with(&numbers, json!({"kid": "k"}));
         let rsa = |n: &str, e: &str| json!({"kty": "RSA", "kid": "k", "n": n, "e": e});
