@@ -360,17 +360,30 @@ async fn read(response: Response<Incoming>, max_bytes: usize) -> Result<Vec<u8>,
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use tokio::sync::OwnedSemaphorePermit;
 
     use super::*;
 
-    fn roots() -> Arc<Roots> {
+    /// An authority of its own.
+    pub(crate) fn roots() -> Arc<Roots> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         Arc::new(Roots::of(&[certificate.der().clone()]).unwrap())
     }
+
+    /// Takes all of its threads that ask for addresses, as a name server does that is silent.
+    pub(crate) fn hold_lookups(asker: &Asker) -> OwnedSemaphorePermit {
+        let all = u32::try_from(LOOKUPS).unwrap();
+        Arc::clone(&asker.lookups).try_acquire_many_owned(all).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::roots, *};
 
     #[test]
     fn a_server_is_named_by_a_url_of_https_with_nothing_odd_in_it() {

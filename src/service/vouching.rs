@@ -50,7 +50,10 @@ struct Shared {
     current: ArcSwap<Current>,
     /// Who is with the STS.
     places: Places,
+    /// Asks issuers.
     asker: Asker,
+    /// Asks the STS: threads that wait for an issuer's address are none that it needs.
+    sts_asker: Asker,
     clock: Clock,
     background: Handle,
 }
@@ -113,8 +116,14 @@ impl Vouching {
     /// Has these asked, on that runtime.
     pub fn new(vouchers: &Vouchers, clock: Clock, background: Handle) -> Self {
         let current = ArcSwap::from_pointee(Current::of(vouchers, &[]));
-        let (places, asker) = (Places::default(), Asker::default());
-        Self(Arc::new(Shared { current, places, asker, clock, background }))
+        Self(Arc::new(Shared {
+            current,
+            places: Places::default(),
+            asker: Asker::default(),
+            sts_asker: Asker::default(),
+            clock,
+            background,
+        }))
     }
 
     /// Puts others in the place of all. What is known of an issuer whose keys are from the same
@@ -178,7 +187,7 @@ impl Vouching {
             let _place = place;
             let patience = Patience { max_bytes: MAX_ANSWER_BYTES, time: asked.time };
             let question = Question::Post(request.reveal());
-            this.0.asker.ask(&asked.endpoint, question, patience).await
+            this.0.sts_asker.ask(&asked.endpoint, question, patience).await
         });
         // If it panicked, it has said so.
         let answer = asking.await.map_err(|_| ProofProblem::StsUnavailable);
@@ -301,5 +310,57 @@ impl Asked {
     fn turn(&self, to: Silence) -> Silence {
         let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *silence, to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::time::UnixNanos,
+        identity::{
+            caller_identity::Expected,
+            https::testing::{hold_lookups, roots},
+            vouchers::SharedRoles,
+        },
+    };
+
+    /// A server at a port of this machine where nobody is, which has to be looked up.
+    fn nobody(time: Duration) -> Arc<Sts> {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let endpoint = Endpoint::parse(&url, roots()).unwrap();
+        Arc::new(Sts { endpoint, time, audience: None, shared_roles: SharedRoles::Refused })
+    }
+
+    fn request() -> SignedRequest {
+        let parameters = [
+            ("Timestamp", "2026-11-23T16:21:20Z"),
+            ("AccessKeyId", "STS.abc"),
+            ("Action", "GetCallerIdentity"),
+            ("Format", "JSON"),
+            ("SecurityToken", "token"),
+            ("Signature", "signature"),
+            ("SignatureMethod", "HMAC-SHA1"),
+            ("SignatureNonce", "n-1"),
+            ("SignatureVersion", "1.0"),
+            ("Version", "2015-04-01"),
+        ];
+        let (now, started) = (UnixNanos::from_parts(1_795_450_881, 0), UnixNanos(0));
+        let expected = Expected { audience: None, now, started };
+        SignedRequest::read(&parameters, &expected).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_is_silent_about_issuers_holds_up_no_question_to_the_sts() {
+        let sts = nobody(Duration::from_mins(1));
+        let vouchers = Vouchers { issuers: Vec::new(), sts: Some(Arc::clone(&sts)) };
+        let vouching = Vouching::new(&vouchers, Clock::manual(UnixNanos(0)), Handle::current());
+        let held = hold_lookups(&vouching.0.asker);
+        let asking = vouching.identify(&sts, request(), None);
+        let identified = tokio::time::timeout(Duration::from_secs(30), asking).await.unwrap();
+        let unavailable = Unidentified::Unproven(ProofProblem::StsUnavailable);
+        assert_eq!(identified, Err(unavailable));
+        drop(held);
     }
 }
