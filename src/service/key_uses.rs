@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::MissedTickBehavior,
+};
 
 use crate::domain::{
     client_key::ClientKey,
@@ -54,6 +57,8 @@ impl NotedUses {
     pub async fn keep(mut self, system: System, over: Arc<Notify>) {
         let mut pending = HashMap::new();
         let mut tick = tokio::time::interval(GATHERING);
+        // While nothing is pending it isn't waited for, and what was missed is not made up for.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // Nobody notes anything any more.
