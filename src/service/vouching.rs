@@ -54,6 +54,8 @@ struct Shared {
     asker: Asker,
     /// Asks the STS: threads that wait for an issuer's address are none that it needs.
     sts_asker: Asker,
+    /// Whether the STS's silence was logged already.
+    sts_silence: Silence,
     clock: Clock,
     background: Handle,
 }
@@ -95,14 +97,21 @@ struct Asked {
     /// When it was asked last. Held while it is asked, so that all who wait share one answer.
     tried: tokio::sync::Mutex<Option<Duration>>,
     /// Whether its silence was logged already.
-    silence: Mutex<Silence>,
+    silence: Silence,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Silence {
-    #[default]
-    Broken,
-    Told,
+/// When somebody who is asked was silent last, if that was logged and isn't over. It is over with an
+/// answer some time later, so that who answers now and then fills no log.
+#[derive(Debug, Default)]
+struct Silence(Mutex<Option<Duration>>);
+
+/// What a silence, or its end, is to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// It is to be logged.
+    New,
+    /// It was logged, or there is nothing to say.
+    Known,
 }
 
 /// What an issuer has said, and when.
@@ -121,6 +130,7 @@ impl Vouching {
             places: Places::default(),
             asker: Asker::default(),
             sts_asker: Asker::default(),
+            sts_silence: Silence::default(),
             clock,
             background,
         }))
@@ -187,11 +197,13 @@ impl Vouching {
             let _place = place;
             let patience = Patience { max_bytes: MAX_ANSWER_BYTES, time: asked.time };
             let question = Question::Post(request.reveal());
-            this.0.sts_asker.ask(&asked.endpoint, question, patience).await
+            let answer = this.0.sts_asker.ask(&asked.endpoint, question, patience).await;
+            this.0.tell_of_sts(asked.endpoint.url(), &answer);
+            read_identity(answer)
         });
         // If it panicked, it has said so.
-        let answer = asking.await.map_err(|_| ProofProblem::StsUnavailable);
-        let identity = answer.and_then(read_identity).map_err(Unidentified::Unproven)?;
+        let identity = asking.await.unwrap_or(Err(ProofProblem::StsUnavailable));
+        let identity = identity.map_err(Unidentified::Unproven)?;
         match self.sts() {
             Some(now) if now == *sts => Ok(identity),
             Some(_) | None => Err(Unidentified::Unproven(ProofProblem::StsUnavailable)),
@@ -212,24 +224,46 @@ impl Vouching {
     }
 }
 
+impl Shared {
+    /// Logs that the STS can't be asked, or can be asked again: what is behind it is nothing that
+    /// applications are told.
+    fn tell_of_sts(&self, url: &str, answer: &Result<Answer, Unanswered>) {
+        let now = self.clock.elapsed();
+        let error = match answer {
+            Ok(Answer::Other(status)) if is_unable(*status) => {
+                format!("it answered {}", status.as_u16())
+            }
+            Ok(_) => {
+                if self.sts_silence.end(now) == News::New {
+                    tracing::info!(url, "the STS answers again");
+                }
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        if self.sts_silence.begin(now) == News::New {
+            tracing::warn!(url, error, "the STS can't be asked");
+        }
+    }
+}
+
 /// What an answer of the STS comes to.
 fn read_identity(answer: Result<Answer, Unanswered>) -> Result<Identity, ProofProblem> {
     match answer {
         Ok(Answer::Good(body)) => Identity::read(&body),
-        Ok(Answer::Other(status)) if status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(ProofProblem::StsUnavailable)
-        }
+        Ok(Answer::Other(status)) if is_unable(status) => Err(ProofProblem::StsUnavailable),
         Ok(Answer::Other(status)) if status.is_client_error() => Err(ProofProblem::StsRefused),
-        Ok(Answer::Other(status)) if status.is_server_error() => Err(ProofProblem::StsUnavailable),
         // It isn't followed where it sends somebody.
         Ok(Answer::Other(_)) | Err(Unanswered::TooLarge | Unanswered::Encoded) => {
             Err(ProofProblem::StsAnswerInvalid)
         }
-        Err(error) => {
-            tracing::debug!(%error, "the STS can't be asked");
-            Err(ProofProblem::StsUnavailable)
-        }
+        Err(_) => Err(ProofProblem::StsUnavailable),
     }
+}
+
+/// Whether a status says that the STS can't answer now, whatever it is asked.
+fn is_unable(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 impl Current {
@@ -261,7 +295,7 @@ impl Asked {
             endpoint: endpoint.clone(),
             last: ArcSwapOption::empty(),
             tried: tokio::sync::Mutex::new(None),
-            silence: Mutex::default(),
+            silence: Silence::default(),
         }
     }
 
@@ -285,13 +319,13 @@ impl Asked {
         match self.fetch(&shared.asker).await {
             Ok(keys) => {
                 let count = keys.count();
-                if self.turn(Silence::Broken) == Silence::Told {
+                if self.silence.end(now) == News::New {
                     tracing::info!(url, count, "an issuer's keys are there again");
                 }
                 self.last.store(Some(Arc::new(Said { keys, at: now })));
             }
             Err(error) => {
-                if self.turn(Silence::Told) == Silence::Broken {
+                if self.silence.begin(now) == News::New {
                     tracing::warn!(url, %error, "an issuer's keys can't be had; it is asked again");
                 }
             }
@@ -305,11 +339,20 @@ impl Asked {
             Err(error) => Err(error.to_string()),
         }
     }
+}
 
-    /// Goes over to another state; tells the one before.
-    fn turn(&self, to: Silence) -> Silence {
-        let mut silence = self.silence.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *silence, to)
+impl Silence {
+    /// Somebody is silent.
+    fn begin(&self, now: Duration) -> News {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.replace(now).is_none() { News::New } else { News::Known }
+    }
+
+    /// Somebody answers.
+    fn end(&self, now: Duration) -> News {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = last.is_some_and(|last| now.saturating_sub(last) >= PAUSE);
+        if is_over && last.take().is_some() { News::New } else { News::Known }
     }
 }
 
@@ -349,6 +392,26 @@ mod tests {
         let (now, started) = (UnixNanos::from_parts(1_795_450_881, 0), UnixNanos(0));
         let expected = Expected { audience: None, now, started };
         SignedRequest::read(&parameters, &expected).unwrap()
+    }
+
+    #[test]
+    fn a_silence_and_its_end_are_news_once() {
+        let silence = Silence::default();
+        let [begin, end] = [Silence::begin, Silence::end];
+        for (turn, seconds, news) in [
+            (end, 0, News::Known),
+            (begin, 1, News::New),
+            (begin, 2, News::Known),
+            // An answer in between doesn't end it.
+            (end, 3, News::Known),
+            (begin, 4, News::Known),
+            (end, 13, News::Known),
+            (end, 14, News::New),
+            (end, 15, News::Known),
+            (begin, 16, News::New),
+        ] {
+            assert_eq!(turn(&silence, Duration::from_secs(seconds)), news, "{seconds}");
+        }
     }
 
     #[tokio::test]
