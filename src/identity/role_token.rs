@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::domain::{client_key::PublicKey, proof::ProofProblem, time::UnixNanos};
 
-use super::jwt::{self, Hours, Jwt, Times};
+use super::jwt::{self, Audience, Hours, Jwt, Times};
 
 /// The most bytes that a role token has. Those of clusters have one or two thousand.
 pub const MAX_BYTES: usize = 8_192;
@@ -128,14 +128,9 @@ impl Claims {
     }
 
     fn is_for(&self, audience: &str) -> Result<bool, ProofProblem> {
-        match self.0.get("aud") {
-            None => Ok(false),
-            Some(Value::String(one)) => Ok(one == audience),
-            Some(Value::Array(several)) if several.iter().all(Value::is_string) => {
-                Ok(several.iter().any(|one| one.as_str() == Some(audience)))
-            }
-            Some(_) => Err(ProofProblem::Malformed),
-        }
+        let Some(named) = self.0.get("aud") else { return Ok(false) };
+        let named = Audience::deserialize(named).map_err(|_| ProofProblem::Malformed)?;
+        Ok(named.includes(audience))
     }
 }
 

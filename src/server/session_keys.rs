@@ -1,5 +1,5 @@
-//! What sessions are granted by: those who vouch for roles, and its keys. Renews the one that is old, and takes another one if
-//! the file is gone, which ends all sessions.
+//! What sessions are granted by: those who vouch for roles, and its keys. Renews the one that is old,
+//! and takes another one if the file is gone, which ends all sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,7 +90,8 @@ pub(super) fn keep(
                 Ok(Ok(secrets)) => keys.replace(&secrets),
                 // Those that there are stay.
                 Ok(Err(error)) => tracing::error!(%error, "the keys of sessions can't be read"),
-                Err(_) => return,
+                // It panicked, and has said so; the next look may go well.
+                Err(_) => {}
             }
         }
     }
