@@ -15,11 +15,11 @@ use tokio::{sync::Notify, task::JoinSet};
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    role_tokens::Place,
     strangers,
     support::{
         ADMIN, Client, Refusal, Setup,
         https::{HttpsServer, Question, Reply},
+        place::Place,
         server::AUDIENCE,
         world::{self, access_point_name},
     },
@@ -70,7 +70,7 @@ pub fn proof(parameters: Vec<(String, String)>) -> Proof {
 async fn start(sts: &HttpsServer, rest: &str) -> Place {
     let setup = Setup::new();
     let table = table(sts, &setup, rest);
-    Place::start(setup, &table).await
+    Place::configured(setup, &table).await
 }
 
 fn table(sts: &HttpsServer, setup: &Setup, rest: &str) -> String {
@@ -227,6 +227,7 @@ async fn whoever_the_sts_says_that_it_is_must_be_the_access_points_role() {
         other["Arn"] = json!("acs:ram::other:assumed-role/ECSRole/vm-ram-i-1");
         Reply::good(&other)
     };
+    // Good, if it weren't so long.
     let mut huge = identity().to_string().into_bytes();
     huge.resize(10 << 20, b' ');
     for (what, reply, problem) in [
@@ -250,6 +251,7 @@ async fn whoever_the_sts_says_that_it_is_must_be_the_access_points_role() {
             Reply::Say(202, identity().to_string().into()),
             Problem::StsAnswerInvalid,
         ),
+        ("too much in pieces", Reply::Pieces(huge.clone()), Problem::StsAnswerInvalid),
         ("too much", Reply::Say(200, huge), Problem::StsAnswerInvalid),
         ("no JSON", Reply::good(&"<html>"), Problem::StsAnswerInvalid),
         ("nothing", Reply::good(&""), Problem::StsAnswerInvalid),
@@ -261,7 +263,7 @@ async fn whoever_the_sts_says_that_it_is_must_be_the_access_points_role() {
         assert_eq!(&*record.account, "", "{what}");
     }
     // None of them has used it up, and nobody else was ever asked.
-    sts.say(Reply::good(&identity()));
+    sts.say(Reply::Pieces(identity().to_string().into_bytes()));
     place.identify(parameters(place.now, "n")).await.unwrap();
     assert_eq!(elsewhere.connections(), 0);
     place.server.stop().await;
@@ -294,7 +296,7 @@ async fn what_an_sts_says_counts_for_nothing_when_the_configuration_says_otherwi
     let setup = Setup::new();
     let first = table(&sts, &setup, "accept_shared_roles = true");
     let strict = table(&sts, &setup, "accept_shared_roles = false");
-    let place = Place::start(setup, &first).await;
+    let place = Place::configured(setup, &first).await;
     place.identify(parameters(place.now, "before")).await.unwrap();
     for (what, other) in [("another", &*strict), ("none", "")] {
         let told = Arc::new(Notify::new());
@@ -346,6 +348,9 @@ async fn an_sts_that_can_not_be_asked_vouches_for_nobody() {
         );
     };
     unavailable("silent").await;
+    // All of a good answer, but not its end.
+    sts.say(Reply::Beginning(identity().to_string().into_bytes()));
+    unavailable("in-the-middle").await;
     for status in [500, 503, 429] {
         sts.say(Reply::Say(status, identity().to_string().into()));
         unavailable(&status.to_string()).await;
@@ -359,7 +364,7 @@ async fn an_sts_that_can_not_be_asked_vouches_for_nobody() {
     let setup = Setup::new();
     let ca = sts.write_authority(setup.dir.path());
     let table = format!("[sts]\nendpoint = \"{}\"\nca = \"{}\"\n", stranger.url(""), ca.display());
-    let place = Place::start(setup, &table).await;
+    let place = Place::configured(setup, &table).await;
     let refusal = place.identify(parameters(place.now, "n")).await.unwrap_err();
     Refusal::of(&refusal).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
     assert_eq!(stranger.questions().len(), 0);

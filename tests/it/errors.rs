@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tonic::Request;
 
+use crate::caller_identity;
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN,
     OTHER_ENFORCER, Refusal, Setup, TestServer,
@@ -28,12 +29,12 @@ use crate::support::{
     cursors::{self, Reading},
     https::{HttpsServer, Reply},
     issuers::IssuerKey,
+    place::Place,
     refused,
     server::PATIENCE,
     watching::{Watch, stored},
     world::{self, HERE, ask, ask_all},
 };
-use crate::{caller_identity, role_tokens::Place};
 
 /// Reasons that no test here provokes. This list may only shrink.
 const NOT_PROVOKED: [&str; 0] = [];
@@ -428,7 +429,7 @@ async fn the_sts_is_asked_by_many(page: &mut Page) {
         sts.url(""),
         ca.display()
     );
-    let place = Place::start(setup, &table).await;
+    let place = Place::configured(setup, &table).await;
     let mut asking = JoinSet::new();
     for number in 0..40 {
         let parameters = caller_identity::parameters(place.now, &number.to_string());

@@ -5,10 +5,11 @@ use prost_types::Timestamp;
 use rcgen::{CertificateParams, KeyPair};
 
 use crate::{
-    sessions::{Application, Place},
+    sessions::Application,
     support::{
         ADMIN, Client, Setup, TestServer,
         following::Changes,
+        place::Place,
         world::{self, access_point_name},
     },
     telemetry::metrics,

@@ -1,102 +1,25 @@
 //! Applications prove by tokens of configured issuers under which RAM role they run.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{cell::Cell, fs, path::PathBuf, sync::Arc, time::Duration};
 
-use aap::{
-    api::pb::{
-        self, DecisionReason as Reason, ProofProblem as Problem, audit_record::Event,
-        check::Subject, create_session_request::Proof,
-    },
-    clock::Clock,
-    domain::time::UnixNanos,
+use aap::api::pb::{
+    self, DecisionReason as Reason, ProofProblem as Problem, create_session_request::Proof,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tonic::{Code, Status};
 
 use crate::support::{
-    ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, Setup, TestServer,
-    configuration::Text,
+    ADMIN, Refusal, Setup,
     https::{HttpsServer, Reply},
     issuers::{IssuerKey, key_set},
+    place::{Place, START},
     server::AUDIENCE,
-    watching::Watch,
     world::{self, access_point_name},
 };
 
-const START: i64 = 1_900_000_000;
-
-/// A server whose time stands still.
-pub struct Place {
-    pub server: TestServer,
-    pub clock: Clock,
-    pub now: i64,
-    /// The configuration with everybody who calls, and how often it was another one.
-    base: Text,
-    probes: AtomicUsize,
-}
-
 impl Place {
-    /// A server that is configured with something more.
-    pub async fn start(setup: Setup, more: &str) -> Self {
-        let clock = Clock::manual(UnixNanos::from_parts(START, 0));
-        let base = base(&setup);
-        let configuration = Some(base.clone().and(more));
-        let server = Setup { clock: clock.clone(), configuration, ..setup }.start().await;
-        world::enter_page_example(&server.client(ADMIN)).await;
-        let mut place = Self { server, clock, now: START, base, probes: AtomicUsize::new(0) };
-        // What was made before or at the start proves nothing.
-        place.wait(60);
-        place
-    }
-
-    pub fn wait(&mut self, seconds: i64) {
-        self.now += seconds;
-        self.clock.set(UnixNanos::from_parts(self.now, 0));
-    }
-
-    /// Gives the server another configuration while it runs, with something more than the callers'.
-    pub async fn reconfigure(&self, more: &str) {
-        let probe = format!("probe-{}", self.probes.fetch_add(1, Ordering::SeqCst));
-        let known = "role = \"viewer\"\naccounts = [\"acme\"]";
-        self.server.reload(&self.base.clone().with(&probe, known).and(more));
-        let get = pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") };
-        let probe = self.server.client(&probe);
-        while probe.policies().get_policy(get.clone()).await.is_err() {}
-    }
-
-    /// An access point of that role and type of environment.
-    pub async fn enter(&self, id: &str, role: &str, trusted_role: pb::TrustedRole) {
-        let mut request = world::new_access_point(id, &["RAMPolicy"]);
-        let authentication = pb::RamRoleAuthentication {
-            trusted_role: trusted_role.into(),
-            role: world::role_name(role),
-        };
-        request.access_point.as_mut().unwrap().authentication =
-            Some(pb::access_point::Authentication::RamRole(authentication));
-        let mut admin = self.server.client(ADMIN).access_points();
-        admin.create_access_point(request).await.unwrap();
-    }
-
-    pub async fn ask_at(&self, access_point: &str, proof: Proof) -> Result<pb::Session, Status> {
-        let request = pb::CreateSessionRequest {
-            access_point: access_point.to_owned(),
-            proof: Some(proof),
-            lifetime_seconds: 0,
-        };
-        assert!(!format!("{request:?}").contains("eyJ"), "a token is never printed");
-        let nobody = Client::without_token(self.server.channel().clone());
-        Ok(nobody.sessions().create_session(request).await?.into_inner())
-    }
-
-    async fn ask(&self, access_point: &str, token: String) -> Result<String, Status> {
+    async fn show(&self, access_point: &str, token: String) -> Result<String, Status> {
         let session = self.ask_at(&access_point_name(access_point), Proof::RoleToken(token)).await;
         session.map(|session| session.token)
     }
@@ -105,62 +28,32 @@ impl Place {
     async fn refused(&mut self, access_point: &str, token: String) -> (Reason, Problem) {
         // Strangers have a few records a second.
         self.wait(1);
-        let refusal = self.ask(access_point, token).await.unwrap_err();
+        let refusal = self.show(access_point, token).await.unwrap_err();
         Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
         let (_, event) = self.last_session_record().await;
         (event.reason(), event.problem())
     }
-
-    /// What an enforcer that may assert nothing is told about a session.
-    pub async fn reason(&self, session: &str) -> Reason {
-        let check =
-            pb::Check { subject: Some(Subject::Session(session.to_owned())), ..world::allowed() };
-        let answer = world::answer(&self.server.client(GATEWAY), check).await;
-        answer.decision.unwrap().reason()
-    }
-
-    pub async fn last_session_record(&self) -> (pb::AuditRecord, pb::SessionEvent) {
-        // Strangers' requests are recorded without waiting, but before this one.
-        world::answer(&self.server.client(ENFORCER), world::allowed()).await;
-        let auditor = self.server.client(AUDITOR);
-        let last = Watch::from_end(&auditor).await.through;
-        let records = Watch::from(&auditor, 1).await.records_through(last).await;
-        let asked = records.into_iter().rev().find_map(|record| match &record.event {
-            Some(Event::Session(event)) => Some((record.clone(), event.clone())),
-            _ => None,
-        });
-        asked.unwrap()
-    }
-}
-
-/// A configuration with everybody who calls.
-fn base(setup: &Setup) -> Text {
-    Text::new(&setup.data_dir())
-        .with(ADMIN, "role = \"admin\"\naccounts = [\"acme\"]")
-        .with(ENFORCER, "role = \"enforcer\"\naccounts = [\"acme\"]\nassert_identity = true")
-        .with(GATEWAY, "role = \"enforcer\"\naccounts = [\"acme\"]")
-        .with(AUDITOR, "role = \"auditor\"\naccounts = [\"*\"]")
 }
 
 /// An issuer's table, but for where its keys are.
-fn table(name: &str, trusted_role: &str, rest: &str) -> String {
+pub fn table(name: &str, trusted_role: &str, rest: &str) -> String {
     format!(
         "[[token_issuers]]\nname = \"{name}\"\nissuer = \"https://{name}.test\"\n\
          audience = \"{AUDIENCE}\"\ntrusted_role = \"{trusted_role}\"\nrole_claim = \"role\"\n{rest}\n"
     )
 }
 
-const OF_ACME: &str = "accounts = [\"acme\"]";
+pub const OF_ACME: &str = "accounts = [\"acme\"]";
 
 /// The key of an issuer whose keys are in a file, and that file.
-fn key_file(setup: &Setup, id: &str) -> (IssuerKey, PathBuf) {
+pub fn key_file(setup: &Setup, id: &str) -> (IssuerKey, PathBuf) {
     let key = IssuerKey::new(id);
     let path = setup.dir.path().join(format!("{id}.json"));
     fs::write(&path, key_set(&[&key]).to_string()).unwrap();
     (key, path)
 }
 
-fn claims(issuer: &str, role: &str, now: i64, id: &str) -> Value {
+pub fn claims(issuer: &str, role: &str, now: i64, id: &str) -> Value {
     json!({
         "iss": format!("https://{issuer}.test"), "aud": AUDIENCE, "sub": "workload-7",
         "iat": now, "exp": now + 600, "jti": id, "role": role,
@@ -184,7 +77,7 @@ async fn an_issuer_of_each_type_of_environment_proves_roles_of_that_type() {
         table("fc", "function_compute", &from(&function_server)),
     ]
     .concat();
-    let mut place = Place::start(setup, &tables).await;
+    let mut place = Place::configured(setup, &tables).await;
     let mut roles = place.server.client(ADMIN).ram_roles();
     for (role, service) in [("KubernetesWorkerRole-1", "ecs"), ("FunctionRole", "fc")] {
         roles.create_ram_role(world::new_role(role, &[service])).await.unwrap();
@@ -199,7 +92,7 @@ async fn an_issuer_of_each_type_of_environment_proves_roles_of_that_type() {
         ("function", "fc", "FunctionRole", &function),
     ] {
         let token = key.sign(&claims(issuer, role, place.now, "1"));
-        let session = place.ask(access_point, token.clone()).await.unwrap();
+        let session = place.show(access_point, token.clone()).await.unwrap();
         assert_eq!(place.reason(&session).await, Reason::PolicyGrants, "{access_point}");
         let (record, event) = place.last_session_record().await;
         assert_eq!((&*record.account, event.reason()), ("acme", Reason::ProofAccepted));
@@ -241,7 +134,7 @@ async fn an_issuer_vouches_for_nothing_beyond_its_bounds() {
         ),
     ]
     .concat();
-    let mut place = Place::start(setup, &tables).await;
+    let mut place = Place::configured(setup, &tables).await;
     let invalid = |problem| (Reason::CredentialInvalid, problem);
     for (issuer, role, outcome) in [
         ("abroad", "ECSRole", invalid(Problem::IssuerNotForAccount)),
@@ -261,7 +154,7 @@ async fn an_issuer_vouches_for_nothing_beyond_its_bounds() {
     for (account, granted) in [("acme", true), ("other", false), ("ACME", false)] {
         let mut claims = claims("both", "ECSRole", place.now, account);
         claims["account"] = json!(account);
-        assert_eq!(place.ask("app", key.sign(&claims)).await.is_ok(), granted, "{account}");
+        assert_eq!(place.show("app", key.sign(&claims)).await.is_ok(), granted, "{account}");
     }
 
     let now = place.now;
@@ -288,7 +181,7 @@ async fn an_issuer_vouches_for_nothing_beyond_its_bounds() {
     let (_, event) = place.last_session_record().await;
     assert_eq!(event.reason(), Reason::AuthenticationMethodMismatch);
     // None of them has used it up.
-    place.ask("app", key.sign(&good("2"))).await.unwrap();
+    place.show("app", key.sign(&good("2"))).await.unwrap();
     place.server.stop().await;
 }
 
@@ -300,24 +193,24 @@ async fn an_issuer_changes_its_keys_without_a_restart() {
     let ca = issuer.write_authority(setup.dir.path());
     let keys = format!("jwks_url = \"{}\"\nca = \"{}\"", issuer.url("/keys"), ca.display());
     let table = table("home", "ecs_instance", &format!("{OF_ACME}\n{keys}"));
-    let mut place = Place::start(setup, &table).await;
+    let mut place = Place::configured(setup, &table).await;
     let token = |key: &IssuerKey, now, id: &str| key.sign(&claims("home", "ECSRole", now, id));
-    place.ask("app", token(&old, place.now, "1")).await.unwrap();
+    place.show("app", token(&old, place.now, "1")).await.unwrap();
     let asked = issuer.questions().len();
 
     issuer.say(Reply::good(&key_set(&[&old, &new])));
     // The key is new, so the issuer is asked; and then not again for a while, whoever shows what.
-    place.ask("app", token(&new, place.now, "2")).await.unwrap();
+    place.show("app", token(&new, place.now, "2")).await.unwrap();
     let invented = IssuerKey::new("invented");
     for id in 0..20 {
         let token = token(&invented, place.now, &id.to_string());
-        let refusal = place.ask("app", token).await.unwrap_err();
+        let refusal = place.show("app", token).await.unwrap_err();
         Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
     }
     let (_, event) = place.last_session_record().await;
     assert_eq!(event.problem(), Problem::KeyUnknown);
     assert_eq!(issuer.questions().len(), asked + 1);
-    place.ask("app", token(&old, place.now, "3")).await.unwrap();
+    place.show("app", token(&old, place.now, "3")).await.unwrap();
 
     // One that it takes back counts until it is asked again.
     issuer.say(Reply::good(&key_set(&[&new])));
@@ -329,15 +222,55 @@ async fn an_issuer_changes_its_keys_without_a_restart() {
     // While it is silent, what it said counts for a day.
     issuer.say(Reply::Say(500, Vec::new()));
     place.wait(23 * 60 * 60);
-    place.ask("app", token(&new, place.now, "6")).await.unwrap();
+    place.show("app", token(&new, place.now, "6")).await.unwrap();
     place.wait(2 * 60 * 60);
-    let refusal = place.ask("app", token(&new, place.now, "7")).await.unwrap_err();
+    let refusal = place.show("app", token(&new, place.now, "7")).await.unwrap_err();
     Refusal::of(&refusal).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
     let (_, event) = place.last_session_record().await;
     assert_eq!(event.problem(), Problem::KeysUnavailable);
     issuer.say(Reply::good(&key_set(&[&new])));
     place.wait(10);
-    place.ask("app", token(&new, place.now, "8")).await.unwrap();
+    place.show("app", token(&new, place.now, "8")).await.unwrap();
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_an_issuer_takes_back_counts_no_longer_without_any_token_that_names_another() {
+    let setup = Setup::new();
+    let (old, new) = (IssuerKey::new("old"), IssuerKey::new("new"));
+    let issuer = HttpsServer::saying(Reply::good(&key_set(&[&old, &new]))).await;
+    let ca = issuer.write_authority(setup.dir.path());
+    let keys = format!("jwks_url = \"{}\"\nca = \"{}\"", issuer.url("/keys"), ca.display());
+    let table = table("home", "ecs_instance", &format!("{OF_ACME}\n{keys}"));
+    let mut place = Place::configured(setup, &table).await;
+    // It is asked at the start, before anybody shows anything.
+    issuer.asked(1).await;
+    let mut tokens = (1..).map(|id: u32| id.to_string());
+    let mut show = async |place: &Place| {
+        let claims = claims("home", "ECSRole", place.now, &tokens.next().unwrap());
+        place.show("app", old.sign(&claims)).await
+    };
+    show(&place).await.unwrap();
+    issuer.say(Reply::good(&key_set(&[&new])));
+    let times = issuer.questions().len();
+    // Not before it is due, and it was asked a minute ago or now.
+    place.wait(200);
+    place.reconfigure(&table).await;
+    show(&place).await.unwrap();
+    place.wait(100);
+    place.reconfigure(&table).await;
+    // Nobody waits for the answer, and none of these tokens has it asked for.
+    let refusal = loop {
+        if let Err(refusal) = show(&place).await {
+            break refusal;
+        }
+        // Few may ask in a second.
+        place.wait(1);
+    };
+    Refusal::of(&refusal).is(Code::Unauthenticated, "SESSION_REFUSED");
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(event.problem(), Problem::KeyUnknown);
+    assert_eq!(issuer.questions().len(), times + 1);
     place.server.stop().await;
 }
 
@@ -357,34 +290,52 @@ async fn an_issuer_whose_keys_can_not_be_had_vouches_for_nobody_and_holds_up_nob
         ("silent", HttpsServer::saying(Reply::Silence).await),
         ("stranger", HttpsServer::saying(Reply::good(&set)).await),
     ];
-    let (file_key, path) = key_file(&setup, "f");
-    let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
-    let mut tables = table("home", "ecs_instance", &file);
-    for (name, server) in &servers {
-        // Nobody who is trusted vouches for the last one.
-        let by = if *name == "stranger" { &elsewhere } else { server };
-        let (url, ca) = (server.url("/keys"), by.write_authority(setup.dir.path()));
-        let keys = format!("{OF_ACME}\njwks_url = \"{url}\"\nca = \"{}\"", ca.display());
-        tables.push_str(&table(name, "ecs_instance", &keys));
-    }
-    let place = Place::start(setup, &tables).await;
-    let asking = servers.each_ref().map(|(name, _)| {
-        let token = key.sign(&claims(name, "ECSRole", place.now, "1"));
-        place.ask("app", token)
+    let (old, new) = (IssuerKey::new("old"), IssuerKey::new("new"));
+    let home = HttpsServer::saying(Reply::good(&key_set(&[&old]))).await;
+    // Nobody who is trusted vouches for the last one.
+    let vouched = servers.iter().map(|(name, server)| match *name {
+        "stranger" => (*name, server, &elsewhere),
+        _ => (*name, server, server),
     });
-    let home = file_key.sign(&claims("home", "ECSRole", place.now, "1"));
-    // While one of them is silent.
-    let (home, refusals) = tokio::join!(place.ask("app", home), async {
-        let mut refusals = Vec::new();
-        for asking in asking {
-            refusals.push(asking.await.unwrap_err());
-        }
-        refusals
-    });
-    assert_eq!(place.reason(&home.unwrap()).await, Reason::PolicyGrants);
-    for refusal in refusals {
+    let tables: String = vouched
+        .chain([("home", &home, &home)])
+        .map(|(name, server, by)| {
+            let (url, ca) = (server.url("/keys"), by.write_authority(setup.dir.path()));
+            let keys = format!("{OF_ACME}\njwks_url = \"{url}\"\nca = \"{}\"", ca.display());
+            table(name, "ecs_instance", &keys)
+        })
+        .collect();
+    let mut place = Place::configured(setup, &tables).await;
+    let token = |name: &str, now| key.sign(&claims(name, "ECSRole", now, "1"));
+    for (name, _) in &servers {
+        let refusal = place.show("app", token(name, place.now)).await.unwrap_err();
         Refusal::of(&refusal).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
     }
+    place.show("app", old.sign(&claims("home", "ECSRole", place.now, "1"))).await.unwrap();
+
+    // While one of them is silent another one is asked, for a key that isn't known.
+    place.wait(10);
+    home.say(Reply::good(&key_set(&[&old, &new])));
+    let (_, silent) = &servers[4];
+    let (times, is_over) = (silent.questions().len(), Cell::new(false));
+    let (refusal, ()) = tokio::join!(
+        async {
+            let refusal = place.show("app", token("silent", place.now)).await.unwrap_err();
+            is_over.set(true);
+            refusal
+        },
+        async {
+            silent.asked(times + 1).await;
+            let asked = home.questions().len();
+            let token = new.sign(&claims("home", "ECSRole", place.now, "2"));
+            let session = tokio::time::timeout(Duration::from_secs(4), place.show("app", token));
+            let session = session.await.expect("nobody waits for who is silent").unwrap();
+            assert!(!is_over.get());
+            assert_eq!(home.questions().len(), asked + 1);
+            assert_eq!(place.reason(&session).await, Reason::PolicyGrants);
+        }
+    );
+    Refusal::of(&refusal).is(Code::Unavailable, "VOUCHER_UNAVAILABLE");
     // Nobody follows where it isn't sent by the configuration.
     assert_eq!(elsewhere.connections(), 0);
     place.server.stop().await;
@@ -395,9 +346,9 @@ async fn sessions_die_when_the_role_trusts_otherwise_and_with_their_access_point
     let setup = Setup::new();
     let (key, path) = key_file(&setup, "k");
     let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
-    let mut place = Place::start(setup, &table("home", "ecs_instance", &file)).await;
+    let mut place = Place::configured(setup, &table("home", "ecs_instance", &file)).await;
     let token = |now, id: &str| key.sign(&claims("home", "ECSRole", now, id));
-    let session = place.ask("app", token(place.now, "1")).await.unwrap();
+    let session = place.show("app", token(place.now, "1")).await.unwrap();
     let mut roles = place.server.client(ADMIN).ram_roles();
     roles.update_ram_role(world::update_role("ECSRole", &["fc"])).await.unwrap();
     assert_eq!(place.reason(&session).await, Reason::RoleNotTrusted);
@@ -407,7 +358,7 @@ async fn sessions_die_when_the_role_trusts_otherwise_and_with_their_access_point
     assert_eq!(&*record.account, "acme");
     roles.update_ram_role(world::update_role("ECSRole", &["ecs"])).await.unwrap();
     assert_eq!(place.reason(&session).await, Reason::CredentialInvalid);
-    let session = place.ask("app", token(place.now, "3")).await.unwrap();
+    let session = place.show("app", token(place.now, "3")).await.unwrap();
     assert_eq!(place.reason(&session).await, Reason::PolicyGrants);
 
     // It outlives a restart, but not a revocation.
@@ -419,7 +370,7 @@ async fn sessions_die_when_the_role_trusts_otherwise_and_with_their_access_point
     admin.revoke_sessions(revoke).await.unwrap();
     assert_eq!(place.reason(&session).await, Reason::CredentialInvalid);
     place.wait(60);
-    let session = place.ask("app", token(place.now, "4")).await.unwrap();
+    let session = place.show("app", token(place.now, "4")).await.unwrap();
     let suspend = pb::SuspendAccessPointRequest { name: name.clone(), ..Default::default() };
     admin.suspend_access_point(suspend).await.unwrap();
     assert_eq!(place.reason(&session).await, Reason::AccessPointSuspended);
@@ -428,7 +379,7 @@ async fn sessions_die_when_the_role_trusts_otherwise_and_with_their_access_point
     admin.delete_access_point(world::delete_access_point("app")).await.unwrap();
     place.enter("app", "ECSRole", pb::TrustedRole::EcsInstance).await;
     assert_eq!(place.reason(&session).await, Reason::AccessPointNotFound);
-    let new = place.ask("app", token(place.now, "6")).await.unwrap();
+    let new = place.show("app", token(place.now, "6")).await.unwrap();
     assert_eq!(place.reason(&new).await, Reason::PolicyGrants);
     place.server.stop().await;
 }
@@ -444,15 +395,16 @@ async fn what_is_asked_of_an_issuer_counts_for_nothing_when_it_is_taken_out_mean
     let (file_key, path) = key_file(&setup, "k");
     let other = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
     let without = table("other", "ecs_instance", &other);
-    let mut place = Place::start(setup, &(table("home", "ecs_instance", &keys) + &without)).await;
+    let mut place =
+        Place::configured(setup, &(table("home", "ecs_instance", &keys) + &without)).await;
     let token = old.sign(&claims("home", "ECSRole", place.now, "1"));
-    place.ask("app", token).await.unwrap();
+    place.show("app", token).await.unwrap();
     place.wait(10);
     let (told, asked) = (Arc::new(Notify::new()), issuer.questions().len());
     let good = Reply::good(&key_set(&[&old, &new]));
     issuer.say(Reply::After(Arc::clone(&told), Box::new(good)));
     let token = new.sign(&claims("home", "ECSRole", place.now, "2"));
-    let (answer, ()) = tokio::join!(place.ask("app", token), async {
+    let (answer, ()) = tokio::join!(place.show("app", token), async {
         issuer.asked(asked + 1).await;
         place.reconfigure(&without).await;
         told.notify_one();
@@ -461,7 +413,7 @@ async fn what_is_asked_of_an_issuer_counts_for_nothing_when_it_is_taken_out_mean
     let (_, event) = place.last_session_record().await;
     assert_eq!(event.problem(), Problem::IssuerUnknown);
     let token = file_key.sign(&claims("other", "ECSRole", place.now, "3"));
-    place.ask("app", token).await.unwrap();
+    place.show("app", token).await.unwrap();
     place.server.stop().await;
 }
 
@@ -469,25 +421,25 @@ async fn what_is_asked_of_an_issuer_counts_for_nothing_when_it_is_taken_out_mean
 async fn issuers_come_and_go_with_the_configuration() {
     let setup = Setup::new();
     let (key, path) = key_file(&setup, "k");
-    let place = Place::start(setup, "").await;
+    let place = Place::configured(setup, "").await;
     let token = |id: &str| key.sign(&claims("home", "ECSRole", place.now, id));
-    let refusal = place.ask("app", token("1")).await.unwrap_err();
+    let refusal = place.show("app", token("1")).await.unwrap_err();
     Refusal::of(&refusal).is(Code::FailedPrecondition, "NO_TOKEN_ISSUERS");
 
     let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
     let with_issuer = table("home", "ecs_instance", &file);
     place.reconfigure(&with_issuer).await;
-    place.ask("app", token("2")).await.unwrap();
+    place.show("app", token("2")).await.unwrap();
 
     // Another key in the file of keys alone is taken, too.
     let other = IssuerKey::new("k");
     fs::write(&path, key_set(&[&other]).to_string()).unwrap();
     place.reconfigure(&with_issuer).await;
     let claims = claims("home", "ECSRole", place.now, "3");
-    place.ask("app", other.sign(&claims)).await.unwrap();
-    place.ask("app", token("none")).await.unwrap_err();
+    place.show("app", other.sign(&claims)).await.unwrap();
+    place.show("app", token("none")).await.unwrap_err();
     place.reconfigure("").await;
-    let refusal = place.ask("app", token("4")).await.unwrap_err();
+    let refusal = place.show("app", token("4")).await.unwrap_err();
     Refusal::of(&refusal).is(Code::FailedPrecondition, "NO_TOKEN_ISSUERS");
     place.server.stop().await;
 }

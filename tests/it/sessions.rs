@@ -1,12 +1,8 @@
 //! Applications prove who they are, get sessions, and are judged by them at each check.
 
-use aap::{
-    api::pb::{
-        self, DecisionReason as Reason, ProofProblem as Problem, audit_record::Event,
-        check::Subject, create_session_request::Proof,
-    },
-    clock::Clock,
-    domain::time::UnixNanos,
+use aap::api::pb::{
+    self, DecisionReason as Reason, ProofProblem as Problem, audit_record::Event, check::Subject,
+    create_session_request::Proof,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
@@ -22,21 +18,13 @@ use tonic::{Code, Status};
 use crate::{
     client_keys::files_with,
     support::{
-        ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, Setup, TestServer,
+        ADMIN, AUDITOR, Client, ENFORCER, Refusal,
+        place::{Place, START},
         server::AUDIENCE,
         watching::Watch,
         world::{self, access_point_name},
     },
 };
-
-const START: i64 = 1_900_000_000;
-
-/// A server whose time stands still, and an application.
-pub struct Place {
-    pub server: TestServer,
-    clock: Clock,
-    pub now: i64,
-}
 
 /// An application: it has a key of its own, which was never anywhere else.
 pub struct Application {
@@ -47,26 +35,6 @@ pub struct Application {
 }
 
 impl Place {
-    pub async fn start() -> Self {
-        Self::start_with(Setup::new()).await
-    }
-
-    pub async fn start_with(setup: Setup) -> Self {
-        let start = UnixNanos::from_parts(START, 0);
-        let clock = Clock::manual(start);
-        let server = Setup { clock: clock.clone(), ..setup }.start().await;
-        world::enter_page_example(&server.client(ADMIN)).await;
-        let mut place = Self { server, clock, now: START };
-        // What was made before or at the start proves nothing.
-        place.wait(60);
-        place
-    }
-
-    pub fn wait(&mut self, seconds: i64) {
-        self.now += seconds;
-        self.clock.set(UnixNanos::from_parts(self.now, 0));
-    }
-
     /// An application with an access point of its own, if there is none yet, and a key.
     pub async fn application(&self, name: &str) -> Application {
         let mut admin = self.server.client(ADMIN).access_points();
@@ -101,27 +69,6 @@ impl Place {
     pub async fn session(&self, application: &Application, id: &str) -> String {
         let assertion = application.assertion(self.now, id);
         self.ask(application, assertion).await.unwrap()
-    }
-
-    /// What an enforcer that may assert nothing is told about a session.
-    pub async fn reason(&self, session: &str) -> Reason {
-        let check =
-            pb::Check { subject: Some(Subject::Session(session.to_owned())), ..world::allowed() };
-        let answer = world::answer(&self.server.client(GATEWAY), check).await;
-        answer.decision.unwrap().reason()
-    }
-
-    pub async fn last_session_record(&self) -> (pb::AuditRecord, pb::SessionEvent) {
-        // Strangers' requests are recorded without waiting, but before this one.
-        world::allow(&self.server.client(ENFORCER)).await;
-        let auditor = self.server.client(AUDITOR);
-        let last = Watch::from_end(&auditor).await.through;
-        let records = Watch::from(&auditor, 1).await.records_through(last).await;
-        let asked = records.into_iter().rev().find_map(|record| match &record.event {
-            Some(Event::Session(event)) => Some((record.clone(), event.clone())),
-            _ => None,
-        });
-        asked.unwrap()
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use aap::{
     api::pb::{
-        self, CheckEvent, SessionIdentity, audit_record::Event, check::Subject as SentSubject,
-        check_event::Credential,
+        self, CheckEvent, DecisionReason as Reason, SessionIdentity, audit_record::Event,
+        check::Subject as SentSubject, check_event::Credential, create_session_request::Proof,
     },
     domain::{
         check::Subject,
@@ -20,10 +20,14 @@ use prost_types::Timestamp;
 
 use super::{decide_again, states};
 use crate::{
-    sessions::{Application, Place},
+    role_tokens::{OF_ACME, claims, key_file, table},
+    sessions::Application,
     support::{
-        ADMIN, AUDITOR, Client, GATEWAY,
+        ADMIN, AUDITOR, Client, GATEWAY, Setup,
+        issuers::IssuerKey,
+        place::Place,
         random::Random,
+        server::AUDIENCE,
         watching::{self, Watch, check_of},
         world::{self, access_point_name},
     },
@@ -62,6 +66,8 @@ struct World {
     place: Place,
     /// Those that have a key, by their access points' names; the keys may be gone by now.
     applications: Vec<(&'static str, Application)>,
+    /// Who vouches for the role of one more, which has no key.
+    issuer: IssuerKey,
     tokens: Vec<String>,
     proofs: u64,
 }
@@ -81,7 +87,7 @@ impl World {
             format!("{}/clientKeys/{}", app.access_point, app.id)
         });
         let key = key.unwrap_or_default();
-        match random.below(16) {
+        match random.below(20) {
             0..=5 => {
                 if self.keys_of(name).await < 3 {
                     let app = self.place.application(name).await;
@@ -96,21 +102,27 @@ impl World {
                 let request = pb::EnableClientKeyRequest { name: key, ..Default::default() };
                 let _ = admin.enable_client_key(request).await;
             }
-            10 => {
+            10..=11 => {
                 let request = pb::DeleteClientKeyRequest { name: key, ..Default::default() };
                 let _ = admin.delete_client_key(request).await;
             }
-            11 => {
+            12 => {
                 let name = access_point;
                 let request = pb::SuspendAccessPointRequest { name, ..Default::default() };
                 let _ = admin.suspend_access_point(request).await;
             }
-            12..=13 => {
+            13..=14 => {
                 let name = access_point;
                 let request = pb::ResumeAccessPointRequest { name, ..Default::default() };
                 let _ = admin.resume_access_point(request).await;
             }
-            14 => {
+            15..=17 => {
+                // Another trust policy, or the same one again.
+                let service = random.pick(&["ecs", "fc"]);
+                let update = world::update_role("ECSRole", &[service]);
+                self.admin().ram_roles().update_ram_role(update).await.unwrap();
+            }
+            18 => {
                 let name = access_point;
                 let request = pb::RevokeSessionsRequest { name, ..Default::default() };
                 let _ = admin.revoke_sessions(request).await;
@@ -135,6 +147,11 @@ impl World {
             let assertion = app.assertion(self.place.now, &self.proofs.to_string());
             self.tokens.extend(self.place.ask(app, assertion).await.ok());
         }
+        self.proofs += 1;
+        let claims = claims("home", "ECSRole", self.place.now, &self.proofs.to_string());
+        let proof = Proof::RoleToken(self.issuer.sign(&claims));
+        let session = self.place.ask_at(&access_point_name("app"), proof).await;
+        self.tokens.extend(session.ok().map(|session| session.token));
     }
 
     /// Checks by some of the last sessions, and by what is none.
@@ -158,10 +175,16 @@ impl World {
 
 #[tokio::test]
 async fn every_recorded_check_by_a_session_decides_the_same_again() {
-    let place = Place::start().await;
-    let mut world = World { place, applications: Vec::new(), tokens: Vec::new(), proofs: 0 };
+    let setup = Setup::new();
+    let (issuer, path) = key_file(&setup, "k");
+    let file = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
+    let table = table("home", "ecs_instance", &file);
+    let more = format!("[sessions]\naudience = \"{AUDIENCE}\"\n{table}");
+    let place = Place::configured(setup, &more).await;
+    let (applications, tokens) = (Vec::new(), Vec::new());
+    let mut world = World { place, applications, issuer, tokens, proofs: 0 };
     let mut random = Random::new(2027);
-    for round in 0..60 {
+    for round in 0..90 {
         for _ in 0..=random.below(3) {
             world.change(&mut random).await;
         }
@@ -170,7 +193,7 @@ async fn every_recorded_check_by_a_session_decides_the_same_again() {
         }
         world.check(&mut random).await;
         world.place.wait(1 + i64::try_from(random.below(200)).unwrap());
-        if round == 30 {
+        if round == 45 {
             world.place.server = world.place.server.restart().await;
             world.place.wait(60);
         }
@@ -196,5 +219,6 @@ async fn every_recorded_check_by_a_session_decides_the_same_again() {
     // The world was worth it: whatever can become of a session did.
     let is_session = |record: &pb::AuditRecord| matches!(record.event, Some(Event::Session(_)));
     assert!(entries.iter().any(|entry| is_session(&watching::record(entry))));
-    assert!(outcomes.len() >= 8 && outcomes.values().all(|count| *count > 3), "{outcomes:?}");
+    assert!(outcomes.contains_key(Reason::RoleNotTrusted.as_str_name()), "{outcomes:?}");
+    assert!(outcomes.len() >= 9 && outcomes.values().all(|count| *count > 3), "{outcomes:?}");
 }

@@ -1,24 +1,30 @@
 //! A real https server of a test, which says what it is told to say and remembers what it was asked.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::{Request, Response, header::LOCATION};
-use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
 };
 use tokio_rustls::{
     TlsAcceptor,
@@ -32,6 +38,10 @@ use super::certificates::Authority;
 pub enum Reply {
     /// A status and a body.
     Say(u16, Vec<u8>),
+    /// A body in pieces, without saying how long it is.
+    Pieces(Vec<u8>),
+    /// The beginning of a body, and nothing more.
+    Beginning(Vec<u8>),
     /// That the answer is elsewhere.
     Redirect(String),
     /// Something, when it is told to.
@@ -66,7 +76,7 @@ pub struct HttpsServer {
 
 struct Shared {
     answering: Mutex<Arc<Answering>>,
-    questions: Mutex<Vec<Question>>,
+    questions: watch::Sender<Vec<Question>>,
     connections: AtomicUsize,
 }
 
@@ -91,7 +101,7 @@ impl HttpsServer {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             answering: Mutex::new(Arc::new(answering)),
-            questions: Mutex::default(),
+            questions: watch::Sender::default(),
             connections: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&shared);
@@ -128,14 +138,13 @@ impl HttpsServer {
 
     /// What it was asked so far.
     pub fn questions(&self) -> Vec<Question> {
-        self.shared.questions.lock().unwrap().clone()
+        self.shared.questions.borrow().clone()
     }
 
     /// Waits until it was asked so often.
     pub async fn asked(&self, times: usize) {
-        while self.questions().len() < times {
-            tokio::task::yield_now().await;
-        }
+        let mut questions = self.shared.questions.subscribe();
+        questions.wait_for(|questions| questions.len() >= times).await.unwrap();
     }
 
     /// How many connections there were, whether anything was asked on them or not.
@@ -155,14 +164,14 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, shared: Arc<Shared>) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answering).await;
 }
 
-async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Pieces> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let question = Question {
         method: request.method().to_string(),
         target: request.uri().to_string(),
         host: header("host").unwrap_or_default().to_owned(),
     };
-    shared.questions.lock().unwrap().push(question.clone());
+    shared.questions.send_modify(|questions| questions.push(question.clone()));
     let answering = Arc::clone(&shared.answering.lock().unwrap());
     let mut reply = answering(&question);
     while let Reply::After(told, then) = reply {
@@ -171,12 +180,58 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Response<Full<
     }
     match reply {
         Reply::Say(status, body) => {
-            Response::builder().status(status).body(Full::from(body)).unwrap()
+            let length = u64::try_from(body.len()).unwrap();
+            let body = Pieces::of(&body, Some(length), End::Over);
+            Response::builder().status(status).body(body).unwrap()
         }
+        Reply::Pieces(body) => Response::new(Pieces::of(&body, None, End::Over)),
+        Reply::Beginning(body) => Response::new(Pieces::of(&body, None, End::Never)),
         Reply::Redirect(location) => {
             let response = Response::builder().status(302).header(LOCATION, location);
-            response.body(Full::default()).unwrap()
+            response.body(Pieces::of(&[], Some(0), End::Over)).unwrap()
         }
         Reply::After(..) | Reply::Silence => std::future::pending().await,
+    }
+}
+
+/// A body, piece by piece.
+struct Pieces {
+    rest: VecDeque<Bytes>,
+    length: Option<u64>,
+    end: End,
+}
+
+/// What comes behind the last piece.
+#[derive(Clone, Copy)]
+enum End {
+    Over,
+    Never,
+}
+
+impl Pieces {
+    fn of(body: &[u8], length: Option<u64>, end: End) -> Self {
+        let rest = body.chunks(1 << 14).map(Bytes::copy_from_slice).collect();
+        Self { rest, length, end }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match (self.rest.pop_front(), self.end) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            (None, End::Over) => Poll::Ready(None),
+            // Nobody wakes it: whoever waits gives up and closes the connection.
+            (None, End::Never) => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map(SizeHint::with_exact).unwrap_or_default()
     }
 }
