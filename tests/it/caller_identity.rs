@@ -420,13 +420,12 @@ async fn ten_thousand_at_once_cost_the_sts_a_few_questions_and_checks_nothing() 
 
 #[tokio::test]
 async fn whoever_keeps_the_sts_busy_leaves_others_some_of_it() {
+    let sts = HttpsServer::saying(Reply::Silence).await;
     // It answers only one of them.
-    let sts =
-        HttpsServer::start(|question| match question.target.contains("SignatureNonce=home") {
-            true => Reply::good(&identity()),
-            false => Reply::Silence,
-        });
-    let sts = sts.await;
+    sts.answer(|question| {
+        let is_home = question.target.contains("SignatureNonce=home");
+        if is_home { Reply::good(&identity()) } else { Reply::Silence }
+    });
     let place = start(&sts, "timeout_seconds = 30").await;
     let stranger = strangers::connect(&place.server, "127.0.1.1");
     let ask = |channel: &Channel, nonce: &str| {

@@ -119,6 +119,35 @@ async fn an_issuer_of_each_type_of_environment_proves_roles_of_that_type() {
 }
 
 #[tokio::test]
+async fn a_token_is_taken_once_whatever_its_issuer_and_its_role_are_by_then() {
+    let setup = Setup::new();
+    let (key, path) = key_file(&setup, "k");
+    let keys = format!("{OF_ACME}\njwks_file = \"{}\"", path.display());
+    let home = table("home", "ecs_instance", &keys);
+    let mut place = Place::configured(setup, &home).await;
+    let token = key.sign(&claims("home", "ECSRole", place.now, "1"));
+    place.show("app", token.clone()).await.unwrap();
+    let replayed = (Reason::CredentialInvalid, Problem::Replayed);
+    assert_eq!(place.refused("app", token.clone()).await, replayed);
+    // The operator calls its issuer otherwise.
+    place.reconfigure(&home.replace("name = \"home\"", "name = \"renamed\"")).await;
+    assert_eq!(place.refused("app", token.clone()).await, replayed);
+    let (_, event) = place.last_session_record().await;
+    assert_eq!(&*event.issuer, "renamed");
+    // The role is imported anew, and is the platform's same role.
+    let admin = place.server.client(ADMIN);
+    let delete = world::delete_access_point("app");
+    admin.access_points().delete_access_point(delete).await.unwrap();
+    admin.ram_roles().delete_ram_role(world::delete_role("ECSRole")).await.unwrap();
+    admin.ram_roles().create_ram_role(world::new_role("ECSRole", &["ecs"])).await.unwrap();
+    place.enter("app", "ECSRole", pb::TrustedRole::EcsInstance).await;
+    assert_eq!(place.refused("app", token).await, replayed);
+    let token = key.sign(&claims("home", "ECSRole", place.now, "2"));
+    place.show("app", token).await.unwrap();
+    place.server.stop().await;
+}
+
+#[tokio::test]
 async fn an_issuer_vouches_for_nothing_beyond_its_bounds() {
     let setup = Setup::new();
     let (key, path) = key_file(&setup, "k");
