@@ -36,10 +36,12 @@ pub fn verify(
     examination.pass_checkpoints(&subject, u64::MAX)?;
     let stored = tree.files.size()?.min(last);
     records.leaves(begin, &mut |index, leaf_hash| {
-        if index >= stored {
-            return Ok(());
+        if index < stored {
+            examination.add(&subject, index, leaf_hash)?;
+        } else {
+            // The next start makes its hash; what was signed shows whether it is the right one.
+            examination.push(leaf_hash);
         }
-        examination.add(&subject, index, leaf_hash)?;
         examination.pass_checkpoints(&subject, u64::MAX)?;
         Ok(())
     })?;
@@ -109,6 +111,15 @@ impl Examination {
         self.flaws.push(Flaw { place, what: what.into() });
     }
 
+    /// Adds a hash, which is all that is known of the next record; gives what is complete with it.
+    fn push(&mut self, leaf_hash: Option<Hash>) -> Vec<(u32, Hash)> {
+        let mut completed = Vec::new();
+        self.frontier.push(leaf_hash.unwrap_or_default(), |level, hash| {
+            completed.push((level, *hash));
+        });
+        completed
+    }
+
     /// Adds the next record; `None` if it is damaged.
     pub fn add(
         &mut self,
@@ -130,9 +141,7 @@ impl Examination {
             }
             (kept, _) => kept,
         };
-        let mut completed = Vec::new();
-        self.frontier.push(known.unwrap_or_default(), |level, hash| completed.push((level, *hash)));
-        for (level, hash) in completed.iter().filter(|(level, _)| LEVELS.contains(level)) {
+        for (level, hash) in self.push(known).iter().filter(|(level, _)| LEVELS.contains(level)) {
             let place = index >> level;
             let kept = files.read(*level, place, 1)?.into_iter().flatten().next();
             if kept != Some(*hash) {
@@ -173,20 +182,30 @@ impl Examination {
             }
             let place = checkpoint_place(self.next);
             self.next += 1;
-            let Some(checkpoint) = checkpoint else {
-                self.note(place, "a checkpoint");
-                continue;
-            };
-            let Checkpoint { size, root, signature, .. } = checkpoint;
-            if self.root(subject, size)? != Some(root) {
-                self.note(place, format!("the first {size} records are not those signed"));
-            } else if let Some(verifier) = subject.verifier
-                && !verifier.verify(&checkpoint.statement(verifier.name()), &signature)
-            {
-                self.note(place, format!("the checkpoint over {size} records is not signed"));
+            match checkpoint {
+                Some(checkpoint) => self.compare(subject, &checkpoint, place)?,
+                None => self.note(place, "a checkpoint"),
             }
         }
         Ok(true)
+    }
+
+    /// Holds a checkpoint, which stands at a place, against the tree and the key.
+    fn compare(
+        &mut self,
+        subject: &Subject<'_>,
+        checkpoint: &Checkpoint,
+        place: Place,
+    ) -> io::Result<()> {
+        let Checkpoint { size, root, signature, .. } = checkpoint;
+        if self.root(subject, *size)? != Some(*root) {
+            self.note(place, format!("the first {size} records are not those signed"));
+        } else if let Some(verifier) = subject.verifier
+            && !verifier.verify(&checkpoint.statement(verifier.name()), signature)
+        {
+            self.note(place, format!("the checkpoint over {size} records is not signed"));
+        }
+        Ok(())
     }
 
     fn root(&self, subject: &Subject<'_>, size: u64) -> io::Result<Option<Hash>> {
@@ -206,7 +225,10 @@ impl Examination {
             let place = checkpoint_place(self.next);
             self.next += 1;
             match subject.tree.checkpoints.read(self.next - 1)? {
-                Some(Checkpoint { size, .. }) if size <= last => {}
+                // It stands behind one over more records.
+                Some(checkpoint) if checkpoint.size <= last => {
+                    self.compare(subject, &checkpoint, place)?;
+                }
                 Some(Checkpoint { size, .. }) => {
                     let what = format!("{size} records were signed, but there are {last}");
                     self.note(place, what);

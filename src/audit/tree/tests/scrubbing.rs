@@ -6,13 +6,14 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::audit::{
     footer::HEADER_BYTES,
     frame::{self, Kind},
+    inspection,
     log::{OpenError, Options},
     record,
     recovery::{OnLoss, RecoveryError},
     scrub::{Finding, Position, Scrub},
     segment::{Content, Entry, Segment},
     testing::{
-        Line, Random, Running, clock,
+        LOG_ID, Line, Random, Running, clock,
         disk::Disk,
         files::{FramePlace, SEGMENT_BYTES, frames, header, segments},
         small,
@@ -113,6 +114,32 @@ fn a_record_that_was_altered_with_its_checksum_is_not_served_and_is_found() {
     assert!(found.iter().any(|one| one.what == told), "{found:?}");
     assert!(found.iter().any(|one| one.file == names[1]), "its segment was sealed: {found:?}");
     running.close();
+}
+
+#[test]
+fn a_record_that_was_altered_is_found_by_a_check_also_where_the_hashes_are_gone() {
+    let leaves = "leaves-00000000000000000000";
+    let (disks, _) = Disks::filled(120);
+    let check = |disks: &Disks| {
+        let (tree, key) = (Arc::new(disks.tree.clone()), key());
+        inspection::verify_in(&disks.segments, tree, LOG_ID, Some(key.verifier())).unwrap().problems
+    };
+    // The last one isn't sealed, so that nothing but the tree says what was in it.
+    let (name, _) = segments(&disks.segments).pop_last().unwrap();
+    for length in [None, Some(0), Some(36 * 5)] {
+        let (segments, mut tree) = (disks.segments.files(), disks.tree.files());
+        match length {
+            None => drop(tree.remove(leaves)),
+            Some(length) => tree.get_mut(leaves).unwrap().truncate(length),
+        }
+        let disks = Disks { segments: Disk::holding(&segments), tree: Disk::holding(&tree) };
+        assert_eq!(check(&disks), Vec::<String>::new(), "the next start makes them of the records");
+        disks.alter_record(&name);
+        let problems = check(&disks);
+        let told = "`tree/checkpoints` is damaged at byte 256: the first 120 records are not those \
+                    signed";
+        assert_eq!(problems, [told]);
+    }
 }
 
 #[test]
