@@ -70,6 +70,9 @@ pub struct Examination {
     due: u64,
     /// Stored hashes of leaves from a place on, read ahead.
     ahead: (u64, Vec<Option<Hash>>),
+    /// Where the hash of a record is kept that can neither be read nor computed: the roots over it
+    /// can't be known.
+    unknown: Option<Place>,
     flaws: Vec<Flaw>,
 }
 
@@ -85,9 +88,11 @@ impl Examination {
         checkpoint: u64,
     ) -> io::Result<Result<Self, Flaw>> {
         let mut node_at = |level, index| subject.tree.node(subject.records, level, index);
-        let (ahead, flaws) = ((0, Vec::new()), Vec::new());
+        let (ahead, unknown, flaws) = ((0, Vec::new()), None, Vec::new());
         match Frontier::at(index, &mut node_at) {
-            Ok(frontier) => Ok(Ok(Self { frontier, next: checkpoint, due: 0, ahead, flaws })),
+            Ok(frontier) => {
+                Ok(Ok(Self { frontier, next: checkpoint, due: 0, ahead, unknown, flaws }))
+            }
             Err(EvidenceError::Io(error)) => Err(error),
             Err(error) => {
                 let place = files::place(0, index.saturating_sub(1));
@@ -113,6 +118,9 @@ impl Examination {
 
     /// Adds a hash, which is all that is known of the next record; gives what is complete with it.
     fn push(&mut self, leaf_hash: Option<Hash>) -> Vec<(u32, Hash)> {
+        if leaf_hash.is_none() {
+            self.unknown.get_or_insert(files::place(0, self.frontier.size()));
+        }
         let mut completed = Vec::new();
         self.frontier.push(leaf_hash.unwrap_or_default(), |level, hash| {
             completed.push((level, *hash));
@@ -198,24 +206,34 @@ impl Examination {
         place: Place,
     ) -> io::Result<()> {
         let Checkpoint { size, root, signature, .. } = checkpoint;
-        if self.root(subject, *size)? != Some(*root) {
-            self.note(place, format!("the first {size} records are not those signed"));
-        } else if let Some(verifier) = subject.verifier
-            && !verifier.verify(&checkpoint.statement(verifier.name()), signature)
-        {
-            self.note(place, format!("the checkpoint over {size} records is not signed"));
+        match self.root(subject, *size) {
+            Ok(found) if found != *root => {
+                self.note(place, format!("the first {size} records are not those signed"));
+            }
+            Ok(_)
+                if subject.verifier.is_some_and(|verifier| {
+                    !verifier.verify(&checkpoint.statement(verifier.name()), signature)
+                }) =>
+            {
+                self.note(place, format!("the checkpoint over {size} records is not signed"));
+            }
+            Ok(_) => {}
+            Err(EvidenceError::Io(error)) => return Err(error),
+            Err(error) => {
+                let what = format!("the first {size} records can't be compared with it: {error}");
+                self.note(place, what);
+            }
         }
         Ok(())
     }
 
-    fn root(&self, subject: &Subject<'_>, size: u64) -> io::Result<Option<Hash>> {
-        if size == self.frontier.size() {
-            return Ok(Some(self.frontier.root()));
+    fn root(&self, subject: &Subject<'_>, size: u64) -> Result<Hash, EvidenceError> {
+        if size != self.frontier.size() {
+            return subject.tree.root_at(subject.records, size);
         }
-        match subject.tree.root_at(subject.records, size) {
-            Ok(root) => Ok(Some(root)),
-            Err(EvidenceError::Io(error)) => Err(error),
-            Err(_) => Ok(None),
+        match &self.unknown {
+            Some(place) => Err(EvidenceError::Damaged(place.clone())),
+            None => Ok(self.frontier.root()),
         }
     }
 
