@@ -163,9 +163,9 @@ impl Scrub {
             Finding { file: name.clone(), offset, records: None, what }
         }));
         let segment = walk.cursor.segment();
-        if walk.cursor.next() <= segment.last() || !segment.is_sealed() {
+        if walk.cursor.next() <= segment.last() {
             self.walk = Some(walk);
-        } else {
+        } else if segment.is_sealed() {
             walk.end(step)?;
         }
         Ok(())

@@ -5,3 +5,4 @@ mod forgetting;
 mod hashing;
 mod keeping;
 mod scrubbing;
+mod unreadable;

@@ -47,20 +47,20 @@ fn key() -> SigningKey {
 
 /// A log and its tree.
 #[derive(Clone, Default)]
-struct Disks {
-    segments: Disk,
-    tree: Disk,
+pub(super) struct Disks {
+    pub(super) segments: Disk,
+    pub(super) tree: Disk,
 }
 
 impl Disks {
-    fn open(&self, on_loss: OnLoss) -> Result<Running, OpenError> {
+    pub(super) fn open(&self, on_loss: OnLoss) -> Result<Running, OpenError> {
         let parts = Parts { volume: Arc::new(self.tree.clone()), key: key() };
         let options = Options { on_loss, ..small(SEGMENT_BYTES) };
         Running::open_with(Arc::new(self.segments.clone()), Some(parts), options, clock())
     }
 
     /// With so many records, closed in good order; and their hashes.
-    fn filled(count: u64) -> (Self, Vec<Hash>) {
+    pub(super) fn filled(count: u64) -> (Self, Vec<Hash>) {
         let (disks, mut random) = (Self::default(), Random(count));
         // In several runs, so that there are several checkpoints.
         for part in 0..3 {
@@ -77,7 +77,7 @@ impl Disks {
     }
 
     /// Changes a byte of a record, and makes its checksum right; tells which record, and where.
-    fn alter_record(&self, name: &str) -> (u64, u64) {
+    pub(super) fn alter_record(&self, name: &str) -> (u64, u64) {
         let mut altered = (0, 0);
         self.segments.alter(name, |bytes| {
             let is_record = |one: &FramePlace| one.kind == Kind::Record;
