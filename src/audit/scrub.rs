@@ -126,7 +126,12 @@ impl Scrub {
             self.go_on_at(first);
             return Ok(Step { bytes: step.bytes, ..Step::default() });
         }
-        stepped?;
+        if let Err(error) = stepped {
+            // Some of what was read may not have come to the tree: all of it is read again.
+            self.position = begun;
+            self.go_on_at(begun.record);
+            return Err(error);
+        }
         Ok(step)
     }
 

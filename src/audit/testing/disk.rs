@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    ops::Range,
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
@@ -41,6 +42,8 @@ struct State {
     writes: u64,
     syncs: u64,
     plan: Plan,
+    /// Bytes of files that can't be read.
+    unreadable: Vec<(usize, Range<u64>)>,
     held: bool,
     /// How many syncs are held.
     waiting: usize,
@@ -117,6 +120,18 @@ impl Disk {
         let id = state.names[name];
         change(&mut state.files[id].live);
         state.files[id].durable = state.files[id].live.clone();
+    }
+
+    /// Has reads fail from now on that touch these bytes of a file.
+    pub(crate) fn refuse_reads(&self, name: &str, bytes: Range<u64>) {
+        let mut state = self.lock();
+        let id = state.names[name];
+        state.unreadable.push((id, bytes));
+    }
+
+    /// Has all be readable again.
+    pub(crate) fn allow_reads(&self) {
+        self.lock().unreadable.clear();
     }
 
     /// Has things go wrong, counted from now on.
@@ -317,6 +332,11 @@ impl VolumeFile for OpenFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.lock();
+        let end = offset + buffer.len() as u64;
+        let is_in = |bytes: &Range<u64>| bytes.start < end && offset < bytes.end;
+        if state.unreadable.iter().any(|(id, bytes)| *id == self.id && is_in(bytes)) {
+            return Err(failure());
+        }
         let live = &state.files[self.id].live;
         let rest = live.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
         let count = rest.len().min(buffer.len());

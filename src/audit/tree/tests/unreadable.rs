@@ -51,3 +51,24 @@ fn a_full_segment_that_could_not_be_sealed_does_not_stop_a_pass() {
     }
     assert!(unsealed > 0);
 }
+
+#[test]
+fn a_tree_that_can_not_be_read_for_a_while_makes_nothing_seem_damaged() {
+    let leaves = "leaves-00000000000000000000";
+    let (disks, _) = Disks::filled(600);
+    let running = disks.open(OnLoss::Refuse).unwrap();
+    for max_bytes in [1, 8_000, 1 << 20] {
+        disks.tree.refuse_reads(leaves, 36 * 300..36 * 301);
+        let mut scrub = Scrub::begin(&running.log, Position::BEGIN);
+        let error = (0..MOST_STEPS).find_map(|_| scrub.step(&running.log, max_bytes).err());
+        assert!(error.is_some());
+        let position = scrub.position();
+        assert!(position.record <= 300, "{position:?}");
+        scrub.step(&running.log, max_bytes).unwrap_err();
+        assert_eq!(scrub.position(), position, "it waits there");
+        disks.tree.allow_reads();
+        assert_eq!(finish(&mut scrub, &running.log), []);
+        assert_eq!(scrub.position().record, 601);
+    }
+    running.close();
+}
