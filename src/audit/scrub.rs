@@ -49,6 +49,8 @@ pub struct Finding {
     pub offset: u64,
     /// The first and the last record that can't be read; `None` if none is lost.
     pub records: Option<(u64, u64)>,
+    /// The first and the last record that weren't looked at because of it; `None` if all were.
+    pub passed_over: Option<(u64, u64)>,
     /// What it is.
     pub what: String,
 }
@@ -148,30 +150,74 @@ impl Scrub {
             step.is_done = true;
             return Ok(());
         }
-        let mut walk = match self.walk.take() {
-            Some(walk) => walk,
+        let segment = match &self.walk {
+            Some(walk) => Arc::clone(walk.cursor.segment()),
             None => match log.segment_of(self.position.record) {
-                Some(segment) => Walk::begin(segment, self.position.record, log.id(), step)?,
+                Some(segment) => segment,
                 None => return Ok(()),
             },
         };
+        match self.read_piece(log, &segment, max_bytes, step) {
+            Ok((walk, entries)) => self.take_all(log, (walk, entries), step),
+            Err((offset, error)) => {
+                self.pass_over(&segment, (offset, &error), step);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads a piece of a segment, or tells where it can't be read.
+    fn read_piece(
+        &mut self,
+        log: &AuditLog,
+        segment: &Arc<Segment>,
+        max_bytes: usize,
+        step: &mut Step,
+    ) -> Result<(Walk, Vec<Entry>), (u64, io::Error)> {
+        let mut walk = match self.walk.take() {
+            Some(walk) => walk,
+            None => Walk::begin(Arc::clone(segment), self.position.record, log.id(), step)
+                .map_err(|error| (HEADER_BYTES as u64, error))?,
+        };
         let begun = walk.cursor.offset();
         let mut entries = Vec::new();
-        walk.cursor.read(max_bytes, &mut entries)?;
+        walk.cursor.read(max_bytes, &mut entries).map_err(|error| (begun, error))?;
         step.bytes += walk.cursor.offset().saturating_sub(begun);
+        Ok((walk, entries))
+    }
+
+    /// Goes on behind what of a segment can't be read, at its end: a disk that fails takes long to
+    /// say so, at each place.
+    fn pass_over(
+        &mut self,
+        segment: &Segment,
+        (offset, error): (u64, &io::Error),
+        step: &mut Step,
+    ) {
+        let last = segment.last().min(self.through);
+        step.note_unreadable(segment, offset, Some((self.position.record, last)), error);
+        self.go_on_at(last + 1);
+    }
+
+    fn take_all(
+        &mut self,
+        log: &AuditLog,
+        (mut walk, entries): (Walk, Vec<Entry>),
+        step: &mut Step,
+    ) -> io::Result<()> {
         for entry in entries {
             self.take(log, entry, &mut walk, step)?;
         }
-        let name = walk.cursor.segment().name().to_owned();
-        step.findings.extend(walk.cursor.take_harmless().into_iter().map(|offset| {
-            let what = "bytes between records".to_owned();
-            Finding { file: name.clone(), offset, records: None, what }
-        }));
-        let segment = walk.cursor.segment();
+        let segment = Arc::clone(walk.cursor.segment());
+        for offset in walk.cursor.take_harmless() {
+            step.note(&segment, offset, "bytes between records");
+        }
         if walk.cursor.next() <= segment.last() {
             self.walk = Some(walk);
-        } else if segment.is_sealed() {
-            walk.end(step)?;
+        } else if segment.is_sealed()
+            && let Err(error) = walk.end(step)
+        {
+            step.note_unreadable(&segment, segment.data_end(), None, &error);
         }
         Ok(())
     }
@@ -259,7 +305,7 @@ impl Walk {
         log_id: &str,
         step: &mut Step,
     ) -> io::Result<Self> {
-        look_at_ends(&segment, log_id, step)?;
+        look_at_ends(&segment, log_id, step);
         let leaves = (segment.first_sequence() == record).then(Leaves::default);
         let cursor = Cursor::new(segment, record).noting_all();
         if leaves.is_some() {
@@ -308,9 +354,25 @@ fn look_at_marks(
 }
 
 /// Looks at what a segment says of itself.
-fn look_at_ends(segment: &Arc<Segment>, log_id: &str, step: &mut Step) -> io::Result<()> {
+fn look_at_ends(segment: &Segment, log_id: &str, step: &mut Step) {
     let mut bytes = [0; HEADER_BYTES];
-    segment.file().read_at(&mut bytes, 0)?;
+    if let Err(error) = segment.file().read_at(&mut bytes, 0) {
+        step.note_unreadable(segment, 0, None, &error);
+    } else {
+        look_at_header(segment, &bytes, log_id, step);
+    }
+    if segment.is_sealed() {
+        match recovery::footer_of(segment) {
+            Ok(Some(footer)) if footer.data_end == segment.data_end() => {}
+            Ok(_) => {
+                step.note(segment, segment.data_end(), "its footer, or what says where that is");
+            }
+            Err(error) => step.note_unreadable(segment, segment.data_end(), None, &error),
+        }
+    }
+}
+
+fn look_at_header(segment: &Segment, bytes: &[u8; HEADER_BYTES], log_id: &str, step: &mut Step) {
     let (one, other) = bytes.split_at(HEADER_BYTES / 2);
     if let Some(place) = one.iter().zip(other).position(|(one, other)| one != other) {
         step.note(segment, place as u64, "one of its two headers");
@@ -318,22 +380,26 @@ fn look_at_ends(segment: &Arc<Segment>, log_id: &str, step: &mut Step) -> io::Re
     let (first_sequence, salt) = (segment.first_sequence(), segment.salt());
     let expected =
         Uuid::parse_str(log_id).ok().map(|log_id| Header { log_id, first_sequence, salt });
-    if Header::decode(&bytes) != expected {
+    if Header::decode(bytes) != expected {
         step.note(segment, 0, "its header");
     }
-    if segment.is_sealed() {
-        let footer = recovery::footer_of(segment)?;
-        if footer.is_none_or(|footer| footer.data_end != segment.data_end()) {
-            step.note(segment, segment.data_end(), "its footer, or what says where that is");
-        }
-    }
-    Ok(())
 }
 
 impl Step {
     fn note(&mut self, segment: &Segment, offset: u64, what: &str) {
         let (file, what) = (segment.name().to_owned(), what.to_owned());
-        self.findings.push(Finding { file, offset, records: None, what });
+        self.findings.push(Finding { file, offset, records: None, passed_over: None, what });
+    }
+
+    fn note_unreadable(
+        &mut self,
+        segment: &Segment,
+        offset: u64,
+        passed_over: Option<(u64, u64)>,
+        error: &io::Error,
+    ) {
+        let (file, what) = (segment.name().to_owned(), format!("it can't be read: {error}"));
+        self.findings.push(Finding { file, offset, records: None, passed_over, what });
     }
 
     /// Records of one damage are told together.
@@ -347,13 +413,14 @@ impl Step {
             return;
         }
         let (file, records) = (file.to_owned(), Some((sequence, sequence)));
-        self.findings.push(Finding { file, offset, records, what: "records".to_owned() });
+        let what = "records".to_owned();
+        self.findings.push(Finding { file, offset, records, passed_over: None, what });
     }
 }
 
 impl Finding {
     fn of_tree(Flaw { place, what }: Flaw) -> Self {
         let file = format!("tree/{}", place.file);
-        Self { file, offset: place.offset, records: None, what }
+        Self { file, offset: place.offset, records: None, passed_over: None, what }
     }
 }

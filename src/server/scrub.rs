@@ -342,7 +342,7 @@ impl Scrubber {
     }
 
     fn tell(&mut self, finding: &Finding) {
-        let Finding { file, offset, records, what } = finding;
+        let Finding { file, offset, records, passed_over, what } = finding;
         if !self.is_news((Log::Audit, file.clone(), *offset)) {
             return;
         }
@@ -353,6 +353,15 @@ impl Scrubber {
                 from,
                 through,
                 "audit records are damaged; they are named to readers and the others are served"
+            );
+        } else if let Some((from, through)) = passed_over {
+            tracing::error!(
+                file,
+                offset,
+                from,
+                through,
+                what,
+                "the audit log can't be read from the disk; these records were not verified"
             );
         } else {
             tracing::error!(

@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) fail_write: Option<(u64, usize)>,
     /// This sync fails, of a file or of the folder.
     pub(crate) fail_sync: Option<u64>,
+    /// No file can be given another length.
+    pub(crate) fail_set_length: bool,
     /// The state just before this operation is kept for [`Disk::after_crash`].
     pub(crate) crash: Option<u64>,
 }
@@ -362,7 +364,11 @@ impl VolumeFile for OpenFile {
     fn set_length(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.lock();
         state.begin(None);
-        state.files[self.id].live.resize(usize::try_from(length).unwrap(), 0);
+        let length = usize::try_from(length).unwrap();
+        if state.plan.fail_set_length {
+            return Err(failure());
+        }
+        state.files[self.id].live.resize(length, 0);
         Ok(())
     }
 
