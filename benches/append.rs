@@ -115,6 +115,7 @@ impl Bench {
         let opened = AuditLog::open(Parts {
             volume,
             log_id: data_dir.identity().log_id,
+            folder: "audit".to_owned(),
             evidence,
             options: Options::default(),
             lanes: 1,

@@ -116,7 +116,7 @@ impl AuditService for Audit {
         let (from, through) = (sequence, sequence);
         let read = AuditReadDraft { method: GET, from, through, filter: &[], cursor: "" };
         self.reads.record("", facts, read).await;
-        Ok(Response::new(audit::send_entry(entry, form)))
+        Ok(Response::new(audit::send_entry(self.log.folder(), entry, form)))
     }
 
     async fn list_audit_records(
@@ -137,7 +137,7 @@ impl AuditService for Audit {
             let WantedPage { list, page, filter, bounds, order, form } = wanted;
             let is_awaited = || alive.strong_count() > 0;
             let listed = reading::list(&log, &reader, (&filter, bounds, order), page, &is_awaited)?;
-            Ok((listed.scanned, audit::send_page(log.id(), listed, form, &list)))
+            Ok((listed.scanned, audit::send_page(&log, listed, form, &list)))
         });
         let listed: Result<_, ReadingError> = listed.await.map_err(|_| ApiError::Internal)?;
         drop(awaited);
@@ -220,7 +220,7 @@ impl AuditService for Audit {
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let synced = self.log.synced();
         let position = self.watchers.enter(watch.next().saturating_sub(1));
-        let carrier = Plain { log_id: self.log.id().into(), form };
+        let carrier = Plain { log: self.log.clone(), form };
         let pace = self.watches.pace();
         let serving = Serving { watch, carrier, synced, position, pace, permit };
         self.background.spawn(serving.run(outgoing));
@@ -321,7 +321,7 @@ impl WantedPage {
 
 /// The messages of `WatchAuditRecords`.
 struct Plain {
-    log_id: Box<str>,
+    log: AuditLog,
     form: Form,
 }
 
@@ -329,7 +329,7 @@ impl Carrier for Plain {
     type Message = pb::WatchAuditRecordsResponse;
 
     fn carry(&mut self, progress: Progress) -> Self::Message {
-        audit::send_progress(&self.log_id, progress, self.form)
+        audit::send_progress(&self.log, progress, self.form)
     }
 
     fn carry_missing(&mut self, _from: u64, _through: u64) -> Option<Self::Message> {

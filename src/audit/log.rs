@@ -110,6 +110,7 @@ pub struct AuditLog {
 #[derive(Debug)]
 pub struct Shared {
     log_id: Box<str>,
+    folder: Box<str>,
     buffer: Buffer,
     lanes: Lanes,
     /// All segments, oldest first. Held for a look-up or a push.
@@ -154,6 +155,8 @@ pub struct Parts {
     pub volume: Arc<dyn Volume>,
     /// Its id.
     pub log_id: Uuid,
+    /// Where that is within the data directory, which is how its files are named.
+    pub folder: String,
     /// What its tree is made of, if it has one.
     pub evidence: Option<evidence::Parts>,
     /// How it is kept.
@@ -206,7 +209,7 @@ impl From<NotWritten> for RecordError {
 impl AuditLog {
     /// Opens a log, or makes one.
     pub fn open(parts: Parts) -> Result<Opened, OpenError> {
-        let Parts { volume, log_id, evidence, options, lanes, space, clock } = parts;
+        let Parts { volume, log_id, folder, evidence, options, lanes, space, clock } = parts;
         let recovered = recovery::recover(volume.as_ref(), log_id, options.on_loss)?;
         let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), options.segment_bytes)?;
         let Recovered {
@@ -236,6 +239,7 @@ impl AuditLog {
         let lanes = Lanes::new(lanes);
         let shared = Arc::new(Shared {
             log_id: log_id.to_string().into(),
+            folder: folder.into(),
             buffer: Buffer::new(options.buffer_bytes, &lanes),
             lanes,
             segments: RwLock::new(segments),
@@ -268,6 +272,11 @@ impl AuditLog {
     /// The log's id.
     pub fn id(&self) -> &str {
         &self.shared.log_id
+    }
+
+    /// Where its files are within the data directory.
+    pub fn folder(&self) -> &str {
+        &self.shared.folder
     }
 
     /// Appends records, all or none; the future ends when they are on disk. `lane` is the runtime

@@ -139,9 +139,11 @@ impl Running {
         options: Options,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let (space, lanes) = (space(), 1);
-        let parts =
-            Parts { volume, log_id: LOG_ID, evidence, options, lanes, space, clock: clock.clone() };
+        let (folder, space, lanes, log_id) = ("audit".to_owned(), space(), 1, LOG_ID);
+        let parts = {
+            let clock = clock.clone();
+            Parts { volume, log_id, folder, evidence, options, lanes, space, clock }
+        };
         let Opened { log, previous_stop, damage, lost: _, threads } = AuditLog::open(parts)?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.spawn(log.clone().serve_lane(0));

@@ -31,12 +31,13 @@ use crate::{
     domain::time::UnixNanos,
     projection::Published,
     store::{
+        data_dir::JOURNAL_TREE_FOLDER,
         journal::{JournalReader, ReadError},
         scrub_place::{Place, ScrubPlace},
     },
 };
 
-use super::{JOURNAL_TREE_FOLDER, Parts};
+use super::Parts;
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 256 * 1_024;

@@ -30,7 +30,7 @@ use crate::{
     projection::{Published, State},
     store::{
         cursors::tree::CursorStore,
-        data_dir::{self, DataDir, DataDirError, Identity},
+        data_dir::{self, DataDir, DataDirError, Identity, LOG_TREE_FOLDER},
         journal::{Journal, JournalReader},
         metered::Metered,
         secret_file,
@@ -41,14 +41,12 @@ use crate::{
     telemetry::meters::WriterMeters,
 };
 
+pub use crate::store::data_dir::JOURNAL_TREE_FOLDER;
+
 use super::{ServeError, Settings};
 
 /// The file with the key that signs checkpoints.
 const KEY_FILE: &str = "checkpoint.key";
-/// Where the tree's files are, beside the log's.
-const TREE_FOLDER: &str = "tree";
-/// Where the files of the journal's tree are.
-pub const JOURNAL_TREE_FOLDER: &str = "journal-tree";
 
 /// What the server keeps its data in. A test can put something else in the place of a part.
 #[derive(Debug)]
@@ -173,7 +171,9 @@ pub(super) fn open_log(
             let evidence = Some(open_evidence(data_dir)?);
             let options = audit_log::Options { on_loss, ..options };
             ended = Some(ended_log);
-            let parts = audit_log::Parts { volume, log_id, evidence, options, lanes, space, clock };
+            let folder = data_dir.audit_folder(log_id);
+            let parts =
+                audit_log::Parts { volume, log_id, folder, evidence, options, lanes, space, clock };
             (AuditLog::open(parts)?, previous_log(data_dir))
         }
         opened => (opened?, previous),
@@ -229,9 +229,11 @@ pub(super) fn log_parts(
     space: &Arc<Space>,
     lanes: usize,
 ) -> audit_log::Parts {
+    let log_id = data_dir.identity().log_id;
     audit_log::Parts {
         volume,
-        log_id: data_dir.identity().log_id,
+        log_id,
+        folder: data_dir.audit_folder(log_id),
         evidence,
         options: settings.audit,
         lanes,
@@ -312,7 +314,7 @@ pub enum KeyError {
 fn open_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
     let Identity { log_id, origin, .. } = data_dir.identity();
     let key = open_key(data_dir)?.named(&log_name(origin, *log_id));
-    open_tree(data_dir.audit_path(*log_id).join(TREE_FOLDER), key)
+    open_tree(data_dir.audit_path(*log_id).join(LOG_TREE_FOLDER), key)
 }
 
 /// The parts of the journal's tree, which is signed by the same key.
@@ -349,7 +351,7 @@ fn open_key(data_dir: &DataDir) -> Result<SigningKey, KeyError> {
 /// Whether checkpoints were signed already.
 fn is_needed(data_dir: &DataDir) -> bool {
     let logs = data_dir.previous_logs().iter().chain([&data_dir.identity().log_id]);
-    let trees = logs.map(|log_id| data_dir.audit_path(*log_id).join(TREE_FOLDER));
+    let trees = logs.map(|log_id| data_dir.audit_path(*log_id).join(LOG_TREE_FOLDER));
     let mut trees = trees.chain([data_dir.path().join(JOURNAL_TREE_FOLDER)]);
     trees.any(|tree| tree.join(checkpoints::FILE).exists())
 }
@@ -415,7 +417,7 @@ pub fn open_signed_log(path: &Path) -> Result<OpenedSignedLog, VerifierKeysError
     let (identity, previous_logs) = DataDir::peek(path)?;
     let verifier = verifier_keys(path)?.pop().ok_or(VerifierKeysError::NoKeyYet)?;
     let folder = data_dir::audit_path(path, &previous_logs, &identity, identity.log_id);
-    let log = SignedLog::open(&folder, &folder.join(TREE_FOLDER), identity.log_id)?;
+    let log = SignedLog::open(&folder, &folder.join(LOG_TREE_FOLDER), identity.log_id)?;
     Ok(OpenedSignedLog { log, verifier })
 }
 

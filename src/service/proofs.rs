@@ -13,10 +13,14 @@ use crate::{
         tree::{
             checkpoints::Checkpoint,
             evidence::{Evidence, EvidenceError, Inclusion, LeafSource},
+            files::Place,
         },
     },
     identity::caller::Caller,
-    store::journal::ReadError,
+    store::{
+        data_dir::{JOURNAL_TREE_FOLDER, LOG_TREE_FOLDER},
+        journal::ReadError,
+    },
 };
 
 use super::{
@@ -38,14 +42,6 @@ impl Below {
         match self {
             Self::Records => "records",
             Self::Changes => "changes",
-        }
-    }
-
-    /// Where the tree's files are, in the data directory.
-    fn folder(self) -> &'static str {
-        match self {
-            Self::Records => "audit/tree",
-            Self::Changes => "journal-tree",
         }
     }
 }
@@ -142,17 +138,20 @@ struct Asked<'a> {
     evidence: &'a Evidence,
     leaves: &'a dyn LeafSource,
     of: Below,
+    /// Where the log is within the data directory, if it is one.
+    log_folder: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
     fn of_log(log: &'a AuditLog, size: u64) -> Result<Self, ProofError> {
         let of = Below::Records;
         let evidence = log.evidence().ok_or(ProofError::NoCheckpoint { size, of })?;
-        Ok(Self { evidence, leaves: log.leaves(), of })
+        Ok(Self { evidence, leaves: log.leaves(), of, log_folder: Some(log.folder()) })
     }
 
     fn of_journal(tree: &'a JournalTree) -> Self {
-        Self { evidence: tree.evidence(), leaves: tree.leaves(), of: Below::Changes }
+        let (evidence, leaves) = (tree.evidence(), tree.leaves());
+        Self { evidence, leaves, of: Below::Changes, log_folder: None }
     }
 
     fn failed(self, error: EvidenceError) -> ProofError {
@@ -161,9 +160,13 @@ impl<'a> Asked<'a> {
                 Below::Records => ReadingError::Io(error).into(),
                 Below::Changes => HistoryError::Read(ReadError::Engine(error.to_string())).into(),
             },
-            EvidenceError::Damaged(place) => ProofError::Damaged {
-                place: Some((format!("{}/{}", self.of.folder(), place.file), place.offset)),
-            },
+            EvidenceError::Damaged(Place { file, offset }) => {
+                let file = match self.log_folder {
+                    Some(folder) => format!("{folder}/{LOG_TREE_FOLDER}/{file}"),
+                    None => format!("{JOURNAL_TREE_FOLDER}/{file}"),
+                };
+                ProofError::Damaged { place: Some((file, offset)) }
+            }
             error => {
                 tracing::error!(%error, "a proof does not lead to what was signed");
                 ProofError::Damaged { place: None }

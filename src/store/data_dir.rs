@@ -15,6 +15,11 @@ const FORMAT_VERSION: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 
+/// Where the files of an audit log's tree are, within the log's folder.
+pub const LOG_TREE_FOLDER: &str = "tree";
+/// Where the files of the journal's tree are, within the directory.
+pub const JOURNAL_TREE_FOLDER: &str = "journal-tree";
+
 /// An open data directory. The lock on it ends when this is dropped.
 #[derive(Debug)]
 pub struct DataDir {
@@ -190,6 +195,11 @@ impl DataDir {
         audit_path(&self.path, &self.previous_logs, &self.identity, log_id)
     }
 
+    /// The same within the directory, as files of the log are named.
+    pub fn audit_folder(&self, log_id: Uuid) -> String {
+        audit_folder(&self.previous_logs, &self.identity, log_id)
+    }
+
     /// Has records written to another audit log from now on, whose folder is there.
     pub fn begin_log(&mut self, log_id: Uuid) -> Result<(), DataDirError> {
         let mut previous_logs = self.previous_logs.clone();
@@ -212,9 +222,12 @@ impl NewDataDir {
 
 /// Where an audit log of a data directory is.
 pub fn audit_path(path: &Path, previous: &[Uuid], identity: &Identity, log_id: Uuid) -> PathBuf {
+    path.join(audit_folder(previous, identity, log_id))
+}
+
+fn audit_folder(previous: &[Uuid], identity: &Identity, log_id: Uuid) -> String {
     let first = previous.first().unwrap_or(&identity.log_id);
-    let folder = path.join("audit");
-    if log_id == *first { folder } else { folder.join(log_id.hyphenated().to_string()) }
+    if log_id == *first { "audit".to_owned() } else { format!("audit/{}", log_id.hyphenated()) }
 }
 
 fn refuse_if_open_to_others(directory: &Path) -> Result<(), DataDirError> {

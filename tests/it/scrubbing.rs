@@ -192,6 +192,35 @@ async fn records_of_a_file_that_is_gone_are_named_where_the_log_is_served_all_th
     server.stop().await;
 }
 
+#[tokio::test]
+async fn damage_of_a_later_log_is_named_in_the_folder_of_that_log() {
+    let setup = stopped().await;
+    fs::remove_file(segments(&setup).last().unwrap()).unwrap();
+    let server = served_over_damage(setup).start().await;
+    let batch = ask_all(vec![world::allowed(); 1_000]);
+    server.client(ENFORCER).authorization().batch_check_access(batch).await.unwrap();
+    let setup = server.stop().await;
+    let is_folder = |path: &PathBuf| path.is_dir() && !path.ends_with("tree");
+    let mut found = fs::read_dir(setup.data_dir().join("audit")).unwrap();
+    let folder = found.find_map(|entry| Some(entry.unwrap().path()).filter(is_folder)).unwrap();
+    // Its first record, and the hash of that.
+    flip(&folder.join("00000000000000000001.seg"), 128 + 16 + 20);
+    flip(&folder.join("tree/leaves-00000000000000000000"), 3);
+    let server = setup.start().await;
+    let name = format!("audit/{}", folder.file_name().unwrap().to_str().unwrap());
+    let mut audit = server.client(AUDITOR).audit();
+    let request = pb::GetAuditRecordRequest { sequence: 1, ..Default::default() };
+    let entry = audit.get_audit_record(request).await.unwrap().into_inner();
+    let Some(Content::Damaged(damaged)) = entry.content else { panic!("{entry:?}") };
+    assert_eq!(damaged.file, format!("{name}/00000000000000000001.seg"));
+    let request = pb::GetInclusionProofRequest { sequence: 1, ..Default::default() };
+    let refused = audit.get_inclusion_proof(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::DataLoss, "{refused:?}");
+    let told = format!("`{name}/tree/leaves-00000000000000000000` at byte 0");
+    assert!(refused.message().contains(&told), "{refused:?}");
+    server.stop().await;
+}
+
 /// What a new log says it follows: the last record of the old one.
 async fn follows(server: &TestServer) -> pb::PreviousLog {
     let mut watch = Watch::from(&server.client(AUDITOR), 1).await;

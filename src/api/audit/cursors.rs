@@ -18,7 +18,7 @@ use crate::{
         status::ApiError,
         stream::{self, Messages, Outgoing, Over},
     },
-    audit::record::AuditReadDraft,
+    audit::{log::AuditLog, record::AuditReadDraft},
     domain::{
         audit_cursor::{AcknowledgeError, Missed, NotFound, Sent},
         name::{AuditCursorName, AuditCursorParent},
@@ -141,7 +141,7 @@ impl Audit {
         let standing = self.gate.standing(authenticated, READ, scope);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
         let carrier = Leased {
-            log_id: self.log.id().into(),
+            log: self.log.clone(),
             form,
             sending: lease.sending(),
             first: Some(First { lease_token: lease.token().0.to_string(), missed }),
@@ -202,7 +202,7 @@ fn over(end: LeaseEnd, name: AuditCursorName) -> Over {
 
 /// The messages of `ReadAuditCursor`.
 struct Leased {
-    log_id: Box<str>,
+    log: AuditLog,
     form: Form,
     sending: Sending,
     /// What the first message has besides; `None` when it was sent.
@@ -223,7 +223,7 @@ impl Leased {
         let told = missed.iter().map(audit_cursor::send_missed).collect();
         self.sending.note(Sent { through: progress.through, missed });
         let pb::WatchAuditRecordsResponse { entries, scanned, log_id } =
-            audit::send_progress(&self.log_id, progress, self.form);
+            audit::send_progress(&self.log, progress, self.form);
         pb::ReadAuditCursorResponse { entries, scanned, log_id, lease_token, missed: told }
     }
 }
@@ -237,7 +237,7 @@ impl Carrier for Leased {
     }
 
     fn carry_missing(&mut self, from: u64, through: u64) -> Option<Self::Message> {
-        let log_id = uuid::Uuid::parse_str(&self.log_id).ok()?;
+        let log_id = uuid::Uuid::parse_str(self.log.id()).ok()?;
         let missed = vec![Missed { log_id, from, through: Some(through) }];
         Some(self.message(nothing(through + 1, through), (String::new(), missed)))
     }

@@ -9,6 +9,7 @@ use crate::{
         pb,
     },
     audit::{
+        log::AuditLog,
         record,
         segment::{Content, Entry},
     },
@@ -59,12 +60,12 @@ pub fn parse_start(violations: &mut Violations, start: Option<SentStart>) -> Opt
     }
 }
 
-/// A record as it is sent.
-pub fn send_entry(entry: Entry, form: Form) -> AuditEntry {
+/// A record as it is sent, of a log whose files are in a folder.
+pub fn send_entry(folder: &str, entry: Entry, form: Form) -> AuditEntry {
     let Entry { sequence, content } = entry;
     let (leaf_hash, content) = match content {
         Content::Damaged { file, offset } => {
-            let file = format!("audit/{file}");
+            let file = format!("{folder}/{file}");
             (Bytes::new(), SentContent::Damaged(pb::DamagedRecord { file, offset }))
         }
         Content::Record(bytes) => {
@@ -78,32 +79,36 @@ pub fn send_entry(entry: Entry, form: Form) -> AuditEntry {
     AuditEntry { sequence, leaf_hash, content: Some(content) }
 }
 
+fn send_entries(log: &AuditLog, entries: Vec<Entry>, form: Form) -> Vec<AuditEntry> {
+    entries.into_iter().map(|entry| send_entry(log.folder(), entry, form)).collect()
+}
+
 /// What a watch has read, as it is sent.
 pub fn send_progress(
-    log_id: &str,
+    log: &AuditLog,
     progress: Progress,
     form: Form,
 ) -> pb::WatchAuditRecordsResponse {
     let Progress { entries, from, through } = progress;
     pb::WatchAuditRecordsResponse {
-        entries: entries.into_iter().map(|entry| send_entry(entry, form)).collect(),
+        entries: send_entries(log, entries, form),
         scanned: Some(pb::ScannedRange { from, through }),
-        log_id: log_id.to_owned(),
+        log_id: log.id().to_owned(),
     }
 }
 
 /// A page of a list, as it is sent.
 pub fn send_page(
-    log_id: &str,
+    log: &AuditLog,
     listed: Listed,
     form: Form,
     list: &List,
 ) -> pb::ListAuditRecordsResponse {
     let Listed { entries, scanned: (from, through), next } = listed;
     pb::ListAuditRecordsResponse {
-        entries: entries.into_iter().map(|entry| send_entry(entry, form)).collect(),
+        entries: send_entries(log, entries, form),
         next_page_token: list.token(next),
         scanned: Some(pb::ScannedRange { from, through }),
-        log_id: log_id.to_owned(),
+        log_id: log.id().to_owned(),
     }
 }

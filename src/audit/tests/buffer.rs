@@ -121,6 +121,7 @@ fn open_with(disk: &Disk, lanes: usize, options: Options) -> (Opened, crate::clo
     let parts = Parts {
         volume,
         log_id: LOG_ID,
+        folder: "audit".to_owned(),
         evidence: None,
         options,
         lanes,
