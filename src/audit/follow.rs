@@ -116,10 +116,15 @@ impl Follower {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
         let (first, count) = (first.sequence, last.sequence - first.sequence + 1);
         let kept = evidence.tree().kept_leaves(first - 1, count)?;
-        for Entry { sequence, content } in entries {
+        for Entry { sequence, content, leaf_hash } in entries {
             let place = usize::try_from(*sequence - first).unwrap_or(usize::MAX);
-            let Some(Some(hash)) = kept.get(place) else { continue };
-            if matches!(content, Content::Record(bytes) if record::leaf_hash(bytes) != *hash) {
+            let (Some(Some(hash)), Content::Record(bytes)) = (kept.get(place), &*content) else {
+                continue;
+            };
+            let found = record::leaf_hash(bytes);
+            if found == *hash {
+                *leaf_hash = Some(found);
+            } else {
                 let (file, offset) = (segment.name().into(), place_of(segment, *sequence)?);
                 *content = Content::Damaged { file, offset };
             }

@@ -145,7 +145,7 @@ impl Found {
         let mut entries: Vec<Entry> = Vec::new();
         while cursor.next() <= last {
             cursor.read(CHUNK_BYTES, &mut entries)?;
-            for Entry { sequence, content } in entries.drain(..) {
+            for Entry { sequence, content, .. } in entries.drain(..) {
                 if let Content::Damaged { file, offset } = content {
                     let (file, records) = (file.to_string(), Some((sequence, sequence)));
                     self.problems.push(name(&Damage { file, offset, records }));

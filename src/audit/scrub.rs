@@ -252,7 +252,7 @@ impl Scrub {
         walk: &mut Walk,
         step: &mut Step,
     ) -> io::Result<()> {
-        let Entry { sequence, content } = entry;
+        let Entry { sequence, content, .. } = entry;
         let leaf_hash = match &content {
             Content::Record(bytes) => Some(record::leaf_hash(bytes)),
             Content::Damaged { .. } => None,

@@ -208,6 +208,8 @@ pub struct Entry {
     pub sequence: u64,
     /// Its bytes.
     pub content: Content,
+    /// The hash of a whole record's bytes, if whoever read it has computed that.
+    pub leaf_hash: Option<[u8; 32]>,
 }
 
 /// What was read.
@@ -346,7 +348,7 @@ impl Cursor {
         if sequence >= self.next {
             self.name_damage(sequence, entries);
             let content = record().map(Content::Record);
-            entries.extend(content.map(|content| Entry { sequence, content }));
+            entries.extend(content.map(|content| Entry { sequence, content, leaf_hash: None }));
             self.next = sequence + 1;
         }
     }
@@ -362,7 +364,8 @@ impl Cursor {
         let offset = damage.unwrap_or(self.offset);
         for damaged in self.next..sequence {
             let file = self.segment.name.as_str().into();
-            entries.push(Entry { sequence: damaged, content: Content::Damaged { file, offset } });
+            let content = Content::Damaged { file, offset };
+            entries.push(Entry { sequence: damaged, content, leaf_hash: None });
         }
         self.next = self.next.max(sequence);
     }

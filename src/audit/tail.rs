@@ -90,7 +90,7 @@ impl Watching {
                 next = found + 1;
                 if is_wanted(payload) {
                     let content = Content::Record(frames.slice_ref(payload));
-                    entries.push(Entry { sequence: found, content });
+                    entries.push(Entry { sequence: found, content, leaf_hash: None });
                 }
             }
         }

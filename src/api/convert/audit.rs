@@ -62,14 +62,15 @@ pub fn parse_start(violations: &mut Violations, start: Option<SentStart>) -> Opt
 
 /// A record as it is sent, of a log whose files are in a folder.
 pub fn send_entry(folder: &str, entry: Entry, form: Form) -> AuditEntry {
-    let Entry { sequence, content } = entry;
+    let Entry { sequence, content, leaf_hash } = entry;
     let (leaf_hash, content) = match content {
         Content::Damaged { file, offset } => {
             let file = format!("{folder}/{file}");
             (Bytes::new(), SentContent::Damaged(pb::DamagedRecord { file, offset }))
         }
         Content::Record(bytes) => {
-            let leaf_hash = Bytes::copy_from_slice(&record::leaf_hash(&bytes));
+            let leaf_hash = leaf_hash.unwrap_or_else(|| record::leaf_hash(&bytes));
+            let leaf_hash = Bytes::copy_from_slice(&leaf_hash);
             match form {
                 Form::Message => (leaf_hash, SentContent::Record(bytes)),
                 Form::Serialized => (leaf_hash, SentContent::SerializedRecord(bytes)),
@@ -110,5 +111,21 @@ pub fn send_page(
         next_page_token: list.token(next),
         scanned: Some(pb::ScannedRange { from, through }),
         log_id: log.id().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_that_is_known_is_sent_and_not_computed_again() {
+        let bytes = Bytes::from_static(b"record");
+        let sent = |leaf_hash| {
+            let content = Content::Record(bytes.clone());
+            send_entry("audit", Entry { sequence: 1, content, leaf_hash }, Form::Serialized)
+        };
+        assert_eq!(sent(Some([7; 32])).leaf_hash[..], [7; 32]);
+        assert_eq!(sent(None).leaf_hash[..], record::leaf_hash(&bytes));
     }
 }

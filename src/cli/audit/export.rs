@@ -84,7 +84,7 @@ fn export(
     entry: Entry,
     scope: &Scope,
 ) -> anyhow::Result<Option<(Exported, Hash)>> {
-    let Entry { sequence, content } = entry;
+    let Entry { sequence, content, .. } = entry;
     let (content, leaf_hash) = match content {
         Stored::Record(bytes) => {
             if let Scope::Account(account) = scope
