@@ -115,7 +115,20 @@ impl Follower {
         let Some(evidence) = self.shared.evidence() else { return Ok(()) };
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
         let (first, count) = (first.sequence, last.sequence - first.sequence + 1);
-        let kept = evidence.tree().kept_leaves(first - 1, count)?;
+        let kept = match evidence.tree().kept_leaves(first - 1, count) {
+            Ok(kept) => kept,
+            Err(error) => {
+                // Nothing speaks against what their checksums say is whole.
+                if self.shared.is_first_time_without_hashes() {
+                    tracing::warn!(
+                        %error,
+                        "hashes of audit records can't be read; such records are served without \
+                         being held against them"
+                    );
+                }
+                return Ok(());
+            }
+        };
         for Entry { sequence, content, leaf_hash } in entries {
             let place = usize::try_from(*sequence - first).unwrap_or(usize::MAX);
             let (Some(Some(hash)), Content::Record(bytes)) = (kept.get(place), &*content) else {

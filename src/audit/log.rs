@@ -128,6 +128,8 @@ pub struct Shared {
     /// Whether records are answered when they are written, before they are on disk.
     answers_before_sync: AtomicBool,
     retention: Retention,
+    /// Whether it was said that hashes of records can't be read.
+    told_without_hashes: AtomicBool,
     /// Held while segments are removed, so that only one does.
     removing: Mutex<()>,
     meters: WriterMeters,
@@ -254,6 +256,7 @@ impl AuditLog {
             volume,
             answers_before_sync: AtomicBool::new(false),
             retention: options.retention,
+            told_without_hashes: AtomicBool::new(false),
             removing: Mutex::default(),
             meters: WriterMeters::default(),
         });
@@ -446,6 +449,11 @@ impl Shared {
     /// The tree over its records, if it has one.
     pub fn evidence(&self) -> Option<&Arc<Evidence>> {
         self.evidence.as_ref()
+    }
+
+    /// Notes that hashes of records can't be read; tells whether it wasn't known.
+    pub fn is_first_time_without_hashes(&self) -> bool {
+        !self.told_without_hashes.swap(true, Ordering::Relaxed)
     }
 
     /// The bells.

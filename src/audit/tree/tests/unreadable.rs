@@ -9,6 +9,7 @@ use crate::audit::{
     scrub::{Finding, Position, Scrub},
     segment::Segment,
     testing::{Line, Random, disk::Plan, files::segments},
+    tree::hash,
 };
 
 /// More steps than any of these passes takes.
@@ -101,5 +102,16 @@ fn a_place_that_can_not_be_read_is_named_and_the_pass_goes_on_behind_its_file() 
         assert!(others.iter().any(|one| one.what == told), "{others:?}");
         disks.segments.allow_reads();
     }
+    running.close();
+}
+
+#[test]
+fn records_are_read_also_while_their_hashes_can_not_be() {
+    let (disks, hashes) = Disks::filled(120);
+    let running = disks.open(OnLoss::Refuse).unwrap();
+    disks.tree.refuse_reads("leaves-00000000000000000000", 0..36 * 120);
+    let records = running.records();
+    let found: Vec<_> = records.iter().map(|bytes| hash::leaf(bytes)).collect();
+    assert_eq!(found, hashes);
     running.close();
 }
