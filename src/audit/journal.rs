@@ -85,7 +85,7 @@ pub struct JournalTree {
 pub enum JournalTreeError {
     /// It and the tree don't belong together.
     #[error("the journal is not what its checkpoints say")]
-    Evidence(#[from] EvidenceError),
+    Evidence(#[source] EvidenceError),
     /// An event isn't the one that was written.
     #[error("journal event {event} is not the one that was written: its hash is another one")]
     Altered {
@@ -95,6 +95,15 @@ pub enum JournalTreeError {
     /// The file system refused.
     #[error("can't open the journal's tree")]
     Io(#[from] io::Error),
+}
+
+impl From<EvidenceError> for JournalTreeError {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Io(error) => Self::Io(error),
+            error => Self::Evidence(error),
+        }
+    }
 }
 
 /// An open tree over a journal.
@@ -320,6 +329,17 @@ mod tests {
         let proof = opened.tree.evidence().inclusion(opened.tree.leaves(), 411, &latest).unwrap();
         assert_eq!(proof.leaf_hash, hash::leaf(&codec::encode(&journal.events[411])));
         close(opened);
+    }
+
+    #[test]
+    fn a_tree_that_can_not_be_read_is_not_said_to_be_of_another_journal() {
+        let disk = Disk::default();
+        let journal = InMemory { events: events(300), ..InMemory::default() };
+        close(open_on(&disk, &journal, 0).unwrap());
+        disk.refuse_reads("leaves-00000000000000000000", 0..36);
+        disk.refuse_reads("level-08", 0..36);
+        let error = open_on(&disk, &journal, 0).unwrap_err();
+        assert!(matches!(error, JournalTreeError::Io(_)), "{error:?}");
     }
 
     #[test]

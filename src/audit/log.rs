@@ -185,7 +185,16 @@ pub enum OpenError {
     Entropy(#[from] EntropyError),
     /// The records aren't what was signed.
     #[error("the audit log is not what its checkpoints say")]
-    Evidence(#[from] EvidenceError),
+    Evidence(#[source] EvidenceError),
+}
+
+impl From<EvidenceError> for OpenError {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Io(error) => Self::Io(error),
+            error => Self::Evidence(error),
+        }
+    }
 }
 
 /// Why a decision is not recorded, and so not given.

@@ -20,7 +20,7 @@ use crate::{
         succession::{self, Ending, Head},
         tree::{
             checkpoints,
-            evidence::{EvidenceError, Parts},
+            evidence::Parts,
             note::{NoteError, SigningKey, VerifierKey},
         },
         trimmed::TrimmedError,
@@ -139,7 +139,6 @@ pub(super) struct OpenedLog {
 fn ends_log(error: &OpenError) -> bool {
     match error {
         OpenError::Recovery(RecoveryError::Io(_) | RecoveryError::Trimmed(TrimmedError::Io(_)))
-        | OpenError::Evidence(EvidenceError::Io(_))
         | OpenError::Io(_)
         | OpenError::Entropy(_) => false,
         OpenError::Recovery(_) | OpenError::Evidence(_) => true,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::scrubbing::Disks;
 use crate::audit::{
-    log::AuditLog,
+    log::{AuditLog, OpenError},
     recovery::OnLoss,
     scrub::{Finding, Position, Scrub},
     segment::Segment,
@@ -114,4 +114,12 @@ fn records_are_read_also_while_their_hashes_can_not_be() {
     let found: Vec<_> = records.iter().map(|bytes| hash::leaf(bytes)).collect();
     assert_eq!(found, hashes);
     running.close();
+}
+
+#[test]
+fn a_tree_that_can_not_be_read_at_the_start_is_not_said_to_be_of_another_log() {
+    let (disks, _) = Disks::filled(300);
+    disks.tree.refuse_reads("leaves-00000000000000000000", 0..36 * 300);
+    let error = disks.open(OnLoss::StandIn).unwrap_err();
+    assert!(matches!(error, OpenError::Io(_)), "{error:?}");
 }
