@@ -74,7 +74,8 @@ enum Verify {
     /// What the start reads anyway.
     Quick,
     /// Everything: each event of the journal, each record, and each hash and checkpoint of the tree.
-    /// If anything is damaged, it is named, and nothing is served without `--serve-damaged-log`.
+    /// If anything is damaged, it is named, and nothing is served without `--serve-damaged-log`. A
+    /// damaged event of the journal ends the start in any case.
     Full,
 }
 
