@@ -107,11 +107,6 @@ impl Scrub {
         self.position
     }
 
-    /// The last record that it reads.
-    pub fn through(&self) -> u64 {
-        self.through
-    }
-
     /// Reads about so many bytes on. Blocks on the disk.
     pub fn step(&mut self, log: &AuditLog, max_bytes: usize) -> io::Result<Step> {
         let (first, _) = log.bounds();

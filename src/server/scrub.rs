@@ -22,8 +22,8 @@ use crate::{
         log::{AuditCondition, AuditLog},
         scrub::{Finding, Position, Scrub, Step},
         tree::{
+            hash,
             inspection::{Examination, Flaw, Subject},
-            stored::LeafSource,
         },
     },
     clock::Clock,
@@ -32,12 +32,12 @@ use crate::{
     projection::Published,
     store::{
         data_dir::JOURNAL_TREE_FOLDER,
-        journal::{JournalReader, ReadError},
+        journal::{JournalReader, ReadError, decode_stored},
         scrub_place::{Place, ScrubPlace},
     },
 };
 
-use super::Parts;
+use super::{Parts, stores};
 
 /// How much is read at a time.
 const CHUNK_BYTES: usize = 256 * 1_024;
@@ -293,16 +293,17 @@ impl Scrubber {
         let from = self.place.event;
         let last = pass.through.min(from + CHUNK_EVENTS - 1);
         for event in from..=last {
-            match self.journal.read(event, 1) {
-                Ok(_) => {}
+            let stored = self.journal.read_stored(event, 1).map(|stored| stored.concat());
+            let (leaf_hash, damage) = match stored {
+                Ok(bytes) => (Some(hash::leaf(&bytes)), decode_stored(event, &bytes).err()),
                 Err(ReadError::Engine(error)) => return Err(io::Error::other(error)),
-                Err(error @ ReadError::Damaged { .. }) => {
-                    if self.is_news((Log::Journal, String::new(), event)) {
-                        tracing::error!(event, %error, "an event of the journal is damaged");
-                    }
-                }
+                Err(error @ ReadError::Damaged { .. }) => (None, Some(error)),
+            };
+            if let Some(error) = damage
+                && self.is_news((Log::Journal, String::new(), event))
+            {
+                tracing::error!(event, %error, "an event of the journal is damaged");
             }
-            let leaf_hash = tree.leaves().leaf(event - 1)?;
             pass.examination.add(&subject, event - 1, leaf_hash)?;
             pass.examination.pass_checkpoints(&subject, u64::MAX)?;
         }
@@ -347,14 +348,8 @@ impl Scrubber {
         if !self.is_news((Log::Audit, file.clone(), *offset)) {
             return;
         }
-        if let Some((from, through)) = records {
-            tracing::error!(
-                file,
-                offset,
-                from,
-                through,
-                "audit records are damaged; they are named to readers and the others are served"
-            );
+        if let Some(records) = records {
+            stores::name_records(file, *offset, *records);
         } else if let Some((from, through)) = passed_over {
             tracing::error!(
                 file,

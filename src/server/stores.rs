@@ -369,22 +369,14 @@ fn journal_name(identity: &Identity) -> String {
 /// What verifies the checkpoints of the journal. A server may be using the directory.
 pub fn journal_verifier_key(path: &Path) -> Result<VerifierKey, VerifierKeysError> {
     let (identity, _) = DataDir::peek(path)?;
-    let path = path.join(KEY_FILE);
-    let secret = secret_file::read(&path)
-        .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
-    let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
-    let key = parse_key(&path, &secret, &identity.origin)?;
+    let key = key_of(path, &identity.origin)?;
     Ok(key.verifier().named(&journal_name(&identity)))
 }
 
 /// What verifies the checkpoints of a log.
 pub fn verifier_key(data_dir: &DataDir, log_id: Uuid) -> Result<VerifierKey, VerifierKeysError> {
     let origin = &data_dir.identity().origin;
-    let path = data_dir.path().join(KEY_FILE);
-    let secret = secret_file::read(&path)
-        .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
-    let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
-    let key = parse_key(&path, &secret, origin)?;
+    let key = key_of(data_dir.path(), origin)?;
     Ok(key.verifier().named(&log_name(origin, log_id)))
 }
 
@@ -393,11 +385,7 @@ pub fn verifier_key(data_dir: &DataDir, log_id: Uuid) -> Result<VerifierKey, Ver
 pub fn verifier_keys(path: &Path) -> Result<Vec<VerifierKey>, VerifierKeysError> {
     let (Identity { log_id, origin, .. }, mut logs) = DataDir::peek(path)?;
     logs.push(log_id);
-    let path = path.join(KEY_FILE);
-    let secret = secret_file::read(&path)
-        .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
-    let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
-    let key = parse_key(&path, &secret, &origin)?;
+    let key = key_of(path, &origin)?;
     let named = |log_id: Uuid| key.verifier().named(&log_name(&origin, log_id));
     Ok(logs.into_iter().map(named).collect())
 }
@@ -420,6 +408,15 @@ pub fn open_signed_log(path: &Path) -> Result<OpenedSignedLog, VerifierKeysError
     Ok(OpenedSignedLog { log, verifier })
 }
 
+/// The key of a data directory that is only looked at.
+fn key_of(path: &Path, origin: &str) -> Result<SigningKey, VerifierKeysError> {
+    let path = path.join(KEY_FILE);
+    let secret = secret_file::read(&path)
+        .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
+    let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
+    Ok(parse_key(&path, &secret, origin)?)
+}
+
 fn parse_key(path: &Path, secret: &str, name: &str) -> Result<SigningKey, KeyError> {
     let path = || path.display().to_string();
     let key =
@@ -435,14 +432,8 @@ fn parse_key(path: &Path, secret: &str, name: &str) -> Result<SigningKey, KeyErr
 /// Says what of the audit log is damaged.
 fn name_damage(damage: &crate::audit::recovery::Damage) {
     let crate::audit::recovery::Damage { file, offset, records } = damage;
-    if let Some((from, through)) = records {
-        tracing::error!(
-            file,
-            offset,
-            from,
-            through,
-            "audit records are damaged; they are named to readers and the others are served"
-        );
+    if let Some(records) = records {
+        name_records(file, *offset, *records);
     } else {
         tracing::error!(
             file,
@@ -450,4 +441,15 @@ fn name_damage(damage: &crate::audit::recovery::Damage) {
             "an audit segment is damaged between its records; none is lost"
         );
     }
+}
+
+/// Says which audit records are damaged, from one through another.
+pub(super) fn name_records(file: &str, offset: u64, (from, through): (u64, u64)) {
+    tracing::error!(
+        file,
+        offset,
+        from,
+        through,
+        "audit records are damaged; they are named to readers and the others are served"
+    );
 }

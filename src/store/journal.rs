@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use crate::domain::event::Event;
 
+use super::codec;
+
 /// An append-only sequence of events, dense from 1.
 pub trait Journal: Send {
     /// The sequence number of the last event; 0 if there is none.
@@ -78,4 +80,15 @@ pub enum ReadError {
     /// The engine failed.
     #[error("can't read the journal: {0}")]
     Engine(String),
+}
+
+/// The event that stored bytes are, which must be the one with this number.
+pub fn decode_stored(sequence: u64, bytes: &[u8]) -> Result<Event, ReadError> {
+    let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
+    let event = codec::decode(bytes).map_err(|error| damaged(error.to_string()))?;
+    if event.sequence == sequence {
+        Ok(event)
+    } else {
+        Err(damaged(format!("it says that it is event {}", event.sequence)))
+    }
 }

@@ -21,7 +21,7 @@ use super::{
     cursors::tree::CursorTree,
     data_dir::sync_directory,
     head::Head,
-    journal::{AppendError, Journal, JournalReader, ReadError},
+    journal::{AppendError, Journal, JournalReader, ReadError, decode_stored},
     parts,
 };
 
@@ -211,14 +211,7 @@ fn read_events(tree: &sled::Tree, from: u64, count: usize) -> Result<Vec<Event>,
 
 /// Reads one event, which must be what comes next.
 fn read_event(rows: &mut sled::Iter, sequence: u64) -> Result<Event, ReadError> {
-    let bytes = read_bytes(rows, sequence)?;
-    let damaged = |detail: String| ReadError::Damaged { sequence, part: 0, detail };
-    let event = codec::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
-    if event.sequence == sequence {
-        Ok(event)
-    } else {
-        Err(damaged(format!("it says that it is event {}", event.sequence)))
-    }
+    decode_stored(sequence, &read_bytes(rows, sequence)?)
 }
 
 /// Reads the parts of one event, which must be what comes next.

@@ -216,11 +216,6 @@ impl Evidence {
         verifier.note(&checkpoint.statement(verifier.name()), &checkpoint.signature)
     }
 
-    /// The root of the tree of a size. Blocks on the disk.
-    pub fn root_at(&self, records: &dyn LeafSource, size: u64) -> Result<Hash, EvidenceError> {
-        self.tree.root_at(records, size)
-    }
-
     /// Proves that the record at a place, from 0, is in what a checkpoint covers. Blocks on the disk.
     pub fn inclusion(
         &self,
