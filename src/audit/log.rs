@@ -1,7 +1,9 @@
 //! The audit log as the rest of the program sees it: opened, appended to, followed, watched over.
 
+mod errors;
 mod removing;
 
+pub use errors::{OpenError, RecordError};
 pub use removing::RemoveError;
 
 use std::{
@@ -20,11 +22,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    clock::Clock,
-    domain::time::UnixNanos,
-    entropy::EntropyError,
-    store::space::{ReserveReached, Space},
-    telemetry::meters::WriterMeters,
+    clock::Clock, domain::time::UnixNanos, store::space::Space, telemetry::meters::WriterMeters,
 };
 
 use super::{
@@ -34,13 +32,13 @@ use super::{
     keeper::{self, Keeper},
     leaves::{SegmentLeaves, find_segment, grow_tree, start_tree},
     record::{self, Draft, PreviousStop},
-    recovery::{self, Damage, OnLoss, OpenSegment, Recovered, RecoveryError},
+    recovery::{self, Damage, OnLoss, OpenSegment, Recovered},
     retention::Retention,
     segment::Segment,
     succession,
     tail::{Tail, Watching},
     tree::{
-        evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource},
+        evidence::{self, EachLeaf, Evidence, LeafSource},
         hash::Hash,
     },
     volume::Volume,
@@ -169,52 +167,6 @@ pub struct Parts {
     pub space: Arc<Space>,
     /// The clock.
     pub clock: Clock,
-}
-
-/// Why the log can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// What is there can't be used.
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    /// The file system refused.
-    #[error("can't open the audit log")]
-    Io(#[from] io::Error),
-    /// There is no randomness.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// The records aren't what was signed.
-    #[error("the audit log is not what its checkpoints say")]
-    Evidence(#[source] EvidenceError),
-}
-
-impl From<EvidenceError> for OpenError {
-    fn from(error: EvidenceError) -> Self {
-        match error {
-            EvidenceError::Io(error) => Self::Io(error),
-            error => Self::Evidence(error),
-        }
-    }
-}
-
-/// Why a decision is not recorded, and so not given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// Too much waits for the disk.
-    #[error("too many decisions wait for the disk")]
-    Busy,
-    /// The disk is too full.
-    #[error(transparent)]
-    Reserve(#[from] ReserveReached),
-    /// The log can't be written.
-    #[error("the audit log can't be written")]
-    Unavailable,
-}
-
-impl From<NotWritten> for RecordError {
-    fn from(NotWritten: NotWritten) -> Self {
-        Self::Unavailable
-    }
 }
 
 impl AuditLog {
