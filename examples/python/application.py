@@ -16,6 +16,7 @@ import grpc
 from aap_client import settings
 from aap_client.channel import describe, open_channel
 from aap_client.client_key import ClientKey
+from aap_client.output import say
 from aap_client.sessions import SessionInterceptor, Sessions
 from example.v1.secret_service_pb2 import ReadSecretRequest
 from example.v1.secret_service_pb2_grpc import SecretServiceStub
@@ -58,9 +59,9 @@ def read(stub: SecretServiceStub, name: str) -> bool:
     try:
         secret = stub.ReadSecret(ReadSecretRequest(name=name), timeout=10).value
     except grpc.RpcError as error:
-        print(f"{name} can't be read: {describe(error)}", flush=True)
+        say(f"{name} can't be read: {describe(error)}")
         return False
-    print(f"{name} is read: {len(secret)} bytes", flush=True)
+    say(f"{name} is read: {len(secret)} bytes")
     return True
 
 

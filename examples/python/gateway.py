@@ -18,6 +18,7 @@ from aap.v1.policy_service_pb2 import PublicNetwork
 from aap_client import settings
 from aap_client.channel import bearer, describe, open_channel
 from aap_client.decisions import allows, in_words, is_about_the_credential
+from aap_client.output import say
 from example.v1.secret_service_pb2 import ReadSecretResponse
 from example.v1.secret_service_pb2_grpc import (
     SecretServiceServicer,
@@ -43,12 +44,12 @@ class Gateway(SecretServiceServicer):
         try:
             answer = self._check(session_of(context), resource, address_of(context.peer()))
         except grpc.RpcError as error:
-            print(f"{resource}: no decision: {describe(error)}", flush=True)
+            say(f"{resource}: no decision: {describe(error)}")
             # What the application asked for can be wrong; all else is this gateway's own trouble.
             invalid = error.code() is grpc.StatusCode.INVALID_ARGUMENT
             code = grpc.StatusCode.INVALID_ARGUMENT if invalid else grpc.StatusCode.UNAVAILABLE
             context.abort(code, "this can't be decided")
-        print(f"{resource}: {in_words(answer)}", flush=True)
+        say(f"{resource}: {in_words(answer)}")
         # The reason is for who runs this, not for who asks.
         if not allows(answer.decision):
             if is_about_the_credential(answer.decision):
@@ -91,7 +92,7 @@ def main() -> None:
     listen(server, address, os.environ.get("GATEWAY_CERTIFICATE"), os.environ.get("GATEWAY_KEY"))
     signal.signal(signal.SIGTERM, lambda *_: server.stop(grace=5))
     server.start()
-    print(f"serving on {address}", flush=True)
+    say(f"serving on {address}")
     server.wait_for_termination()
 
 
