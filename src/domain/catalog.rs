@@ -3,11 +3,13 @@
 //! Cloning is cheap (the maps share what didn't change), so every revision can be published whole.
 
 pub mod inventory;
+mod resources;
 
-use std::{ops::Bound, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rpds::{HashTrieMapSync, QueueSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use self::resources::Resources;
 use super::{
     access_point::AccessPoint,
     client_key::ClientKey,
@@ -26,11 +28,11 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     revision: u64,
-    access_points: RedBlackTreeMapSync<AccessPointName, Arc<AccessPoint>>,
-    policies: RedBlackTreeMapSync<PolicyName, Arc<Policy>>,
-    network_rules: RedBlackTreeMapSync<NetworkRuleName, Arc<NetworkRule>>,
-    ram_roles: RedBlackTreeMapSync<RamRoleName, Arc<RamRole>>,
-    client_keys: RedBlackTreeMapSync<ClientKeyName, Arc<ClientKey>>,
+    access_points: Resources<AccessPoint>,
+    policies: Resources<Policy>,
+    network_rules: Resources<NetworkRule>,
+    ram_roles: Resources<RamRole>,
+    client_keys: Resources<ClientKey>,
     /// How much of each kind an account has. An account without anything has no entry.
     counts: RedBlackTreeMapSync<Id, Counts>,
     /// Which access points hold a policy. A policy that none holds has no entry.
@@ -110,16 +112,12 @@ impl Catalog {
         access_point: &AccessPointName,
     ) -> impl Iterator<Item = &Arc<ClientKey>> {
         let before = ClientKeyName { access_point: access_point.clone(), id: Id::before_all() };
-        let range = (Bound::Excluded(before), Bound::Unbounded);
-        self.client_keys
-            .range(range)
-            .map(|(_, key)| key)
-            .take_while(move |key| key.name.access_point == *access_point)
+        self.client_keys.after(before).take_while(move |key| key.name.access_point == *access_point)
     }
 
     /// All client keys, in order.
     pub fn client_keys(&self) -> impl Iterator<Item = &Arc<ClientKey>> {
-        self.client_keys.values()
+        self.client_keys.iter()
     }
 
     /// The client keys after a name, in order.
@@ -127,8 +125,7 @@ impl Catalog {
         &self,
         after: &ClientKeyName,
     ) -> impl Iterator<Item = &Arc<ClientKey>> {
-        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
-        self.client_keys.range(range).map(|(_, key)| key)
+        self.client_keys.after(after.clone())
     }
 
     /// The access points after a name, in order.
@@ -136,14 +133,12 @@ impl Catalog {
         &self,
         after: &AccessPointName,
     ) -> impl Iterator<Item = &Arc<AccessPoint>> {
-        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
-        self.access_points.range(range).map(|(_, access_point)| access_point)
+        self.access_points.after(after.clone())
     }
 
     /// The policies after a name, in order.
     pub(super) fn policies_after(&self, after: &PolicyName) -> impl Iterator<Item = &Arc<Policy>> {
-        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
-        self.policies.range(range).map(|(_, policy)| policy)
+        self.policies.after(after.clone())
     }
 
     /// The network rules after a name, in order.
@@ -151,8 +146,7 @@ impl Catalog {
         &self,
         after: &NetworkRuleName,
     ) -> impl Iterator<Item = &Arc<NetworkRule>> {
-        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
-        self.network_rules.range(range).map(|(_, rule)| rule)
+        self.network_rules.after(after.clone())
     }
 
     /// The RAM roles after a name, in order.
@@ -160,8 +154,7 @@ impl Catalog {
         &self,
         after: &RamRoleName,
     ) -> impl Iterator<Item = &Arc<RamRole>> {
-        let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
-        self.ram_roles.range(range).map(|(_, role)| role)
+        self.ram_roles.after(after.clone())
     }
 
     /// How many resources of a kind an account has.
@@ -219,13 +212,13 @@ impl Catalog {
                 self.put_network_rule(rule);
             }
             Change::NetworkRuleDeleted(gone) => {
-                if self.network_rules.remove_mut(&gone.name) {
+                if self.network_rules.remove(&gone.name) {
                     self.count_less(&gone.name.location.account, Kind::NetworkRule);
                 }
             }
             Change::RamRoleCreated(role) | Change::RamRoleUpdated(role) => self.put_ram_role(role),
             Change::RamRoleDeleted(gone) => {
-                if self.ram_roles.remove_mut(&gone.name) {
+                if self.ram_roles.remove(&gone.name) {
                     self.count_less(&gone.name.account, Kind::RamRole);
                 }
             }
@@ -234,7 +227,7 @@ impl Catalog {
             | Change::ClientKeyEnabled(key)
             | Change::ClientKeyDisabled(key) => self.put_client_key(key),
             Change::ClientKeyDeleted(gone) => {
-                self.client_keys.remove_mut(&gone.name);
+                self.client_keys.remove(&gone.name);
             }
             Change::ClientKeyUsed(KeyUse { key, time }) => {
                 self.change_client_key(key, |known| known.last_use = Some(*time));
@@ -246,7 +239,7 @@ impl Catalog {
     }
 
     fn put_client_key(&mut self, key: &Arc<ClientKey>) {
-        self.client_keys.insert_mut(key.name.clone(), Arc::clone(key));
+        self.client_keys.put(key);
     }
 
     fn change_client_key(&mut self, key: &KnownKey, change: impl FnOnce(&mut ClientKey)) {
@@ -259,7 +252,7 @@ impl Catalog {
     fn remove_client_keys_of(&mut self, access_point: &AccessPointName) {
         let names: Vec<_> = self.client_keys_of(access_point).map(|key| key.name.clone()).collect();
         for name in names {
-            self.client_keys.remove_mut(&name);
+            self.client_keys.remove(&name);
         }
     }
 
@@ -281,7 +274,7 @@ impl Catalog {
         if self.access_points.get(name).is_none() {
             self.count_more(&name.location.account, Kind::AccessPoint);
         }
-        self.access_points.insert_mut(name.clone(), Arc::clone(access_point));
+        self.access_points.put(access_point);
     }
 
     fn remove_access_point(&mut self, name: &AccessPointName) {
@@ -292,7 +285,7 @@ impl Catalog {
         if let Some((role, _)) = access_point.authentication.role(name) {
             let_go(&mut self.role_holders, role, name);
         }
-        self.access_points.remove_mut(name);
+        self.access_points.remove(name);
         self.count_less(&name.location.account, Kind::AccessPoint);
     }
 
@@ -308,7 +301,7 @@ impl Catalog {
         if self.policies.get(name).is_none() {
             self.count_more(&name.location.account, Kind::Policy);
         }
-        self.policies.insert_mut(name.clone(), Arc::clone(policy));
+        self.policies.put(policy);
     }
 
     fn remove_policy(&mut self, name: &PolicyName) {
@@ -316,7 +309,7 @@ impl Catalog {
         for rule in held_rules(&policy) {
             let_go(&mut self.rule_holders, rule, name);
         }
-        self.policies.remove_mut(name);
+        self.policies.remove(name);
         self.count_less(&name.location.account, Kind::Policy);
     }
 
@@ -324,14 +317,14 @@ impl Catalog {
         if self.network_rules.get(&rule.name).is_none() {
             self.count_more(&rule.name.location.account, Kind::NetworkRule);
         }
-        self.network_rules.insert_mut(rule.name.clone(), Arc::clone(rule));
+        self.network_rules.put(rule);
     }
 
     fn put_ram_role(&mut self, role: &Arc<RamRole>) {
         if self.ram_roles.get(&role.name).is_none() {
             self.count_more(&role.name.account, Kind::RamRole);
         }
-        self.ram_roles.insert_mut(role.name.clone(), Arc::clone(role));
+        self.ram_roles.put(role);
     }
 
     fn count_more(&mut self, account: &Id, kind: Kind) {

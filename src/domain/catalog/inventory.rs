@@ -79,11 +79,11 @@ impl Catalog {
             requests,
             request_ages,
         } = self;
-        let rules = network_rules.values().map(|rule| Item::NetworkRule(Arc::clone(rule)));
-        let policies = policies.values().map(|policy| Item::Policy(Arc::clone(policy)));
-        let roles = ram_roles.values().map(|role| Item::RamRole(Arc::clone(role)));
-        let access_points = access_points.values().map(Arc::clone).map(Item::AccessPoint);
-        let client_keys = client_keys.values().map(Arc::clone).map(Item::ClientKey);
+        let rules = network_rules.iter().map(|rule| Item::NetworkRule(Arc::clone(rule)));
+        let policies = policies.iter().map(|policy| Item::Policy(Arc::clone(policy)));
+        let roles = ram_roles.iter().map(|role| Item::RamRole(Arc::clone(role)));
+        let access_points = access_points.iter().map(Arc::clone).map(Item::AccessPoint);
+        let client_keys = client_keys.iter().map(Arc::clone).map(Item::ClientKey);
         let requests = request_ages.iter().filter_map(|(time, key)| {
             let answered = requests.get(key)?;
             // Another request may have taken the id over; what is left of the first one is its age.
