@@ -32,7 +32,7 @@ use crate::support::{
     place::Place,
     refused,
     server::PATIENCE,
-    watching::{Watch, stored},
+    watching::{Watch, read_from_a_failing_disk, stored},
     world::{self, HERE, ask, ask_all},
 };
 
@@ -315,17 +315,6 @@ async fn what_the_log_has_not(page: &mut Page, server: &TestServer) {
     let one_more = Watch::begin(&auditor, Start::FromSequence(1)).await.unwrap_err();
     page.add("WatchAuditRecords when its caller has 100 open", &Refusal::of(&one_more));
     drop(open);
-}
-
-async fn read_from_a_failing_disk(server: &TestServer, auditor: &Client) -> tonic::Status {
-    // The log is verified meanwhile, so that the one read that fails may be another one.
-    for _ in 0..100 {
-        server.faults.fail_once(Fault::AuditRead);
-        if let Err(unread) = stored(auditor, 1).await {
-            return unread;
-        }
-    }
-    panic!("no read fails");
 }
 
 async fn what_cursors_can_not(page: &mut Page, server: &TestServer) {

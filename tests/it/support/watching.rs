@@ -9,7 +9,11 @@ use aap::api::{
 use prost::Message as _;
 use tonic::{Status, Streaming};
 
-use super::{clients::Client, server::PATIENCE};
+use super::{
+    clients::Client,
+    faults::Fault,
+    server::{PATIENCE, TestServer},
+};
 
 /// An open watch that checks each message against the one before it.
 #[derive(Debug)]
@@ -123,6 +127,18 @@ pub fn record(entry: &AuditEntry) -> pb::AuditRecord {
         Some(Content::Record(bytes)) => pb::AuditRecord::decode(&bytes[..]).unwrap(),
         other => panic!("record {} is {other:?}", entry.sequence),
     }
+}
+
+/// What is answered to who asks for the first record while the disk fails.
+pub async fn read_from_a_failing_disk(server: &TestServer, auditor: &Client) -> Status {
+    // The log is verified meanwhile, so that the one read that fails may be another one.
+    for _ in 0..100 {
+        server.faults.fail_once(Fault::AuditRead);
+        if let Err(unread) = stored(auditor, 1).await {
+            return unread;
+        }
+    }
+    panic!("no read fails");
 }
 
 /// One record's entry with its bytes as stored.
