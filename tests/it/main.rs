@@ -66,3 +66,4 @@ mod tls;
 mod tools;
 mod tracing;
 mod watching;
+mod wizard;
