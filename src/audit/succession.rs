@@ -11,6 +11,10 @@
 //!
 //! A log that is so damaged that it can't go on ends too, if who starts the server says so. Another
 //! file says that; such a log is left exactly as it was found.
+//!
+//! A log that was restored from a backup ends where the backup does: what the lost server has recorded
+//! behind that has places that must not be given again. A file says that, and what it was restored
+//! from.
 
 use std::{io, sync::Arc};
 
@@ -29,6 +33,9 @@ const ANNOUNCEMENT: &str = "buffered";
 /// The file that says that a log can't go on.
 const SURRENDER: &str = "given-up";
 
+/// The file that says what a log was restored from.
+const ORIGIN: &str = "restored";
+
 /// Why a log takes no more records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -36,6 +43,8 @@ pub enum Ending {
     Buffered,
     /// It is damaged.
     Damaged,
+    /// It was restored from a backup.
+    Restored,
 }
 
 /// The last record that a log has.
@@ -73,6 +82,19 @@ pub fn give_up(volume: &dyn Volume) -> io::Result<()> {
     volume.sync()
 }
 
+/// Says that a log was restored, and from what.
+pub fn note_restored(volume: &dyn Volume, from: &[u8]) -> io::Result<()> {
+    let file = volume.create(ORIGIN)?;
+    file.write_at(from, 0)?;
+    file.sync()?;
+    volume.sync()
+}
+
+/// Whether a file says something of how a log ended, by its name.
+pub fn is_file_name(name: &str) -> bool {
+    [ANNOUNCEMENT, SURRENDER, ORIGIN].contains(&name)
+}
+
 /// Whether a log takes no more records, and why.
 pub fn ending(volume: &dyn Volume) -> io::Result<Option<Ending>> {
     let names = volume.list()?;
@@ -80,7 +102,10 @@ pub fn ending(volume: &dyn Volume) -> io::Result<Option<Ending>> {
     if has(SURRENDER) {
         return Ok(Some(Ending::Damaged));
     }
-    Ok(has(ANNOUNCEMENT).then_some(Ending::Buffered))
+    if has(ANNOUNCEMENT) {
+        return Ok(Some(Ending::Buffered));
+    }
+    Ok(has(ORIGIN).then_some(Ending::Restored))
 }
 
 /// Seals all of a log that has ended. Does no harm if it is done twice.
@@ -107,7 +132,7 @@ fn is_empty(segment: &Arc<Segment>) -> bool {
 pub fn head(volume: &dyn Volume, log_id: Uuid) -> Result<Head, RecoveryError> {
     let on_loss = match ending(volume)? {
         Some(Ending::Damaged) => OnLoss::TakeAsIs,
-        Some(Ending::Buffered) | None => OnLoss::Refuse,
+        Some(Ending::Buffered | Ending::Restored) | None => OnLoss::Refuse,
     };
     let Recovered { sealed, unsealed, open, last: sequence, .. } =
         recovery::recover_ended(volume, log_id, on_loss)?;

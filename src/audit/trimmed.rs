@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The file, and the one that takes its place.
-const FILE: &str = "trimmed";
+pub const FILE: &str = "trimmed";
 const NEW_FILE: &str = "trimmed.new";
 const MAGIC: &[u8; 8] = b"AAPTRIM1";
 /// The magic number, the length and the checksum.

@@ -71,7 +71,7 @@ fn make(path: &Path, origin: &str, events: &[Event]) -> anyhow::Result<()> {
     }
     drop(journal);
     let origin = origin.to_owned();
-    new.finish(&Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin })?;
+    new.finish(&Identity { node_id: entropy::uuid()?, log_id: entropy::uuid()?, origin }, &[])?;
     Ok(())
 }
 

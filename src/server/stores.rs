@@ -2,7 +2,7 @@
 //! that a new one follows it. The tree over that log has a folder and a key.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -30,7 +30,10 @@ use crate::{
     projection::{Published, State},
     store::{
         cursors::tree::CursorStore,
-        data_dir::{self, DataDir, DataDirError, Identity, LOG_TREE_FOLDER},
+        data_dir::{
+            self, CHECKPOINT_KEY_FILE, DataDir, DataDirError, FORMER_KEY_FILE, Identity,
+            LOG_TREE_FOLDER,
+        },
         journal::{Journal, JournalReader},
         metered::Metered,
         secret_file,
@@ -44,9 +47,6 @@ use crate::{
 pub use crate::store::data_dir::JOURNAL_TREE_FOLDER;
 
 use super::{ServeError, Settings};
-
-/// The file with the key that signs checkpoints.
-const KEY_FILE: &str = "checkpoint.key";
 
 /// What the server keeps its data in. A test can put something else in the place of a part.
 #[derive(Debug)]
@@ -311,14 +311,15 @@ pub enum KeyError {
 
 /// The parts of the audit log's tree; its key is made if there was none yet.
 fn open_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
-    let Identity { log_id, origin, .. } = data_dir.identity();
-    let key = open_key(data_dir)?.named(&log_name(origin, *log_id));
-    open_tree(data_dir.audit_path(*log_id).join(LOG_TREE_FOLDER), key)
+    let identity = data_dir.identity();
+    let log_id = identity.log_id;
+    let key = open_key(data_dir)?.named(&identity.log_name(log_id));
+    open_tree(data_dir.audit_path(log_id).join(LOG_TREE_FOLDER), key)
 }
 
 /// The parts of the journal's tree, which is signed by the same key.
 fn open_journal_evidence(data_dir: &DataDir) -> Result<Parts, KeyError> {
-    let key = open_key(data_dir)?.named(&journal_name(data_dir.identity()));
+    let key = open_key(data_dir)?.named(&data_dir.identity().journal_name());
     open_tree(data_dir.path().join(JOURNAL_TREE_FOLDER), key)
 }
 
@@ -332,7 +333,7 @@ fn open_tree(folder: PathBuf, key: SigningKey) -> Result<Parts, KeyError> {
 fn open_key(data_dir: &DataDir) -> Result<SigningKey, KeyError> {
     let origin = &data_dir.identity().origin;
     let failed = |path: &Path, source| KeyError::Io { path: path.display().to_string(), source };
-    let path = data_dir.path().join(KEY_FILE);
+    let path = data_dir.path().join(CHECKPOINT_KEY_FILE);
     let secret = match secret_file::read(&path).map_err(|source| failed(&path, source))? {
         Some(secret) => secret,
         None if is_needed(data_dir) => {
@@ -347,47 +348,58 @@ fn open_key(data_dir: &DataDir) -> Result<SigningKey, KeyError> {
     parse_key(&path, &secret, origin)
 }
 
-/// Whether checkpoints were signed already.
+/// Whether checkpoints were signed with it already.
 fn is_needed(data_dir: &DataDir) -> bool {
     let logs = data_dir.previous_logs().iter().chain([&data_dir.identity().log_id]);
-    let trees = logs.map(|log_id| data_dir.audit_path(*log_id).join(LOG_TREE_FOLDER));
+    let folders = logs.map(|log_id| data_dir.audit_path(*log_id));
+    let own = folders.filter(|folder| !folder.join(FORMER_KEY_FILE).exists());
+    let trees = own.map(|folder| folder.join(LOG_TREE_FOLDER));
     let mut trees = trees.chain([data_dir.path().join(JOURNAL_TREE_FOLDER)]);
     trees.any(|tree| tree.join(checkpoints::FILE).exists())
-}
-
-/// The name that a log's checkpoints bear.
-fn log_name(origin: &str, log_id: Uuid) -> String {
-    format!("{origin}/{log_id}")
-}
-
-/// The name that the journal's checkpoints bear.
-fn journal_name(identity: &Identity) -> String {
-    let Identity { node_id, origin, .. } = identity;
-    format!("{origin}/{node_id}/journal")
 }
 
 /// What verifies the checkpoints of the journal. A server may be using the directory.
 pub fn journal_verifier_key(path: &Path) -> Result<VerifierKey, VerifierKeysError> {
     let (identity, _) = DataDir::peek(path)?;
     let key = key_of(path, &identity.origin)?;
-    Ok(key.verifier().named(&journal_name(&identity)))
+    Ok(key.verifier().named(&identity.journal_name()))
 }
 
 /// What verifies the checkpoints of a log.
 pub fn verifier_key(data_dir: &DataDir, log_id: Uuid) -> Result<VerifierKey, VerifierKeysError> {
-    let origin = &data_dir.identity().origin;
-    let key = key_of(data_dir.path(), origin)?;
-    Ok(key.verifier().named(&log_name(origin, log_id)))
+    key_of_log(data_dir.path(), (data_dir.identity(), data_dir.previous_logs()), log_id)
 }
 
 /// What verifies the checkpoints of each log of a data directory, the current one last. A server may
 /// be using it.
 pub fn verifier_keys(path: &Path) -> Result<Vec<VerifierKey>, VerifierKeysError> {
-    let (Identity { log_id, origin, .. }, mut logs) = DataDir::peek(path)?;
-    logs.push(log_id);
-    let key = key_of(path, &origin)?;
-    let named = |log_id: Uuid| key.verifier().named(&log_name(&origin, log_id));
-    Ok(logs.into_iter().map(named).collect())
+    let (identity, previous) = DataDir::peek(path)?;
+    let logs = previous.iter().chain([&identity.log_id]);
+    logs.map(|&log_id| key_of_log(path, (&identity, &previous), log_id)).collect()
+}
+
+/// What verifies the checkpoints of a log: what a restore has left of its key, if another server wrote
+/// it, and else the directory's own.
+fn key_of_log(
+    path: &Path,
+    (identity, previous): (&Identity, &[Uuid]),
+    log_id: Uuid,
+) -> Result<VerifierKey, VerifierKeysError> {
+    let name = identity.log_name(log_id);
+    let file = data_dir::audit_path(path, previous, identity, log_id).join(FORMER_KEY_FILE);
+    let shown = || file.display().to_string();
+    match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(key_of(path, &identity.origin)?.verifier().named(&name))
+        }
+        Err(source) => Err(KeyError::Io { path: shown(), source }.into()),
+        Ok(text) => {
+            let key = VerifierKey::parse(text.trim_end())
+                .map_err(|source| KeyError::Unusable { path: shown(), source })?;
+            refuse_if_other(&key, &name, shown)?;
+            Ok(key)
+        }
+    }
 }
 
 /// A log up to its last checkpoint, and what verifies that.
@@ -410,7 +422,7 @@ pub fn open_signed_log(path: &Path) -> Result<OpenedSignedLog, VerifierKeysError
 
 /// The key of a data directory that is only looked at.
 fn key_of(path: &Path, origin: &str) -> Result<SigningKey, VerifierKeysError> {
-    let path = path.join(KEY_FILE);
+    let path = path.join(CHECKPOINT_KEY_FILE);
     let secret = secret_file::read(&path)
         .map_err(|source| KeyError::Io { path: path.display().to_string(), source })?;
     let secret = secret.ok_or(VerifierKeysError::NoKeyYet)?;
@@ -421,12 +433,21 @@ fn parse_key(path: &Path, secret: &str, name: &str) -> Result<SigningKey, KeyErr
     let path = || path.display().to_string();
     let key =
         SigningKey::parse(secret).map_err(|source| KeyError::Unusable { path: path(), source })?;
-    let found = key.verifier().name();
-    if found != name {
-        let (found, wanted) = (found.to_owned(), name.to_owned());
-        return Err(KeyError::OtherLog { path: path(), found, wanted });
-    }
+    refuse_if_other(key.verifier(), name, path)?;
     Ok(key)
+}
+
+fn refuse_if_other(
+    key: &VerifierKey,
+    name: &str,
+    path: impl Fn() -> String,
+) -> Result<(), KeyError> {
+    let found = key.name();
+    if found == name {
+        return Ok(());
+    }
+    let (found, wanted) = (found.to_owned(), name.to_owned());
+    Err(KeyError::OtherLog { path: path(), found, wanted })
 }
 
 /// Says what of the audit log is damaged.

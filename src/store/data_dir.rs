@@ -19,6 +19,11 @@ const LOCK_FILE: &str = "LOCK";
 pub const LOG_TREE_FOLDER: &str = "tree";
 /// Where the files of the journal's tree are, within the directory.
 pub const JOURNAL_TREE_FOLDER: &str = "journal-tree";
+/// The file with the key that signs checkpoints.
+pub const CHECKPOINT_KEY_FILE: &str = "checkpoint.key";
+/// The file with what verifies the checkpoints of an audit log that another key has signed, within
+/// the log's folder.
+pub const FORMER_KEY_FILE: &str = "former.key";
 
 /// An open data directory. The lock on it ends when this is dropped.
 #[derive(Debug)]
@@ -47,6 +52,19 @@ pub struct Identity {
     pub log_id: Uuid,
     /// The name that the audit log's checkpoints bear.
     pub origin: String,
+}
+
+impl Identity {
+    /// The name that the checkpoints of one of its audit logs bear.
+    pub fn log_name(&self, log_id: Uuid) -> String {
+        format!("{}/{log_id}", self.origin)
+    }
+
+    /// The name that the journal's checkpoints bear.
+    pub fn journal_name(&self) -> String {
+        let Self { node_id, origin, log_id: _ } = self;
+        format!("{origin}/{node_id}/journal")
+    }
 }
 
 /// Why a data directory can't be used.
@@ -197,7 +215,7 @@ impl DataDir {
 
     /// The same within the directory, as files of the log are named.
     pub fn audit_folder(&self, log_id: Uuid) -> String {
-        audit_folder(&self.previous_logs, &self.identity, log_id)
+        audit_folder(&self.previous_logs, self.identity.log_id, log_id)
     }
 
     /// Has records written to another audit log from now on, whose folder is there.
@@ -212,21 +230,27 @@ impl DataDir {
 }
 
 impl NewDataDir {
-    /// Makes it a data directory.
-    pub fn finish(self, new: &Identity) -> Result<DataDir, DataDirError> {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes it a data directory, which had these audit logs before, oldest first.
+    pub fn finish(self, new: &Identity, previous: &[Uuid]) -> Result<DataDir, DataDirError> {
         let Self { path, lock } = self;
-        let identity = write_format(&path, new, &[])?;
-        Ok(DataDir { path, identity, previous_logs: Vec::new(), _lock: Some(lock) })
+        let identity = write_format(&path, new, previous)?;
+        Ok(DataDir { path, identity, previous_logs: previous.to_vec(), _lock: Some(lock) })
     }
 }
 
 /// Where an audit log of a data directory is.
 pub fn audit_path(path: &Path, previous: &[Uuid], identity: &Identity, log_id: Uuid) -> PathBuf {
-    path.join(audit_folder(previous, identity, log_id))
+    path.join(audit_folder(previous, identity.log_id, log_id))
 }
 
-fn audit_folder(previous: &[Uuid], identity: &Identity, log_id: Uuid) -> String {
-    let first = previous.first().unwrap_or(&identity.log_id);
+/// The same within the directory, which had some audit logs before the current one.
+pub fn audit_folder(previous: &[Uuid], current: Uuid, log_id: Uuid) -> String {
+    let first = previous.first().unwrap_or(&current);
     if log_id == *first { "audit".to_owned() } else { format!("audit/{}", log_id.hyphenated()) }
 }
 
@@ -431,7 +455,7 @@ mod tests {
         let refused = DataDir::prepare(&path).unwrap_err().to_string();
         assert!(refused.ends_with("is not empty; name an empty or new directory"), "{refused}");
         fs::remove_dir(path.join("journal")).unwrap();
-        drop(DataDir::prepare(&path).unwrap().finish(&identity(3)).unwrap());
+        drop(DataDir::prepare(&path).unwrap().finish(&identity(3), &[]).unwrap());
         assert_eq!(DataDir::open(&path, &identity(1)).unwrap().identity(), &identity(3));
     }
 

@@ -123,12 +123,27 @@ impl SledJournal {
         CursorTree::open(&self.database, &self.path)
     }
 
-    fn write(&mut self, expected_last: u64, events: &[Event]) -> Result<(), AppendError> {
-        let mut batch = sled::Batch::default();
-        for event in events {
-            let bytes = codec::encode(event);
-            let sequence = event.sequence;
-            let parts = parts::cut(sequence, &bytes).ok_or(AppendError::TooLarge { sequence })?;
+    /// Appends events as they are stored elsewhere, each with its sequence number, so that their
+    /// bytes, which are what is hashed, stay what they are.
+    pub fn append_stored(&mut self, events: &[(u64, Vec<u8>)]) -> Result<(), AppendError> {
+        for (expected, (actual, _)) in (self.last + 1..).zip(events) {
+            if *actual != expected {
+                return Err(AppendError::NotDense { expected, actual: *actual });
+            }
+        }
+        self.write(self.last, events.iter().map(|(sequence, bytes)| (*sequence, bytes)))
+    }
+
+    fn write<B: AsRef<[u8]>>(
+        &mut self,
+        expected_last: u64,
+        events: impl IntoIterator<Item = (u64, B)>,
+    ) -> Result<(), AppendError> {
+        let (mut batch, mut last) = (sled::Batch::default(), expected_last);
+        for (sequence, bytes) in events {
+            let parts = parts::cut(sequence, bytes.as_ref());
+            let parts = parts.ok_or(AppendError::TooLarge { sequence })?;
+            last = sequence;
             for (key, value) in parts {
                 batch.insert(&key, value);
             }
@@ -137,7 +152,6 @@ impl SledJournal {
         guarded(|| self.database.flush()).map_err(AppendError::Engine)?;
         let failed = |error: io::Error| AppendError::Engine(error.to_string());
         self.file.sync_data().map_err(failed)?;
-        let last = events.last().map_or(expected_last, |event| event.sequence);
         self.head.advance(last).map_err(failed)?;
         self.last = last;
         Ok(())
@@ -174,7 +188,7 @@ impl Journal for SledJournal {
                 return Err(AppendError::NotDense { expected, actual: event.sequence });
             }
         }
-        self.write(expected_last, events)
+        self.write(expected_last, events.iter().map(|event| (event.sequence, codec::encode(event))))
     }
 
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Event>, ReadError> {

@@ -56,6 +56,17 @@ pub fn level_name(level: u32) -> String {
     format!("level-{level:02}")
 }
 
+/// Whether a file holds hashes, by its name.
+pub fn is_file_name(name: &str) -> bool {
+    first_of_name(name).is_some() || LEVELS.iter().skip(1).any(|level| level_name(*level) == name)
+}
+
+/// The first leaf of a file of leaves, by its name.
+fn first_of_name(name: &str) -> Option<u64> {
+    let first = name.strip_prefix("leaves-")?.parse().ok()?;
+    (chunk_name(first) == name).then_some(first)
+}
+
 /// Where the hash of a subtree is kept; of one of [`LEVELS`].
 pub fn place(level: u32, index: u64) -> Place {
     if level > 0 {
@@ -71,8 +82,7 @@ impl Files {
         let names = volume.list()?;
         let mut chunks = BTreeMap::new();
         for name in &names {
-            let first = name.strip_prefix("leaves-").and_then(|first| first.parse::<u64>().ok());
-            if let Some(first) = first.filter(|first| chunk_name(*first) == *name) {
+            if let Some(first) = first_of_name(name) {
                 chunks.insert(first, volume.open(name)?);
             }
         }
