@@ -13,6 +13,7 @@
 //! | [`projection`] | folds events into what readers and checks see |
 //! | [`store`] | the journal of changes, in sled |
 //! | [`audit`] | the log of decisions, in files of its own |
+//! | [`backup`] | both in one file, and a data directory of it |
 //! | [`identity`] | who calls |
 //! | [`service`] | the use cases |
 //! | [`api`] | the gRPC door |
@@ -29,6 +30,7 @@ pub mod projection;
 pub mod store;
 
 pub mod audit;
+pub mod backup;
 pub mod identity;
 pub mod service;
 

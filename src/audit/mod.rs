@@ -6,6 +6,7 @@
 //! beyond the shape of a record.
 
 pub mod buffer;
+pub mod copying;
 pub mod directory;
 pub mod filter;
 pub mod follow;
