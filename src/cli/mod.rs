@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod changes;
 mod check;
 mod context;
@@ -14,8 +15,10 @@ mod forms;
 mod import;
 mod manage;
 mod output;
+mod progress;
 mod remote;
 mod resource;
+mod restore;
 mod secrets;
 mod serve;
 mod session;
@@ -25,11 +28,11 @@ mod whole_file;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 use failure::{Exit, Failure};
-use manage::{access_point, client_key, network_rule, policy, ram_role, wizard};
+use manage::{access_point, client_key, network_rule, policy, ram_role};
 
 /// A self-hosted application access point service: decides what applications may do, and has every
 /// decision on disk before it is answered.
@@ -81,6 +84,10 @@ enum Command {
     Export(export::Arguments),
     /// Make a new data directory of documents.
     Import(import::Arguments),
+    /// Back up everything in one file: the journal of changes and the audit log.
+    Backup(backup::Arguments),
+    /// Make a new data directory of a backup.
+    Restore(restore::Arguments),
     /// Follow the audit log, keep evidence of it, and verify it.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -96,33 +103,9 @@ enum Command {
     Version,
 }
 
-impl Arguments {
-    /// Reads the command line. What is missing in it may be asked for, if there is somebody to ask.
-    fn read() -> Self {
-        let error = match Self::try_parse() {
-            Ok(arguments) => return arguments,
-            Err(error) => error,
-        };
-        if error.kind() == ErrorKind::MissingRequiredArgument && wizard::can_ask() {
-            let asking =
-                Self::command().mut_subcommand("access-point", access_point::Command::asking);
-            let matches = asking.try_get_matches().ok();
-            match matches.and_then(|matches| Self::from_arg_matches(&matches).ok()) {
-                Some(Self { command: Command::AccessPoint(command) })
-                    if command.is_to_be_asked() =>
-                {
-                    return Self { command: Command::AccessPoint(command) };
-                }
-                _ => {}
-            }
-        }
-        error.exit()
-    }
-}
-
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match run(Arguments::read().command) {
+    match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
@@ -151,7 +134,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Context(command) => context::run(command)?,
         Command::Export(arguments) => export::run(&arguments)?,
         Command::Import(arguments) => import::run(&arguments)?,
+        Command::Restore(arguments) => restore::run(&arguments)?,
         // These have exit codes of their own.
+        Command::Backup(arguments) => return backup::run(&arguments),
         Command::Changes(command) => return changes::run(&command),
         Command::Audit(command) => return audit::run(&command),
         Command::Store(command) => return Ok(store::run(&command)),
@@ -169,9 +154,9 @@ fn complete(shell: Shell) {
 
 #[expect(clippy::print_stderr, reason = "this is the command line")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("{}", output::marked_error(output::Style::Bad, "error:", &format!("{error:#}")));
+    eprintln!("{} {error:#}", output::styled_error(output::Style::Bad, "error:"));
     for detail in Failure::details_of(error) {
-        eprintln!("{}", output::indented_error(detail));
+        eprintln!("  {detail}");
     }
 }
 

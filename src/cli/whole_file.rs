@@ -10,10 +10,14 @@ use std::{
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
 
+use crate::store::data_dir::sync_directory;
+
 use super::failure::Failure;
 
 /// What the user's mask leaves of this is who may read a new file.
 const MODE: u32 = 0o666;
+/// The mode of a file that is for its owner alone.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// Where something is written: the standard output, or a new file.
 #[derive(Debug)]
@@ -33,16 +37,24 @@ pub(super) enum WholeFile {
 impl WholeFile {
     /// Begins one; `-` is the standard output. A file that is there stays as it is.
     pub(super) fn begin(path: &Path) -> anyhow::Result<Self> {
+        Self::begin_with(path, MODE)
+    }
+
+    /// The same for a file that nobody but its owner may read.
+    pub(super) fn begin_private(path: &Path) -> anyhow::Result<Self> {
+        Self::begin_with(path, PRIVATE_MODE)
+    }
+
+    fn begin_with(path: &Path, mode: u32) -> anyhow::Result<Self> {
         if path.as_os_str() == "-" {
             return Ok(Self::Standard(io::stdout()));
         }
         if path.symlink_metadata().is_ok() {
             return Err(is_there(path).into());
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let file = tempfile::Builder::new()
-            .permissions(Permissions::from_mode(MODE))
-            .tempfile_in(directory.unwrap_or(Path::new(".")))
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(directory_of(path))
             .with_context(|| format!("can't make `{}`", path.display()))?;
         Ok(Self::New { file, path: path.to_owned() })
     }
@@ -59,7 +71,7 @@ impl WholeFile {
         let failed = || format!("can't write `{}`", path.display());
         file.as_file().sync_all().with_context(failed)?;
         match file.persist_noclobber(&path) {
-            Ok(_) => Ok(()),
+            Ok(_) => sync_directory(directory_of(&path)).with_context(failed),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(is_there(&path).into())
             }
@@ -82,6 +94,11 @@ impl Write for WholeFile {
             Self::New { file, .. } => file.flush(),
         }
     }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    directory.unwrap_or(Path::new("."))
 }
 
 fn is_there(path: &Path) -> Failure {

@@ -16,6 +16,7 @@ mod support;
 mod decisions;
 
 mod applying;
+mod backups;
 mod bounds;
 mod buffered;
 mod caller_identity;
@@ -66,4 +67,3 @@ mod tls;
 mod tools;
 mod tracing;
 mod watching;
-mod wizard;

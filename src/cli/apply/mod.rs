@@ -22,8 +22,7 @@ use super::{
     remote::{Connection, Remote, block_on},
     resource, say,
 };
-pub(super) use plan::Step;
-use plan::{Plan, Verb};
+use plan::{Plan, Step, Verb};
 
 /// The most changes that are made at once.
 const BATCH: usize = 1_000;
@@ -108,7 +107,7 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
                 judged.push(account.clone());
                 let answer = send(&connection, account, steps, Mode::Judge).await?;
                 if *dry_run {
-                    warn(&answer.warnings, &names_of(steps));
+                    warn(&answer.warnings);
                 }
             }
         }
@@ -116,8 +115,8 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
             return Ok(());
         }
         for (account, steps) in &batches {
-            let answer = send(&connection, account, steps, Mode::Make("")).await?;
-            warn(&answer.warnings, &names_of(steps));
+            let answer = send(&connection, account, steps, Mode::Make).await?;
+            warn(&answer.warnings);
             let last = answer.changes.last().map_or(0, |change| change.revision);
             if output.format == Format::Table {
                 say(format_args!("applied {}; the last is revision {last}", changes(steps.len())));
@@ -127,34 +126,23 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
     })
 }
 
-/// What the server is to do with changes.
-#[derive(Clone, Copy)]
-pub(super) enum Mode<'a> {
-    /// Judge them only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
     Judge,
-    /// Make them; by this id they are known again, if there is one.
-    Make(&'a str),
+    Make,
 }
 
-/// Has steps judged or made, all or none. What is wrong is told by the names of what they are about.
-pub(super) async fn send(
+async fn send(
     connection: &Connection,
     account: &str,
     steps: &[&Step],
-    mode: Mode<'_>,
+    mode: Mode,
 ) -> anyhow::Result<pb::ApplyChangesResponse> {
     let changes = steps.iter().map(|step| step.wanted.clone()).collect();
-    let how = match mode {
-        Mode::Judge => (true, String::new()),
-        Mode::Make(request_id) => (false, request_id.to_owned()),
-    };
+    let how = (mode == Mode::Judge, String::new());
     let answer = resource::try_to_apply(connection, account.to_owned(), changes, how).await;
-    Ok(answer.map_err(|status| Failure::of_changes(&status, &names_of(steps)))?)
-}
-
-/// The full names of what steps are about.
-pub(super) fn names_of<'a>(steps: &[&'a Step]) -> Vec<&'a str> {
-    steps.iter().map(|step| step.name.as_str()).collect()
+    let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
+    Ok(answer.map_err(|status| Failure::of_changes(&status, &names))?)
 }
 
 fn changes(count: usize) -> String {

@@ -1,0 +1,217 @@
+//! `aap backup`: the journal and the audit log in one file, from which `aap restore` makes a data
+//! directory.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+
+use crate::{
+    audit::tree::note::VerifierKey,
+    backup::{
+        head::{Head, LogHead},
+        reading::{Archive, ArchiveError},
+        source::Source,
+        verifying::{self, Verified, VerifyError},
+        writing::Backup,
+    },
+    clock::Clock,
+    server::{self, VerifierKeysError},
+    store::{
+        cursors::tree::{CursorStore as _, Loaded},
+        data_dir::DataDir,
+        inspection::JournalCopy,
+        journal::Journal as _,
+    },
+};
+
+use super::{
+    complain,
+    evidence::read_key,
+    progress::{Progress, shown_bytes},
+    say,
+    whole_file::WholeFile,
+};
+
+/// What to back up, and where to.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The file to write, for its owner alone; `-` is the standard output. It gets its name when all
+    /// of it is there.
+    #[arg(long, value_name = "FILE", required = true)]
+    to: Option<PathBuf>,
+    /// The data directory. No server may be using it.
+    #[arg(long, value_name = "DIR", required = true)]
+    data_dir: Option<PathBuf>,
+    /// Where a copy of the journal is put for as long as this runs: the engine writes to what it
+    /// opens.
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    scratch: PathBuf,
+}
+
+/// What to do with a backup.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Verify a backup: every byte, every event and record, and what of it was signed. Exits with 0
+    /// if it is whole, with 1 if not, and with 2 if it can't be looked at.
+    Verify(VerifyArguments),
+}
+
+/// Which backup.
+#[derive(Args, Debug)]
+struct VerifyArguments {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    backup: PathBuf,
+    /// The public key that must have signed it, as `aap audit key` printed it, or a file with it.
+    /// Without it the backup is judged by the key that it names itself.
+    #[arg(long, value_name = "KEY")]
+    public_key: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { command, to, data_dir, scratch } = arguments;
+    if let Some(Command::Verify(arguments)) = command {
+        return Ok(verify(arguments));
+    }
+    let to = to.as_ref().context("name a file to write")?;
+    let data_dir = data_dir.as_ref().context("name a data directory")?;
+    of_stopped(data_dir, scratch, to)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Backs up a data directory that no server uses.
+fn of_stopped(path: &Path, scratch: &Path, to: &Path) -> anyhow::Result<()> {
+    let data_dir = DataDir::inspect(path)?;
+    let key = match server::verifier_key(&data_dir, data_dir.identity().log_id) {
+        Err(VerifierKeysError::NoKeyYet) => None,
+        key => Some(key?),
+    };
+    let copy = JournalCopy::open(&data_dir.path().join("journal"), scratch)?;
+    let cursors = copy.journal().cursors()?;
+    let Loaded { cursors, damaged, strays: _ } = cursors.load().map_err(anyhow::Error::msg)?;
+    for damaged in damaged {
+        complain(&anyhow::Error::new(damaged).context("an audit cursor is left out"));
+    }
+    let journal = (copy.journal().reader(), copy.journal().last());
+    let when = Clock::system().now();
+    let source = Source::of_stopped(&data_dir, journal, cursors, (key.as_ref(), when))?;
+    let head = source.head().clone();
+    let mut output = WholeFile::begin_private(to)?;
+    let mut backup = Backup::begin(source)?;
+    let (mut written, mut progress) = (0, Progress::begin("backing up"));
+    while let Some(bytes) = backup.read()? {
+        output.write_all(&bytes).with_context(|| format!("can't write `{}`", to.display()))?;
+        written += bytes.len() as u64;
+        progress.reach(written, None);
+    }
+    drop(progress);
+    keep(output, to, (&head, written))
+}
+
+/// Gives a backup its name, and says what is in it.
+fn keep(output: WholeFile, to: &Path, (head, written): (&Head, u64)) -> anyhow::Result<()> {
+    let is_standard = output.is_standard();
+    output.keep()?;
+    if !is_standard {
+        say(format_args!("backed up {} in `{}`", shown_bytes(written), to.display()));
+        tell(head);
+        say("no key is in it: keep `checkpoint.key` apart, or a restore makes a new one");
+    }
+    Ok(())
+}
+
+/// Says what a backup has.
+pub(super) fn tell(head: &Head) {
+    say(format_args!("  journal    revisions 1 to {}", head.journal.revision));
+    for LogHead { log_id, first, last } in &head.logs {
+        match last.checked_sub(*first) {
+            Some(_) => say(format_args!("  audit log  records {first} to {last} of {log_id}")),
+            None => say(format_args!("  audit log  no record of {log_id}")),
+        }
+    }
+    say(format_args!("  cursors    {}", head.cursors));
+}
+
+/// A backup that was read from end to end.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) archive: Arc<Archive>,
+    pub(super) verified: Verified,
+}
+
+/// Reads and verifies a backup.
+pub(super) fn read(path: &Path, public_key: Option<&String>) -> anyhow::Result<Read> {
+    let key = public_key.map(|key| read_key(key)).transpose()?;
+    let named = || format!("`{}` can't be used", path.display());
+    let file = File::open(path).with_context(|| format!("can't read `{}`", path.display()))?;
+    let archive = {
+        let mut progress = Progress::begin("reading");
+        let mut tell = |done, total| progress.reach(done, Some(total));
+        Arc::new(Archive::open(Arc::new(file), &mut tell).with_context(named)?)
+    };
+    let verified = verifying::verify(&archive, key.as_ref()).with_context(named)?;
+    Ok(Read { archive, verified })
+}
+
+fn verify(arguments: &VerifyArguments) -> ExitCode {
+    let VerifyArguments { backup, public_key } = arguments;
+    match read(backup, public_key.as_ref()) {
+        Ok(Read { archive, verified }) => {
+            let head = archive.head();
+            say(format_args!("backup of `{}`, made at {}", head.origin, head.time));
+            tell(head);
+            judge(&verified, public_key.is_some())
+        }
+        Err(error) => {
+            complain(&error);
+            if is_damage(&error) { ExitCode::FAILURE } else { ExitCode::from(2) }
+        }
+    }
+}
+
+/// Says what is signed, and what was damaged when the backup was made.
+fn judge(Verified { key, journal, log, problems }: &Verified, is_trusted: bool) -> ExitCode {
+    for (statement, what) in [(journal, "changes"), (log, "records")] {
+        if let Some(statement) = statement {
+            say(format_args!("`{}` signed the first {} {what}", statement.origin, statement.size));
+        }
+    }
+    tell_key(key.as_ref(), is_trusted);
+    for problem in problems {
+        say(format_args!("DAMAGED: {problem}"));
+    }
+    if problems.is_empty() {
+        say("it is whole");
+        return ExitCode::SUCCESS;
+    }
+    say("the backup is as it was made, but the audit log was damaged then");
+    ExitCode::FAILURE
+}
+
+/// Says by which key a backup was judged.
+fn tell_key(key: Option<&VerifierKey>, is_trusted: bool) {
+    match key {
+        Some(_) if is_trusted => say("by the public key that was given"),
+        Some(key) => say(format_args!("by the public key that it names itself: {key}")),
+        None => say("nothing in it is signed"),
+    }
+}
+
+/// Whether something was found to be wrong, and not only that it can't be looked at.
+fn is_damage(error: &anyhow::Error) -> bool {
+    let archive = error.downcast_ref::<ArchiveError>();
+    let verify = error.downcast_ref::<VerifyError>();
+    !matches!(archive, Some(ArchiveError::Io(_)))
+        && !matches!(verify, Some(VerifyError::Io(_) | VerifyError::Archive(ArchiveError::Io(_))))
+        && (archive.is_some() || verify.is_some())
+}
