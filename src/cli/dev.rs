@@ -41,6 +41,7 @@ use crate::{
     },
     service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
+    telemetry::log::LogSettings,
 };
 
 use super::say;
@@ -73,7 +74,7 @@ pub(super) struct World {
 impl World {
     /// Makes credentials and says what to do with them.
     pub(super) fn make(overrides: Overrides) -> anyhow::Result<Self> {
-        let Overrides { listen, data_dir } = overrides;
+        let Overrides { listen, data_dir, log } = overrides;
         let listen = if listen.is_empty() { vec![ADDRESS.parse()?] } else { listen };
         if let Some(address) = listen.iter().find(|address| !address.ip().is_loopback()) {
             bail!("--dev listens on loopback only, not on {address}");
@@ -96,6 +97,7 @@ impl World {
             limits: Limits::default(),
             watches: WatchLimits::default(),
             cursors: CursorLimits::default(),
+            log: LogSettings { filter: log.unwrap_or_default(), ..LogSettings::default() },
             telemetry: TelemetryConfig::default(),
             audience: Some(AUDIENCE.into()),
             vouchers: tokens.issuer.vouchers()?,

@@ -51,6 +51,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Why the program fails stands in its log already.
+#[derive(Debug, thiserror::Error)]
+#[error("the log says why")]
+pub(super) struct ToldInLog;
+
 /// A failure with a kind of its own, and perhaps more to say than one line.
 #[derive(Debug)]
 pub(super) struct Failure {

@@ -108,7 +108,9 @@ pub fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            complain(&error);
+            if !error.is::<failure::ToldInLog>() {
+                complain(&error);
+            }
             Failure::exit_of(&error).into()
         }
     }

@@ -29,10 +29,10 @@ use crate::{
         reload::Reload,
     },
     store::start::Verification,
-    telemetry::log,
+    telemetry::log::{Filter, Format, Log},
 };
 
-use super::{dev, say};
+use super::{dev, failure::ToldInLog, say};
 
 /// How to serve.
 #[derive(Args, Debug)]
@@ -63,9 +63,9 @@ pub(super) struct Arguments {
     /// the start's record, a metric and `/readyz` say so. Does nothing if nothing is damaged.
     #[arg(long)]
     serve_damaged_log: bool,
-    /// What to log: a level, or a list of `target=level`.
-    #[arg(long, env = "AAP_LOG", value_name = "FILTER", default_value = "info")]
-    log: String,
+    /// What to log, over the configuration: a level, or a list such as `info,aap::audit=debug`.
+    #[arg(long, env = "AAP_LOG", value_name = "FILTER")]
+    log: Option<Filter>,
 }
 
 /// What to verify before serving.
@@ -87,8 +87,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verify::Full => Verification::Full,
     };
     let on_loss = if serve_damaged_log { OnLoss::StandIn } else { OnLoss::Refuse };
-    let how = How { verification, on_loss, filter: log };
-    let overrides = Overrides { listen, data_dir };
+    let how = How { verification, on_loss };
+    let overrides = Overrides { listen, data_dir, log };
     if let Some(path) = config {
         let (config, file) = Follower::open(&path, overrides)?;
         if check_config {
@@ -99,12 +99,15 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
             }
             return Ok(());
         }
-        let reload = Reload { file, requests: Arc::default() };
-        return start(&config, Some(reload), Vec::new(), &how);
+        let log = Log::start(&config.log)?;
+        let reload = Reload { file, requests: Arc::default(), log: Some(log.clone()) };
+        let served = start(&config, Some(reload), Vec::new(), &how);
+        return tell_end(&log, served);
     }
     // Without a configuration file, clap asked for `--dev`.
     debug_assert!(dev);
     let world = dev::World::make(overrides)?;
+    Log::start(&world.config.log)?;
     let served = start(&world.config, None, world.seed.clone(), &how);
     world.forget_credentials();
     served
@@ -114,7 +117,17 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
 struct How {
     verification: Verification,
     on_loss: OnLoss,
-    filter: String,
+}
+
+/// Says why a server ends, if it must, where each line is an object for machines.
+fn tell_end(log: &Log, served: anyhow::Result<()>) -> anyhow::Result<()> {
+    match (served, log.format()) {
+        (Err(error), Format::Json) => {
+            tracing::error!(error = format!("{error:#}"), "the server ends");
+            Err(ToldInLog.into())
+        }
+        (served, _) => served,
+    }
 }
 
 fn start(
@@ -123,8 +136,7 @@ fn start(
     seed: Vec<crate::domain::command::Command>,
     how: &How,
 ) -> anyhow::Result<()> {
-    let How { verification, on_loss, filter } = how;
-    log::start(filter)?;
+    let How { verification, on_loss } = how;
     let clock = Clock::system();
     for warning in config.warnings(clock.now()) {
         tracing::warn!(%warning, "a certificate is not valid");

@@ -39,6 +39,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) cursors: CursorsTable,
     #[serde(default)]
+    pub(super) log: LogTable,
+    #[serde(default)]
     pub(super) telemetry: TelemetryTable,
     #[serde(default)]
     pub(super) sessions: SessionsTable,
@@ -174,6 +176,16 @@ pub(super) struct CursorsTable {
     pub(super) total: Option<u32>,
     /// Of one account, and of those over all accounts.
     pub(super) per_account: Option<u32>,
+}
+
+/// How the log is kept.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogTable {
+    /// What a line looks like.
+    pub(super) format: Option<String>,
+    /// What is told.
+    pub(super) level: Option<String>,
 }
 
 /// What is told about the server while it runs.

@@ -114,8 +114,8 @@ impl Read {
     }
 }
 
-/// The keys of all that differ but callers, certificates and who vouches for roles: those can be
-/// replaced while the server runs.
+/// The keys of all that differ but callers, certificates, who vouches for roles and how the log is
+/// kept: those can be replaced while the server runs.
 fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
     let Config {
         listeners,
@@ -130,6 +130,7 @@ fn differing(started: &Config, config: &Config) -> Vec<&'static str> {
         limits,
         watches,
         cursors,
+        log: _,
         telemetry,
         audience,
         vouchers: _,

@@ -11,6 +11,7 @@ pub mod telemetry;
 mod callers;
 mod cursors;
 mod file;
+mod log;
 mod pem;
 mod vouchers;
 
@@ -32,6 +33,7 @@ use crate::{
     identity::{caller::Callers, certificate::Authorities, vouchers::Vouchers},
     service::watches::WatchLimits,
     store::{snapshot, space::Reserve},
+    telemetry::log::{Filter, LogSettings},
 };
 
 use callers::Vouching;
@@ -73,6 +75,8 @@ pub struct Config {
     pub watches: WatchLimits,
     /// How many cursors of the audit log there may be.
     pub cursors: CursorLimits,
+    /// How the log is kept.
+    pub log: LogSettings,
     /// What is told about the server while it runs.
     pub telemetry: TelemetryConfig,
     /// What this server is called by applications that ask for sessions.
@@ -98,6 +102,7 @@ impl Config {
             limits,
             watches,
             cursors,
+            log,
             telemetry,
             audience,
             vouchers,
@@ -108,7 +113,7 @@ impl Config {
         let text = format!(
             "{listeners:?}\n{connections:?}\n{data_dir}\n{origin:?}\n{callers:?}\n{sans:?}\n\
              {authorities:?}\n{audit:?}\n{reserve:?}\n{snapshot_every}\n{limits:?}\n\
-             {watches:?}\n{cursors:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n{vouchers:?}\n"
+             {watches:?}\n{cursors:?}\n{telemetry:?}\n{audience:?}\n{scrub:?}\n{vouchers:?}\n{log:?}\n"
         );
         sha_256(text.as_bytes())
     }
@@ -197,6 +202,8 @@ pub struct Overrides {
     pub listen: Vec<SocketAddr>,
     /// Where the data is.
     pub data_dir: Option<PathBuf>,
+    /// What the log tells.
+    pub log: Option<Filter>,
 }
 
 /// Why a configuration isn't used.
@@ -331,13 +338,14 @@ impl Problems {
             limits,
             watches,
             cursors,
+            log,
             telemetry,
             sessions,
             token_issuers,
             sts,
             callers,
         } = file;
-        let Overrides { listen: other_listen, data_dir: other_dir } = overrides;
+        let Overrides { listen: other_listen, data_dir: other_dir, log: other_filter } = overrides;
         let listen = if other_listen.is_empty() { listen } else { other_listen };
         let plain_text = PlainText::allowed_from(allow_plaintext_from_network);
         let can_show_certificates = listeners.iter().any(|table| table.certificate.is_some());
@@ -350,13 +358,12 @@ impl Problems {
         let (reserve, scrub) = (self.check_disk(&disk), scrub::check(self, &scrub));
         let limits = limits_of(&limits);
         let (watches, cursors) = (self.check_watches(&watches), cursors::check(self, &cursors));
-        let telemetry = telemetry::check(self, telemetry);
+        let (log, telemetry) =
+            (log::check(self, &log, other_filter), telemetry::check(self, telemetry));
         let audience = self.check_sessions(sessions);
         let vouchers = vouchers::check(self, (token_issuers, sts), audience.as_ref(), files);
-        if caller_ca.is_some() && !can_show_certificates {
-            self.add("caller_ca", "needs a listener with a `certificate`: others see none");
-        }
-        let vouching = self.check_authorities(caller_ca.as_deref(), files);
+        let caller_ca = caller_ca.as_deref().map(|path| (path, can_show_certificates));
+        let vouching = self.check_authorities(caller_ca, files);
         let callers = callers::check(self, callers, vouching);
         Some(Config {
             listeners,
@@ -371,6 +378,7 @@ impl Problems {
             limits,
             watches,
             cursors,
+            log,
             telemetry,
             audience,
             vouchers,
@@ -384,8 +392,12 @@ impl Problems {
         data_dir
     }
 
-    fn check_authorities(&mut self, path: Option<&Path>, files: &mut Files) -> Vouching {
-        let Some(path) = path else { return Vouching::Nobody };
+    /// The file of authorities, and whether there is a listener that sees certificates.
+    fn check_authorities(&mut self, file: Option<(&Path, bool)>, files: &mut Files) -> Vouching {
+        let Some((path, can_show_certificates)) = file else { return Vouching::Nobody };
+        if !can_show_certificates {
+            self.add("caller_ca", "needs a listener with a `certificate`: others see none");
+        }
         let authorities = pem::authorities(files, path).unwrap_or_else(|detail| {
             self.add("caller_ca", detail);
             Authorities::default()

@@ -1,5 +1,6 @@
-//! Keeps callers, certificates and who vouches for roles up to date while the server runs: takes in what the configuration
-//! says anew, and has streams end whose caller has expired.
+//! Keeps callers, certificates, who vouches for roles and how the log is kept up to date while the
+//! server runs: takes in what the configuration says anew, and has streams end whose caller has
+//! expired.
 //!
 //! A configuration is taken whole or not at all. It counts at once, since barring somebody must not
 //! wait for a disk; its record stands in the audit log before those of the calls that it lets in.
@@ -24,6 +25,7 @@ use crate::{
     domain::time::UnixNanos,
     identity::roster::Roster,
     service::vouching::Vouching,
+    telemetry::log::Log,
 };
 
 use super::accept::Door;
@@ -39,6 +41,8 @@ pub struct Reload {
     pub file: Follower,
     /// Rings when it is to be read whether it has changed or not.
     pub requests: Arc<Notify>,
+    /// The process's log, if the configuration says how it is kept.
+    pub log: Option<Log>,
 }
 
 /// Keeps callers and certificates up to date.
@@ -46,6 +50,8 @@ pub(super) struct Keeper {
     kept: Kept,
     clock: Clock,
     log: AuditLog,
+    /// What people are told.
+    told: Option<Log>,
     lane: usize,
     /// Loads whose record the log hasn't taken yet, in order.
     unrecorded: Vec<Load>,
@@ -71,13 +77,16 @@ enum Load {
 impl Keeper {
     pub(super) fn new(kept: Kept, clock: Clock, log: AuditLog, lane: usize) -> Self {
         let looked = clock.now();
-        Self { kept, clock, log, lane, unrecorded: Vec::new(), looked }
+        Self { kept, clock, log, told: None, lane, unrecorded: Vec::new(), looked }
     }
 
     /// Goes on until the server stops.
     pub(super) async fn run(mut self, reload: Option<Reload>, mut stopping: watch::Receiver<bool>) {
         let (mut file, requests) = match reload {
-            Some(Reload { file, requests }) => (Some(file), requests),
+            Some(Reload { file, requests, log }) => {
+                self.told = log;
+                (Some(file), requests)
+            }
             None => (None, Arc::default()),
         };
         let mut tick = tokio::time::interval(TICK);
@@ -117,6 +126,9 @@ impl Keeper {
         match found {
             Ok(Loaded { config, awaits_restart }) => {
                 let digest = config.digest();
+                if let Some(log) = &self.told {
+                    log.replace(&config.log);
+                }
                 for warning in config.warnings(self.clock.now()) {
                     tracing::warn!(%path, %warning, "a certificate is not valid");
                 }

@@ -64,6 +64,7 @@ fn bad_texts() -> Vec<Case> {
             "reserves the wrong way round",
             base("[disk]\nmanagement_reserve_percent = 1\ncheck_reserve_percent = 2\n"),
         ),
+        ("a log that can't be", base("[log]\nformat = \"xml\"\nlevel = \"inof\"\n")),
         (
             "telemetry that goes nowhere",
             base("[telemetry]\nmetrics_interval_seconds = 0\ntrace_ratio = 1.5\n"),
@@ -386,8 +387,11 @@ fn a_configuration_without_a_mistake_is_taken() {
 
 #[test]
 fn the_command_line_stands_over_the_file() {
-    let overrides =
-        Overrides { listen: vec!["127.0.0.1:1".parse().unwrap()], data_dir: Some("there".into()) };
+    let overrides = Overrides {
+        listen: vec!["127.0.0.1:1".parse().unwrap()],
+        data_dir: Some("there".into()),
+        ..Overrides::default()
+    };
     let text = format!("listen = [\"0.0.0.0:7300\"]\n{}", admin());
     let taken = config::parse("aap.toml", &text, overrides).unwrap();
     let addresses: Vec<_> = taken.listeners.iter().map(|one| one.address.to_string()).collect();

@@ -41,6 +41,7 @@ mod key_lifecycle;
 mod killed;
 mod limits;
 mod linearizable;
+mod logging;
 mod management;
 mod pacing;
 mod program;

@@ -44,12 +44,12 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// A directory with a configuration in it.
-struct Place {
+pub struct Place {
     dir: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self { dir: tempfile::tempdir().unwrap() };
         let all = |role: &str| format!("role = \"{role}\"\naccounts = [\"*\"]");
         let text = place.without_watchers().with(AUDITOR, &all("auditor"));
@@ -57,30 +57,34 @@ impl Place {
         place
     }
 
-    fn without_watchers(&self) -> Text {
+    pub fn without_watchers(&self) -> Text {
         Text::new(&self.data_dir())
             .with(ADMIN, "role = \"admin\"\naccounts = [\"*\"]")
             .with(ENFORCER, "role = \"enforcer\"\naccounts = [\"*\"]\nassert_identity = true")
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.dir.path().join("aap.toml")
     }
 
-    fn data_dir(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
+    /// The command that starts a server.
+    pub fn command(&self) -> Command {
+        aap(&["serve", "--config", self.config().to_str().unwrap()])
+    }
+
     /// Starts a server, and waits until it says that it serves.
-    fn serve(&self) -> Running {
-        let mut command = aap(&["serve", "--config", self.config().to_str().unwrap()]);
-        Running::start(&mut command)
+    pub fn serve(&self) -> Running {
+        Running::start(&mut self.command())
     }
 }
 
 /// A server that runs.
-struct Running {
-    child: Child,
+pub struct Running {
+    pub child: Child,
     log: BufReader<ChildStderr>,
     address: Option<SocketAddr>,
 }
@@ -95,7 +99,7 @@ impl Drop for Running {
 
 impl Running {
     /// Starts a server, and waits until it says that it serves.
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = processes::spawn(command).unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
@@ -105,7 +109,7 @@ impl Running {
     }
 
     /// The next line of the log that has a text.
-    fn line_with(&mut self, text: &str) -> String {
+    pub fn line_with(&mut self, text: &str) -> String {
         loop {
             let line = self.read_line();
             if line.contains(text) {
@@ -115,30 +119,29 @@ impl Running {
     }
 
     /// The next line of the log; panics at its end.
-    fn read_line(&mut self) -> String {
+    pub fn read_line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.log.read_line(&mut line).unwrap() > 0, "the log has ended");
-        if let Some((_, rest)) = line.split_once("listening") {
-            let address = rest.split('=').nth(1).unwrap();
-            let address: String = address
-                .chars()
-                .filter(|letter| letter.is_ascii_digit() || ".:".contains(*letter))
-                .collect();
-            self.address = address.parse().ok();
+        if let Some((_, rest)) = line.split_once("listening")
+            && let Some((_, port)) = rest.split_once("127.0.0.1:")
+            && !rest.starts_with(" for who asks")
+        {
+            let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+            self.address = format!("127.0.0.1:{port}").parse().ok();
         }
         line
     }
 
-    fn client(&self, caller: &str) -> Client {
+    pub fn client(&self, caller: &str) -> Client {
         Client::new(connect(self.address.expect("it says where it listens")), &token_of(caller))
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for its end; its exit code and the rest of its log.
-    async fn wait(mut self) -> (Option<i32>, String) {
+    pub async fn wait(mut self) -> (Option<i32>, String) {
         let waited = tokio::task::spawn_blocking(move || {
             let mut rest = String::new();
             while self.log.read_line(&mut rest).unwrap() > 0 {}

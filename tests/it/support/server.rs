@@ -214,7 +214,7 @@ impl Serving {
             verification: setup.verification,
             clock: setup.clock,
             configuration_digest: config.map_or([7; 32], |one| one.digest()),
-            reload: file.map(|file| Reload { file, requests }),
+            reload: file.map(|file| Reload { file, requests, log: None }),
             seed: Vec::new(),
             more_services: None,
             telemetry,
