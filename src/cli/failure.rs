@@ -21,7 +21,8 @@ Exit codes:
   5   in conflict with what there is: it exists, is held, has changed, is at its limit
   6   the server can't be reached or can't do it now; try again
   10  `check`: denied
-  11  `diff`: there are differences";
+  11  `diff`: there are differences
+  130 interrupted by ctrl-c";
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) enum Exit {
     Denied = 10,
     /// There are differences.
     Different = 11,
+    /// By a person, as shells have it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -83,6 +86,11 @@ impl Failure {
     /// The server can't be reached.
     pub(super) fn unreachable(message: impl Into<String>, details: Vec<String>) -> Self {
         Self { exit: Exit::Unavailable, message: message.into(), details }
+    }
+
+    /// A person has ended it.
+    pub(super) fn interrupted(message: impl Into<String>, details: Vec<String>) -> Self {
+        Self { exit: Exit::Interrupted, message: message.into(), details }
     }
 
     /// The same with more to say.
@@ -172,7 +180,7 @@ impl Failure {
 }
 
 /// The place of a change in a path such as `changes[3].create_policy`.
-fn place_of(path: &str) -> Option<usize> {
+pub(super) fn place_of(path: &str) -> Option<usize> {
     path.strip_prefix("changes[")?.split_once(']')?.0.parse().ok()
 }
 

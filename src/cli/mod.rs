@@ -28,11 +28,11 @@ mod whole_file;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use failure::{Exit, Failure};
-use manage::{access_point, client_key, network_rule, policy, ram_role};
+use manage::{access_point, client_key, network_rule, policy, ram_role, wizard};
 
 /// A self-hosted application access point service: decides what applications may do, and has every
 /// decision on disk before it is answered.
@@ -103,9 +103,33 @@ enum Command {
     Version,
 }
 
+impl Arguments {
+    /// Reads the command line. What is missing in it may be asked for, if there is somebody to ask.
+    fn read() -> Self {
+        let error = match Self::try_parse() {
+            Ok(arguments) => return arguments,
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::MissingRequiredArgument && wizard::can_ask() {
+            let asking =
+                Self::command().mut_subcommand("access-point", access_point::Command::asking);
+            let matches = asking.try_get_matches().ok();
+            match matches.and_then(|matches| Self::from_arg_matches(&matches).ok()) {
+                Some(Self { command: Command::AccessPoint(command) })
+                    if command.is_to_be_asked() =>
+                {
+                    return Self { command: Command::AccessPoint(command) };
+                }
+                _ => {}
+            }
+        }
+        error.exit()
+    }
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    match run(Arguments::read().command) {
         Ok(code) => code,
         Err(error) => {
             if !error.is::<failure::ToldInLog>() {
@@ -156,9 +180,9 @@ fn complete(shell: Shell) {
 
 #[expect(clippy::print_stderr, reason = "this is the command line")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("{} {error:#}", output::styled_error(output::Style::Bad, "error:"));
+    eprintln!("{}", output::marked_error(output::Style::Bad, "error:", &format!("{error:#}")));
     for detail in Failure::details_of(error) {
-        eprintln!("  {detail}");
+        eprintln!("{}", output::indented_error(detail));
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal as _},
+    os::fd::AsFd,
 };
 
 use clap::{Args, ValueEnum};
@@ -99,14 +100,54 @@ fn is_hidden(letter: char) -> bool {
         || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// How wide the terminal is, if the standard output is one.
-fn width() -> Option<usize> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
+/// How wide a terminal is, if it is one.
+pub(super) fn width_of(output: impl AsFd) -> Option<usize> {
+    if !rustix::termios::isatty(&output) {
         return None;
     }
-    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
+    let size = rustix::termios::tcgetwinsize(output).ok()?;
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// A message to people with a mark before it, as lines for the standard error: on a terminal they are
+/// broken between words.
+pub(super) fn marked_error(style: Style, mark: &str, text: &str) -> String {
+    let lines = broken(text, mark.len() + 1, width_of(io::stderr()));
+    format!("{} {}", styled_error(style, mark), lines.join("\n"))
+}
+
+/// What belongs to such a message, as lines behind it.
+pub(super) fn indented_error(text: &str) -> String {
+    let lines = broken(text, INDENT.len(), width_of(io::stderr()));
+    format!("{INDENT}{}", lines.join("\n"))
+}
+
+const INDENT: &str = "  ";
+
+/// A text as lines that fit into a width, the first with something before it, those behind it indented.
+/// A word that is too long by itself stays whole.
+fn broken(text: &str, before: usize, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![text.to_owned()] };
+    let (mut lines, mut used) = (Vec::new(), before);
+    for given in text.split('\n') {
+        let mut line = String::new();
+        if !lines.is_empty() {
+            used = 0;
+        }
+        for word in given.split(' ') {
+            let length = word.chars().count();
+            if !line.trim().is_empty() && used + length > width {
+                lines.push(line.trim_end().to_owned());
+                line = INDENT.repeat(2);
+                used = line.len();
+            }
+            line += word;
+            line.push(' ');
+            used += length + 1;
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
 }
 
 /// Lines of columns.
@@ -131,14 +172,23 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| clean(&cell)).collect());
     }
 
+    /// The same with the number of each line before it.
+    pub(super) fn numbered(mut self) -> Self {
+        for (number, row) in self.rows.iter_mut().enumerate() {
+            row.insert(0, if number == 0 { String::new() } else { number.to_string() });
+        }
+        self
+    }
+
     /// Prints it, cut to the terminal's width; machines get all of it.
     pub(super) fn print(&self) {
-        for (number, line) in self.lines(width()).into_iter().enumerate() {
+        for (number, line) in self.lines(width_of(io::stdout())).into_iter().enumerate() {
             say(if number == 0 { styled(Style::Heading, &line) } else { line });
         }
     }
 
-    fn lines(&self, width: Option<usize>) -> Vec<String> {
+    /// Its lines, cut to a width if there is one.
+    pub(super) fn lines(&self, width: Option<usize>) -> Vec<String> {
         let columns = self.rows.first().map_or(0, Vec::len);
         let mut widths: Vec<usize> = (0..columns)
             .map(|column| {
@@ -342,6 +392,14 @@ mod tests {
             ["NAME  RESOURCES", "a     secret/one, secret/two, secret/three"]
         );
         assert_eq!(table.lines(Some(20)), ["NAME  RESOURCES", "a     secret/one, s…"]);
+    }
+
+    #[test]
+    fn a_message_is_broken_between_words() {
+        let text = "one two three\n  four aVeryLongWord five";
+        assert_eq!(broken(text, 7, None), [text]);
+        let wanted = ["one two", "    three", "  four", "    aVeryLongWord", "    five"];
+        assert_eq!(broken(text, 7, Some(14)), wanted);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+use crate::domain::name::Location;
+
 use super::{
     context::{Context, Contexts},
     environment,
@@ -115,6 +117,12 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// A region of an account.
+    pub(super) fn of(location: &Location) -> Self {
+        let Location { account, region } = location;
+        Self { account: Some(account.to_string()), region: Some(region.to_string()) }
+    }
+
     /// The account's id.
     pub(super) fn account_id(&self) -> anyhow::Result<String> {
         Ok(self.account.clone().ok_or_else(|| missing("account", "AAP_ACCOUNT"))?)
@@ -286,6 +294,23 @@ impl Target {
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("can't start a runtime")?.block_on(work)
+}
+
+/// Does what must not be cut off in its middle: ctrl-c ends it as a failure, so that what was begun is
+/// put away.
+pub(super) async fn unless_interrupted<T>(
+    interrupted: impl FnOnce() -> Failure,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        // First of all it begins to listen.
+        biased;
+        heard = tokio::signal::ctrl_c() => {
+            heard.context("can't listen for signals")?;
+            Err(interrupted().into())
+        }
+        done = work => done,
+    }
 }
 
 /// Takes an answer, or says why there is none.

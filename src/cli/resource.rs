@@ -158,7 +158,7 @@ impl Kind {
     ) -> anyhow::Result<Vec<Resource>> {
         let (mut all, mut token) = (Vec::new(), String::new());
         loop {
-            let (page, next) = self.page(connection, parent, filter, token).await?;
+            let (page, next) = self.page(connection, parent, filter, (PAGE, token)).await?;
             all.extend(page);
             if next.is_empty() {
                 return Ok(all);
@@ -167,14 +167,26 @@ impl Kind {
         }
     }
 
+    /// Reads the first few that a filter admits, and whether there are more.
+    pub(super) async fn list_some(
+        self,
+        connection: &Connection,
+        parent: &str,
+        filter: &Filter,
+        most: i32,
+    ) -> anyhow::Result<(Vec<Resource>, bool)> {
+        let (page, next) = self.page(connection, parent, filter, (most, String::new())).await?;
+        Ok((page, !next.is_empty()))
+    }
+
     async fn page(
         self,
         connection: &Connection,
         parent: &str,
         filter: &Filter,
-        page_token: String,
+        (page_size, page_token): (i32, String),
     ) -> anyhow::Result<(Vec<Resource>, String)> {
-        let (connection, parent, page_size) = (connection.clone(), parent.to_owned(), PAGE);
+        let (connection, parent) = (connection.clone(), parent.to_owned());
         let Filter { policy, role, state, network_rule, scope, trusted_role } = filter.clone();
         Ok(match self {
             Self::NetworkRule => {
@@ -525,7 +537,7 @@ fn shorts(names: &[String]) -> Vec<String> {
 }
 
 /// What a resource is in, and its id.
-fn split(name: &str) -> (String, String) {
+pub(super) fn split(name: &str) -> (String, String) {
     let mut parts = name.rsplitn(3, '/');
     let id = parts.next().unwrap_or_default().to_owned();
     let parent = parts.nth(1).unwrap_or_default().to_owned();

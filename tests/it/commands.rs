@@ -1,160 +1,24 @@
 //! The commands that ask a server: each with its help, one success and one failure, as a script reads
 //! them in a pipe and as a person does on a terminal.
 
-use std::{
-    fmt::Write as _, fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use aap::{
     api::pb::{self, check::Subject},
     clock::Clock,
     domain::time::UnixNanos,
 };
-use expect_test::{ExpectFile, expect_file};
+use expect_test::expect_file;
 use rcgen::{CertificateParams, KeyPair};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, Setup, TestServer,
     clients::token_of,
+    page::{Page, words},
     terminal::{Said, in_a_pipe, on_a_terminal, typing},
     world,
 };
-
-/// A page with what commands say.
-struct Page {
-    text: String,
-    address: SocketAddr,
-    home: TempDir,
-    /// The ids of client keys, in the order in which they are told of.
-    keys: Vec<String>,
-}
-
-impl Page {
-    fn new(address: SocketAddr) -> Self {
-        Self { text: String::new(), address, home: tempfile::tempdir().unwrap(), keys: Vec::new() }
-    }
-
-    fn command(&self, caller: &str, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_aap"));
-        command
-            .args(words)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("TERM", "xterm-256color")
-            .env("AAP_SERVER", format!("http://{}", self.address))
-            .env("AAP_TOKEN", token_of(caller))
-            .env("AAP_ACCOUNT", "acme")
-            .env("AAP_REGION", "eu-1");
-        command
-    }
-
-    /// Runs a command that changes nothing in both places.
-    fn both(&mut self, caller: &str, line: &str) {
-        let words = words(line);
-        let piped = in_a_pipe(&mut self.command(caller, &words));
-        let shown = on_a_terminal(&mut self.command(caller, &words));
-        self.note(line, &piped);
-        if shown == piped {
-            self.text += "(the same on a terminal)\n\n";
-        } else {
-            self.note(&format!("{line} # on a terminal"), &shown);
-        }
-    }
-
-    /// Runs a command once.
-    fn once(&mut self, line: &str) {
-        self.once_by(ADMIN, line);
-    }
-
-    fn once_by(&mut self, caller: &str, line: &str) {
-        let said = in_a_pipe(&mut self.command(caller, &words(line)));
-        self.note(line, &said);
-    }
-
-    fn note(&mut self, line: &str, said: &Said) {
-        let Said { text, code } = said;
-        let text = without_chance(&text.replace(&self.address.to_string(), "SERVER"));
-        let home = self.home.path().to_str().unwrap();
-        let text = self.with_numbered_keys(&text.replace(home, "HOME"));
-        let line = self.with_numbered_keys(&line.replace(&self.address.to_string(), "SERVER"));
-        let _ = write!(self.text, "$ aap {line}\n{text}[{code}]\n\n");
-    }
-
-    /// A text with the ids of client keys, which are made by chance, in the order they came in.
-    fn with_numbered_keys(&mut self, text: &str) -> String {
-        let mut parts = text.split("KAAP.");
-        let mut made = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let (id, rest) = part.split_at_checked(36).unwrap_or(("", part));
-            if Uuid::try_parse(id).is_err() {
-                let _ = write!(made, "KAAP.{part}");
-                continue;
-            }
-            let known = self.keys.iter().position(|key| key == id);
-            let number = known.unwrap_or_else(|| {
-                self.keys.push(id.to_owned());
-                self.keys.len() - 1
-            });
-            let _ = write!(made, "KAAP.00000000-0000-4000-8000-{:012}{rest}", number + 1);
-        }
-        made
-    }
-
-    /// The id of the key in a client-key file.
-    fn client_key(&self, file: &str) -> String {
-        let text = fs::read_to_string(self.home.path().join(file)).unwrap();
-        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
-        file["KeyId"].as_str().unwrap().to_owned()
-    }
-
-    fn is(&self, expected: &ExpectFile) {
-        expected.assert_eq(&self.text);
-    }
-}
-
-/// The words of a line; spaces in apostrophes part nothing.
-fn words(line: &str) -> Vec<&str> {
-    let mut words = Vec::new();
-    for (place, part) in line.split('\'').enumerate() {
-        match place % 2 {
-            0 => words.extend(part.split_whitespace()),
-            _ => words.push(part),
-        }
-    }
-    words
-}
-
-/// A text with what is made by chance left out.
-fn without_chance(text: &str) -> String {
-    let random = [
-        "uid",
-        "etag",
-        "logId",
-        "log",
-        "leafHash",
-        "fingerprint",
-        "publicKeyPem",
-        "certificatePem",
-        "password",
-        "expireTime",
-    ];
-    let line = |line: &str| match line.split_whitespace().next() {
-        Some(word) if random.contains(&word.trim_matches(|mark| "\":".contains(mark))) => {
-            let indent = line.len() - line.trim_start().len();
-            format!("{:indent$}{word} …\n", "")
-        }
-        Some(word) if word.starts_with("aaps_") => "aaps_…\n".to_owned(),
-        Some("\"token\":") => "  \"token\": …\n".to_owned(),
-        _ => match line.split_once("its etag is `") {
-            Some((before, _)) => format!("{before}its etag is …\n"),
-            None => format!("{line}\n"),
-        },
-    };
-    text.lines().map(line).collect()
-}
 
 /// A server with the example, at a time of its own.
 async fn server() -> TestServer {
@@ -173,7 +37,8 @@ async fn access_points() {
     page.once("access-point create reports --client-key --policies RAMPolicy --description 'reads reports'");
     page.both(ADMIN, "access-point create reports --client-key --policies RAMPolicy");
     page.both(ADMIN, "access-point create other --client-key --policies Nobody,RAMPolicy,Nothing");
-    page.both(ADMIN, "access-point create other");
+    page.both(ADMIN, "access-point create other --client-key");
+    page.once("access-point create");
     page.both(ADMIN, "access-point get --help");
     page.both(ADMIN, "access-point get reports");
     page.both(ADMIN, "access-point get reports -o json");
@@ -381,7 +246,7 @@ async fn backups() {
     page.once("restore --from all.backup --data-dir new");
     page.both(ADMIN, "restore --from all.backup --data-dir new");
     page.both(ADMIN, "restore --from nowhere --data-dir other");
-    page.text = without_ids(&page.text);
+    page.rewrite(without_ids);
     page.is(&expect_file!["../snapshots/cli/backup.txt"]);
 }
 

@@ -68,3 +68,4 @@ mod tls;
 mod tools;
 mod tracing;
 mod watching;
+mod wizard;

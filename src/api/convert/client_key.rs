@@ -150,7 +150,8 @@ fn parse_encoding(violations: &mut Violations, encoding: i32) -> Option<Encoding
     }
 }
 
-fn parse_validity(
+/// When a key is to prove something: both times or none.
+pub fn parse_validity(
     violations: &mut Violations,
     now: UnixNanos,
     given: (Option<Timestamp>, Option<Timestamp>),

@@ -22,7 +22,8 @@ use super::{
     remote::{Connection, Remote, block_on},
     resource, say,
 };
-use plan::{Plan, Step, Verb};
+pub(super) use plan::Step;
+use plan::{Plan, Verb};
 
 /// The most changes that are made at once.
 const BATCH: usize = 1_000;
@@ -107,7 +108,7 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
                 judged.push(account.clone());
                 let answer = send(&connection, account, steps, Mode::Judge).await?;
                 if *dry_run {
-                    warn(&answer.warnings);
+                    warn(&answer.warnings, &names_of(steps));
                 }
             }
         }
@@ -115,8 +116,8 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
             return Ok(());
         }
         for (account, steps) in &batches {
-            let answer = send(&connection, account, steps, Mode::Make).await?;
-            warn(&answer.warnings);
+            let answer = send(&connection, account, steps, Mode::Make("")).await?;
+            warn(&answer.warnings, &names_of(steps));
             let last = answer.changes.last().map_or(0, |change| change.revision);
             if output.format == Format::Table {
                 say(format_args!("applied {}; the last is revision {last}", changes(steps.len())));
@@ -126,23 +127,34 @@ pub(super) fn apply(arguments: &ApplyArguments) -> anyhow::Result<()> {
     })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+/// What the server is to do with changes.
+#[derive(Clone, Copy)]
+pub(super) enum Mode<'a> {
+    /// Judge them only.
     Judge,
-    Make,
+    /// Make them; by this id they are known again, if there is one.
+    Make(&'a str),
 }
 
-async fn send(
+/// Has steps judged or made, all or none. What is wrong is told by the names of what they are about.
+pub(super) async fn send(
     connection: &Connection,
     account: &str,
     steps: &[&Step],
-    mode: Mode,
+    mode: Mode<'_>,
 ) -> anyhow::Result<pb::ApplyChangesResponse> {
     let changes = steps.iter().map(|step| step.wanted.clone()).collect();
-    let how = (mode == Mode::Judge, String::new());
+    let how = match mode {
+        Mode::Judge => (true, String::new()),
+        Mode::Make(request_id) => (false, request_id.to_owned()),
+    };
     let answer = resource::try_to_apply(connection, account.to_owned(), changes, how).await;
-    let names: Vec<_> = steps.iter().map(|step| step.name.as_str()).collect();
-    Ok(answer.map_err(|status| Failure::of_changes(&status, &names))?)
+    Ok(answer.map_err(|status| Failure::of_changes(&status, &names_of(steps)))?)
+}
+
+/// The full names of what steps are about.
+pub(super) fn names_of<'a>(steps: &[&'a Step]) -> Vec<&'a str> {
+    steps.iter().map(|step| step.name.as_str()).collect()
 }
 
 fn changes(count: usize) -> String {

@@ -27,7 +27,7 @@ pub(super) struct Plan {
 
 /// One change.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(in crate::cli) struct Step {
     pub(super) verb: Verb,
     /// The full name of what is changed.
     pub(super) name: String,
@@ -82,7 +82,7 @@ impl Plan {
             let WantedResource { document, resource, suspended } = one;
             let current = there.get(resource.name());
             match current {
-                None => made.push((resource.kind(), create(resource))),
+                None => made.push((resource.kind(), Step::create(resource))),
                 Some(current) => {
                     let differences = differences(forms, current, resource)?;
                     let fixed = differences.iter().find(|(field, ..)| is_immutable(field));
@@ -176,12 +176,15 @@ fn is_immutable(field: &str) -> bool {
     IMMUTABLE.contains(&field)
 }
 
-fn create(resource: &Resource) -> Step {
-    Step {
-        verb: Verb::Create,
-        name: resource.name().to_owned(),
-        wanted: resource.clone().create(),
-        differences: Vec::new(),
+impl Step {
+    /// Creates a resource.
+    pub(in crate::cli) fn create(resource: &Resource) -> Self {
+        Self {
+            verb: Verb::Create,
+            name: resource.name().to_owned(),
+            wanted: resource.clone().create(),
+            differences: Vec::new(),
+        }
     }
 }
 

@@ -9,13 +9,17 @@ use super::{
         remote::Place,
         resource::{Filter, Kind, Resource},
     },
-    Address, Common, Get, Manner, TrustedRole, commit, get, list,
+    Address, Common, Get, Manner, TrustedRole, commit, get, list, wizard,
 };
 
 /// What to do with access points.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
-    /// Create one.
+    /// Create one; without flags on a terminal, step by step.
+    ///
+    /// On a terminal, without its authentication and its policies, this leads through all that it
+    /// takes: policies, network rules and a client key are chosen or described, reviewed, and created
+    /// all at once or not at all.
     Create(Box<CreateAccessPoint>),
     /// Show one.
     Get(Box<Get>),
@@ -38,7 +42,8 @@ pub(in crate::cli) enum Command {
 #[command(group(ArgGroup::new("method").required(true).args(["client_key", "ram_role"])))]
 pub(in crate::cli) struct CreateAccessPoint {
     /// Its name: short, or in full.
-    name: String,
+    #[arg(required = true)]
+    name: Option<String>,
     /// Its application proves that it holds a client key.
     #[arg(long)]
     client_key: bool,
@@ -107,7 +112,10 @@ const KIND: Kind = Kind::AccessPoint;
 pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(arguments) => {
-            let CreateAccessPoint { manner, .. } = &*arguments;
+            let CreateAccessPoint { name, description, manner, .. } = &*arguments;
+            if arguments.is_to_be_asked() {
+                return wizard::run(name.as_deref(), description, manner);
+            }
             commit(manner, |place| Ok(arguments.wanted(place)?.create()))
         }
         Command::Get(arguments) => get(KIND, &arguments),
@@ -136,6 +144,11 @@ pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
 }
 
 impl CreateAccessPoint {
+    /// Whether what it is to be is left to be asked for.
+    fn is_to_be_asked(&self) -> bool {
+        !self.client_key && self.ram_role.is_none() && self.policies.is_empty()
+    }
+
     fn wanted(&self, place: &Place) -> anyhow::Result<Resource> {
         let Self { name, client_key: _, ram_role, trusted_role, policies, description, manner: _ } =
             self;
@@ -150,12 +163,28 @@ impl CreateAccessPoint {
             _ => Authentication::ClientKey(pb::ClientKeyAuthentication {}),
         };
         Ok(Resource::AccessPoint(pb::AccessPoint {
-            name: KIND.name(place, name)?,
+            // Only who is to be asked leaves it out.
+            name: KIND.name(place, name.as_deref().unwrap_or_default())?,
             description: description.clone(),
             authentication: Some(authentication),
             policies: Kind::Policy.names(place, policies)?,
             ..Default::default()
         }))
+    }
+}
+
+impl Command {
+    /// What the command line has to have, without what can be asked for.
+    pub(in crate::cli) fn asking(command: clap::Command) -> clap::Command {
+        command.mut_subcommand("create", |create| {
+            let create = create.mut_args(|argument| argument.required(false));
+            create.mut_group("method", |group| group.required(false))
+        })
+    }
+
+    /// Whether something is left to be asked for.
+    pub(in crate::cli) fn is_to_be_asked(&self) -> bool {
+        matches!(self, Self::Create(arguments) if arguments.is_to_be_asked())
     }
 }
 

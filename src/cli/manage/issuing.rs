@@ -13,8 +13,8 @@ use super::{
     super::{
         failure::Failure,
         output::{Format, Style, styled},
-        remote::{Place, Remote, Target, block_on},
-        resource::Kind,
+        remote::{Place, Remote, Target, answered, block_on, unless_interrupted},
+        resource::{self, Kind},
         say,
         secrets::{NewFile, PasswordSource, has_terminal, read_password, show_password},
     },
@@ -78,7 +78,8 @@ enum Encoding {
 }
 
 /// Where what is secret goes.
-struct Places {
+#[derive(Debug)]
+pub(super) struct Places {
     file: NewFile,
     pkcs12: Option<NewFile>,
     /// Nothing if it is somebody's own, or goes to the terminal.
@@ -165,12 +166,41 @@ impl IssueClientKey {
         request: pb::IssueClientKeyRequest,
         verb: &str,
     ) -> anyhow::Result<pb::ClientKey> {
-        let places = match &self.to {
-            Some(file) if !request.validate_only => Some(self.make_places(file)?),
-            _ => None,
-        };
-        let answer =
-            client_key::ask(target, async |mut client| client.issue_client_key(request).await)?;
+        let key = have_issued(target, request, || self.places())?;
+        tell(self.output(), &key, verb)?;
+        Ok(key)
+    }
+
+    fn places(&self) -> anyhow::Result<Option<Places>> {
+        let Self { to, pkcs12_to, password_to, password_file, manner, .. } = self;
+        let Some(file) = to.as_ref().filter(|_| !manner.validate_only) else { return Ok(None) };
+        if password_file.is_none() && password_to.is_none() && !has_terminal() {
+            let remedies = vec![
+                "there is no terminal to show it on: name a file with --password-to".to_owned(),
+                "or bring a password of your own with --password-file".to_owned(),
+            ];
+            return Err(Failure::invalid("where is the password to go?", remedies).into());
+        }
+        Places::make(file, pkcs12_to.as_deref(), password_to.as_deref()).map(Some)
+    }
+}
+
+/// Has a key made, and keeps what is secret of it in places that are made before.
+pub(super) fn have_issued(
+    target: &Target,
+    request: pb::IssueClientKeyRequest,
+    places: impl FnOnce() -> anyhow::Result<Option<Places>>,
+) -> anyhow::Result<pb::ClientKey> {
+    let access_point = resource::short(&request.parent).to_owned();
+    let interrupted = || {
+        let remedy =
+            format!("see if one is there that nobody has: aap client-key list {access_point}");
+        Failure::interrupted("interrupted while the client key was made", vec![remedy])
+    };
+    block_on(unless_interrupted(interrupted, async {
+        let places = places()?;
+        let mut client = client_key::client(&target.connect().await?);
+        let answer = answered(client.issue_client_key(request).await)?;
         let pb::IssueClientKeyResponse { client_key, client_key_file, pkcs12, password } = answer;
         let key = client_key.unwrap_or_default();
         let (file, pkcs12) = (Zeroizing::new(client_key_file), Zeroizing::new(pkcs12));
@@ -178,27 +208,24 @@ impl IssueClientKey {
         if let Some(places) = places {
             places.keep(&file, &pkcs12, &password).map_err(|error| lost(&key, &error))?;
         }
-        tell(self.output(), &key, verb)?;
         Ok(key)
-    }
-
-    fn make_places(&self, file: &Path) -> anyhow::Result<Places> {
-        if self.password_file.is_none() && self.password_to.is_none() && !has_terminal() {
-            let remedies = vec![
-                "there is no terminal to show it on: name a file with --password-to".to_owned(),
-                "or bring a password of your own with --password-file".to_owned(),
-            ];
-            return Err(Failure::invalid("where is the password to go?", remedies).into());
-        }
-        Ok(Places {
-            file: NewFile::make(file)?,
-            pkcs12: self.pkcs12_to.as_deref().map(NewFile::make).transpose()?,
-            password: self.password_to.as_deref().map(NewFile::make).transpose()?,
-        })
-    }
+    }))
 }
 
 impl Places {
+    /// Makes the files, none of which may be there.
+    pub(super) fn make(
+        file: &Path,
+        pkcs12: Option<&Path>,
+        password: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            file: NewFile::make(file)?,
+            pkcs12: pkcs12.map(NewFile::make).transpose()?,
+            password: password.map(NewFile::make).transpose()?,
+        })
+    }
+
     fn keep(self, file: &str, pkcs12: &[u8], password: &str) -> anyhow::Result<()> {
         let Self { file: to_file, pkcs12: to_pkcs12, password: to_password } = self;
         to_file.write(file.as_bytes())?;

@@ -11,14 +11,16 @@ pub(super) mod policy;
 pub(super) mod ram_role;
 
 mod issuing;
+pub(super) mod wizard;
 
 use clap::{Args, ValueEnum};
 
 use crate::api::pb::{self, requested_change::Change as Wanted};
 
 use super::{
+    failure::{place_of, shown_field},
     forms::Forms,
-    output::{Format, Output, Style, clean, print_value, print_values, styled_error},
+    output::{Format, Output, Style, clean, marked_error, print_value, print_values},
     remote::{Place, Remote, block_on},
     resource::{Changed, Filter, Kind, account_of, apply, changed, short},
     say,
@@ -153,11 +155,16 @@ fn commit(
     let how = (*validate_only, request_id.clone());
     let answer =
         block_on(async { apply(&target.connect().await?, account, vec![wanted], how).await })?;
-    warn(&answer.warnings);
-    for change in answer.changes {
+    warn(&answer.warnings, &[]);
+    tell_changes(output.format, answer.changes)
+}
+
+/// Says what was changed, or would be.
+fn tell_changes(output: Format, changes: Vec<pb::Change>) -> anyhow::Result<()> {
+    for change in changes {
         let pb::Change { revision, change: Some(change), .. } = change else { continue };
         let Changed { kind, name, verb, resource } = changed(change);
-        match (output.format, resource) {
+        match (output, resource) {
             (Format::Table, _) => {
                 let name = short(&name);
                 say(match revision {
@@ -199,12 +206,15 @@ fn address_of(wanted: &Wanted) -> &str {
     }
 }
 
-/// Says what is legal, but odd, where it doesn't get into what machines read.
+/// Says what is legal, but odd, where it doesn't get into what machines read; of one of several
+/// changes, by the names of what they are about.
 #[expect(clippy::print_stderr, reason = "this is the command line")]
-pub(super) fn warn(warnings: &[pb::Warning]) {
+pub(super) fn warn(warnings: &[pb::Warning], names: &[&str]) {
     for pb::Warning { field, message, .. } in warnings {
-        let field = super::failure::shown_field(field);
-        let warning = styled_error(Style::Odd, "warning:");
-        eprintln!("{warning} {field} {}", clean(message));
+        let about = place_of(field).and_then(|place| names.get(place));
+        let about = about.map(|name| format!("{name}: ")).unwrap_or_default();
+        let field = shown_field(field);
+        let text = format!("{about}{field} {}", clean(message));
+        eprintln!("{}", marked_error(Style::Odd, "warning:", &text));
     }
 }

@@ -13,6 +13,7 @@ pub mod home;
 pub mod https;
 pub mod issuers;
 pub mod methods;
+pub mod page;
 pub mod place;
 pub mod processes;
 pub mod random;

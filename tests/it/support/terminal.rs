@@ -3,10 +3,12 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
-    process::{Command, Stdio},
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, Stdio},
 };
 
 use rustix::{
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
@@ -30,34 +32,77 @@ pub fn in_a_pipe(command: &mut Command) -> Said {
 
 /// Runs a command on a terminal of its own.
 pub fn on_a_terminal(command: &mut Command) -> Said {
-    typing(command, "", "")
+    Terminal::start(command).end()
 }
 
 /// The same, with a line typed once it has shown something.
 pub fn typing(command: &mut Command, shown: &str, line: &str) -> Said {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let slave = OpenOptions::new().read(true).write(true).open(name).unwrap();
-    tcsetwinsize(&slave, size).unwrap();
-    let stdio = || Stdio::from(slave.try_clone().unwrap());
-    command.stdin(stdio()).stdout(stdio()).stderr(stdio());
-    let mut child = processes::spawn(command).unwrap();
-    // The command has copies, too, which end with the child.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    drop(slave);
-    let (mut bytes, mut master) = (Vec::new(), File::from(master));
-    while !String::from_utf8_lossy(&bytes).contains(shown) {
-        let mut byte = [0];
-        master.read_exact(&mut byte).unwrap();
-        bytes.push(byte[0]);
+    let mut terminal = Terminal::start(command);
+    terminal.answer(shown, line);
+    terminal.end()
+}
+
+/// A terminal with a command that runs on it.
+pub struct Terminal {
+    child: Child,
+    master: File,
+    bytes: Vec<u8>,
+    /// Behind what was waited for last.
+    seen: usize,
+}
+
+impl Terminal {
+    /// Starts a command on a terminal of its own.
+    pub fn start(command: &mut Command) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let slave = OpenOptions::new().read(true).write(true).open(name).unwrap();
+        tcsetwinsize(&slave, size).unwrap();
+        let stdio = || Stdio::from(slave.try_clone().unwrap());
+        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
+        let child = processes::spawn(command).unwrap();
+        // The command has copies, too, which end with the child.
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child, master: File::from(master), bytes: Vec::new(), seen: 0 }
     }
-    master.write_all(line.as_bytes()).unwrap();
-    // Once nobody has the other end any more, reading fails; what came before is there.
-    let _ = master.read_to_end(&mut bytes);
-    let code = child.wait().unwrap().code().unwrap();
-    let text = String::from_utf8(bytes).unwrap().replace("\r\n", "\n").replace('\u{1b}', "\\e");
-    Said { text, code }
+
+    /// Waits until something is shown, behind what was waited for before.
+    pub fn wait_for(&mut self, shown: &str) {
+        while !String::from_utf8_lossy(&self.bytes[self.seen..]).ends_with(shown) {
+            let mut byte = [0];
+            let read = self.master.read_exact(&mut byte);
+            assert!(read.is_ok(), "`{shown}` is not shown: {}", self.text());
+            self.bytes.push(byte[0]);
+        }
+        self.seen = self.bytes.len();
+    }
+
+    /// Types a line, or what else has its end in it, once something is shown.
+    pub fn answer(&mut self, shown: &str, line: &str) {
+        self.wait_for(shown);
+        self.master.write_all(line.as_bytes()).unwrap();
+    }
+
+    /// Does what ctrl-c does.
+    pub fn interrupt(&mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+
+    /// Waits until the command has ended.
+    pub fn end(mut self) -> Said {
+        // Once nobody has the other end any more, reading fails; what came before is there.
+        let _ = self.master.read_to_end(&mut self.bytes);
+        let status = self.child.wait().unwrap();
+        // As shells have it.
+        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap();
+        Said { text: self.text(), code }
+    }
+
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        text.replace("\r\n", "\n").replace('\u{1b}', "\\e")
+    }
 }
