@@ -55,6 +55,11 @@ pub enum From {
 }
 
 impl FileCopy {
+    /// So many bytes of a file that may grow.
+    pub fn begun(name: String, file: Arc<dyn VolumeFile>, length: u64) -> Self {
+        Self { name, from: From::Open(file), length: Some(length), end: Vec::new() }
+    }
+
     /// Opens it, and tells how many of its bytes are copied.
     pub fn open(&self) -> io::Result<(Arc<dyn VolumeFile>, u64)> {
         let file = match &self.from {
@@ -71,6 +76,12 @@ pub fn is_of_log(name: &str) -> bool {
     let is_segment =
         Segment::first_of_name(name).is_some_and(|first| Segment::file_name(first) == name);
     is_segment || name == trimmed::FILE || name == FORMER_KEY_FILE || succession::is_file_name(name)
+}
+
+/// Whether a file says something of a log besides its records, by its name.
+pub fn is_marker(name: &str) -> bool {
+    // That a log is written to in haste is over where a copy of it ends.
+    name == trimmed::FILE
 }
 
 /// Whether a file of a tree's folder does.

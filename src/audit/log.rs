@@ -1,5 +1,6 @@
 //! The audit log as the rest of the program sees it: opened, appended to, followed, watched over.
 
+mod copying;
 mod errors;
 mod removing;
 

@@ -170,6 +170,17 @@ impl Segment {
 
 /// Where a record's frame begins, or at least behind where.
 pub fn place_of(segment: &Segment, sequence: u64) -> io::Result<u64> {
+    let found = find(segment, sequence)?;
+    Ok(found.map_or_else(|| segment.locate(sequence).offset, |(begin, _)| begin))
+}
+
+/// Where a record's frame ends; `None` if it isn't found among whole ones.
+pub fn end_of(segment: &Segment, sequence: u64) -> io::Result<Option<u64>> {
+    Ok(find(segment, sequence)?.map(|(_, end)| end))
+}
+
+/// Where a record's frame begins and ends.
+fn find(segment: &Segment, sequence: u64) -> io::Result<Option<(u64, u64)>> {
     let IndexEntry { sequence: first, offset } = segment.locate(sequence);
     let most = sequence.saturating_sub(first).min(INDEX_STRIDE) + 1;
     let most = usize::try_from(most).unwrap_or(1);
@@ -180,12 +191,13 @@ pub fn place_of(segment: &Segment, sequence: u64) -> io::Result<u64> {
     while let Read::Frame { kind, payload } =
         frame::read(segment.salt, bytes.get(place..).unwrap_or_default())
     {
+        let end = place + frame::HEADER_BYTES + payload.len();
         if kind == Kind::Record && record::sequence(payload) == Some(sequence) {
-            return Ok(offset + place as u64);
+            return Ok(Some((offset + place as u64, offset + end as u64)));
         }
-        place += frame::HEADER_BYTES + payload.len();
+        place = end;
     }
-    Ok(offset)
+    Ok(None)
 }
 
 /// How far a segment has records that are on disk.

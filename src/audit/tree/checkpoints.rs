@@ -10,7 +10,10 @@ use std::{
 };
 
 use crate::{
-    audit::volume::{Volume, VolumeFile},
+    audit::{
+        copying::FileCopy,
+        volume::{Volume, VolumeFile},
+    },
     domain::time::UnixNanos,
 };
 
@@ -148,6 +151,13 @@ impl Checkpoints {
             }
         }
         Ok(())
+    }
+
+    /// What is copied of them: those up to a size.
+    pub fn copy(&self, size: u64) -> io::Result<FileCopy> {
+        let place = self.search(size.saturating_add(1))?.map(|(place, _)| place);
+        let length = place.unwrap_or(self.count()) * ENTRY_BYTES;
+        Ok(FileCopy::begun(FILE.to_owned(), Arc::clone(&self.file), length))
     }
 
     fn search(&self, size: u64) -> io::Result<Option<(u64, Checkpoint)>> {

@@ -10,7 +10,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use crate::audit::volume::{Volume, VolumeFile};
+use crate::audit::{
+    copying::FileCopy,
+    volume::{Volume, VolumeFile},
+};
 
 use super::hash::Hash;
 
@@ -173,6 +176,21 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// What is copied of them: what a tree of a size has, as far as it is there.
+    pub fn copy(&self, size: u64) -> io::Result<Vec<FileCopy>> {
+        let copied = |name: String, file: &Arc<dyn VolumeFile>, entries: u64| {
+            let length = (entries * ENTRY_BYTES).min(file.length()?);
+            Ok(FileCopy::begun(name, Arc::clone(file), length))
+        };
+        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        let leaves = chunks.iter().filter(|(first, _)| **first < size).map(|(first, file)| {
+            copied(chunk_name(*first), file, (size - first).min(CHUNK_LEAVES))
+        });
+        let levels = LEVELS.iter().skip(1).zip(&self.levels);
+        let levels = levels.map(|(level, file)| copied(level_name(*level), file, size >> level));
+        leaves.chain(levels).collect()
     }
 
     /// Where the files of leaves begin.

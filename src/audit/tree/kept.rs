@@ -13,7 +13,10 @@ use std::{
     },
 };
 
-use crate::audit::volume::{Volume, VolumeFile};
+use crate::audit::{
+    copying::FileCopy,
+    volume::{Volume, VolumeFile},
+};
 
 use super::{
     files,
@@ -137,6 +140,13 @@ impl Kept {
             let _ = file.set(found);
         }
         Ok(Self { volume, file, count: AtomicU64::new(count) })
+    }
+
+    /// What is copied of it, if there is anything.
+    pub fn copy(&self) -> Option<FileCopy> {
+        let length = self.count.load(Ordering::Acquire) * BLOCK_BYTES;
+        let file = self.file.get()?;
+        Some(FileCopy::begun(FILE.to_owned(), Arc::clone(file), length))
     }
 
     fn read(&self, place: u64) -> io::Result<Option<Edge>> {

@@ -4,7 +4,7 @@
 
 use std::{io, sync::Arc};
 
-use crate::audit::volume::Volume;
+use crate::audit::{copying::FileCopy, volume::Volume};
 
 use super::{
     checkpoints::{Checkpoint, Checkpoints},
@@ -100,6 +100,14 @@ impl Tree {
     /// aren't, or whose hash is damaged. Blocks on the disk.
     pub fn kept_leaves(&self, index: u64, count: u64) -> io::Result<Vec<Option<Hash>>> {
         self.files.read(0, index, count)
+    }
+
+    /// What is copied of it, up to a size. Blocks on the disk.
+    pub fn copy(&self, size: u64) -> io::Result<Vec<FileCopy>> {
+        let mut copied = vec![self.checkpoints.copy(size)?];
+        copied.extend(self.kept.copy());
+        copied.extend(self.files.copy(size)?);
+        Ok(copied)
     }
 
     /// The root of the tree of a size. Blocks on the disk.

@@ -253,6 +253,11 @@ impl CursorKeeper {
         own.map(|(_, shown)| self.shared.now(shown.clone())).collect()
     }
 
+    /// All cursors as they are on disk, by name.
+    pub fn all(&self) -> Vec<AuditCursor> {
+        self.shared.lock().values().map(|shown| shown.cursor.clone()).collect()
+    }
+
     /// Tells whether cursors can be written, now and when that changes.
     pub fn condition(&self) -> watch::Receiver<JournalCondition> {
         self.condition.clone()
