@@ -9,6 +9,7 @@ const PUBLIC: &[&str] = &[
     "aap/v1/audit_record.proto",
     "aap/v1/audit_service.proto",
     "aap/v1/authorization_service.proto",
+    "aap/v1/backup_service.proto",
     "aap/v1/change_service.proto",
     "aap/v1/decision.proto",
     "aap/v1/error_reason.proto",

@@ -17,6 +17,7 @@ pub mod stream;
 mod access_points;
 mod audit;
 mod authorization;
+mod backups;
 mod changes;
 mod check_stream;
 mod policies;
@@ -33,14 +34,16 @@ use pb::{
     access_point_service_server::AccessPointServiceServer,
     audit_service_server::AuditServiceServer,
     authorization_service_server::AuthorizationServiceServer,
-    change_service_server::ChangeServiceServer, policy_service_server::PolicyServiceServer,
-    ram_role_service_server::RamRoleServiceServer, session_service_server::SessionServiceServer,
+    backup_service_server::BackupServiceServer, change_service_server::ChangeServiceServer,
+    policy_service_server::PolicyServiceServer, ram_role_service_server::RamRoleServiceServer,
+    session_service_server::SessionServiceServer,
 };
 use status::ApiError;
 
 pub use access_points::AccessPoints;
 pub use audit::Audit;
 pub use authorization::Authorization;
+pub use backups::Backups;
 pub use changes::Changes;
 pub use policies::Policies;
 pub use ram_roles::RamRoles;
@@ -63,13 +66,23 @@ pub struct Services {
     pub sessions: SessionGranting,
     /// `AuditService`.
     pub audit: Audit,
+    /// `BackupService`.
+    pub backups: Backups,
 }
 
 impl Services {
     /// Adds them to what is served. [`admission`] must stand before them.
     pub fn add_to(self, routes: &mut RoutesBuilder) {
-        let Self { access_points, policies, ram_roles, changes, authorization, sessions, audit } =
-            self;
+        let Self {
+            access_points,
+            policies,
+            ram_roles,
+            changes,
+            authorization,
+            sessions,
+            audit,
+            backups,
+        } = self;
         let limit = MAX_MESSAGE_BYTES;
         routes
             .add_service(
@@ -82,7 +95,8 @@ impl Services {
             .add_service(RamRoleServiceServer::new(ram_roles).max_decoding_message_size(limit))
             .add_service(ChangeServiceServer::new(changes).max_decoding_message_size(limit))
             .add_service(SessionServiceServer::new(sessions).max_decoding_message_size(limit))
-            .add_service(AuditServiceServer::new(audit).max_decoding_message_size(limit));
+            .add_service(AuditServiceServer::new(audit).max_decoding_message_size(limit))
+            .add_service(BackupServiceServer::new(backups).max_decoding_message_size(limit));
     }
 }
 

@@ -32,11 +32,12 @@ use super::call::{self, SampledTrace};
 pub const METHOD_COUNT: usize = METHODS.len() + 1;
 
 /// The methods whose answers are streams.
-pub const STREAMS: [&str; 4] = [
+pub const STREAMS: [&str; 5] = [
     "/aap.v1.AuthorizationService/StreamCheckAccess",
     "/aap.v1.AuditService/WatchAuditRecords",
     "/aap.v1.AuditService/ReadAuditCursor",
     "/aap.v1.ChangeService/WatchChanges",
+    "/aap.v1.BackupService/StreamBackup",
 ];
 
 const OK: usize = 0;

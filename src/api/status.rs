@@ -16,9 +16,9 @@ use crate::{
     audit::log::RecordError,
     domain::{decide::Rejection, name::ResourceName},
     service::{
-        checks::CheckError, client_keys::IssueError, cursors::CursorError, gate::GateError,
-        history::HistoryError, management::ManageError, proofs::ProofError, reading::ReadingError,
-        sessions::SessionError, vouching::WITH_STS, watches::TooManyWatches,
+        backups::BackupsError, checks::CheckError, client_keys::IssueError, cursors::CursorError,
+        gate::GateError, history::HistoryError, management::ManageError, proofs::ProofError,
+        reading::ReadingError, sessions::SessionError, vouching::WITH_STS, watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -75,6 +75,8 @@ pub enum ApiError {
     Proof(ProofError),
     /// Nothing comes of a request about cursors.
     Cursor(CursorError),
+    /// No backup is made.
+    Backup(BackupsError),
     /// Too many streams of checks are open.
     TooManyStreams {
         /// How many may be.
@@ -150,6 +152,17 @@ impl From<CursorError> for ApiError {
     }
 }
 
+impl From<BackupsError> for ApiError {
+    fn from(error: BackupsError) -> Self {
+        match error {
+            BackupsError::Proof(error) => error.into(),
+            BackupsError::Reading(error) => error.into(),
+            BackupsError::History(error) => error.into(),
+            error => Self::Backup(error),
+        }
+    }
+}
+
 impl From<TooManyWatches> for ApiError {
     fn from(error: TooManyWatches) -> Self {
         Self::TooManyWatches(error)
@@ -182,6 +195,7 @@ impl From<ApiError> for Status {
             ApiError::Reading(error) => reading(&error),
             ApiError::Proof(error) => proof(&error),
             ApiError::Cursor(error) => cursors::cursor(error),
+            ApiError::Backup(error) => backup(&error),
             ApiError::TooManyStreams { limit } => too_many_streams(limit),
             ApiError::TooManyWatches(error) => too_many_watches(&error),
             ApiError::TooLarge { limit } => too_large(limit),
@@ -488,6 +502,24 @@ fn proof(error: &ProofError) -> Problem {
         }
         ProofError::Reading(error) => reading(error),
         ProofError::History(error) => history(error),
+    }
+}
+
+fn backup(error: &BackupsError) -> Problem {
+    let message = error.to_string();
+    match error {
+        BackupsError::Running => {
+            Problem::new(Code::ResourceExhausted, Reason::BackupRunning, message)
+                .retry_after(LONG_RETRY_DELAY)
+        }
+        BackupsError::NotOfAll { caller } => {
+            Problem::new(Code::PermissionDenied, Reason::AccountNotBound, message)
+                .with("caller", caller)
+                .with("account", "*")
+        }
+        BackupsError::Proof(error) => proof(error),
+        BackupsError::Reading(error) => reading(error),
+        BackupsError::History(error) => history(error),
     }
 }
 

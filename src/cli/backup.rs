@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
 use crate::{
+    api::pb::{self, backup_service_client::BackupServiceClient},
     audit::tree::note::VerifierKey,
     backup::{
         head::{Head, LogHead},
@@ -34,7 +35,9 @@ use crate::{
 use super::{
     complain,
     evidence::read_key,
+    failure::Failure,
     progress::{Progress, shown_bytes},
+    remote::{Server, answered, block_on},
     say,
     whole_file::WholeFile,
 };
@@ -49,13 +52,15 @@ pub(super) struct Arguments {
     /// of it is there.
     #[arg(long, value_name = "FILE", required = true)]
     to: Option<PathBuf>,
-    /// The data directory. No server may be using it.
-    #[arg(long, value_name = "DIR", required = true)]
+    /// A data directory that no server is using, instead of a server.
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where a copy of the journal is put for as long as this runs: the engine writes to what it
-    /// opens.
+    /// Where a copy of the journal of a data directory is put for as long as this runs: the engine
+    /// writes to what it opens.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
+    #[command(flatten)]
+    server: Server,
 }
 
 /// What to do with a backup.
@@ -79,14 +84,52 @@ struct VerifyArguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let Arguments { command, to, data_dir, scratch } = arguments;
+    let Arguments { command, to, data_dir, scratch, server } = arguments;
     if let Some(Command::Verify(arguments)) = command {
         return Ok(verify(arguments));
     }
     let to = to.as_ref().context("name a file to write")?;
-    let data_dir = data_dir.as_ref().context("name a data directory")?;
-    of_stopped(data_dir, scratch, to)?;
+    match data_dir {
+        Some(data_dir) => of_stopped(data_dir, scratch, to)?,
+        None => of_server(server, to)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Backs up a server that runs.
+fn of_server(server: &Server, to: &Path) -> anyhow::Result<()> {
+    let target = server.target_anywhere()?;
+    let mut output = WholeFile::begin_private(to)?;
+    let (mut written, mut progress) = (0, Progress::begin("backing up"));
+    block_on(async {
+        let mut client = BackupServiceClient::new(target.connect().await?);
+        let mut backup = answered(client.stream_backup(pb::StreamBackupRequest {}).await)?;
+        // It ends without an error when it is whole.
+        while let Some(part) = backup.message().await.map_err(Failure::from)? {
+            let pb::StreamBackupResponse { extent: _, content } = part;
+            output
+                .write_all(&content)
+                .with_context(|| format!("can't write `{}`", to.display()))?;
+            written += content.len() as u64;
+            progress.reach(written, None);
+        }
+        anyhow::Ok(())
+    })?;
+    drop(progress);
+    let head = match output.reopen()? {
+        Some(file) => Some(read_again(file)?),
+        None => None,
+    };
+    keep(output, to, (head.as_ref(), written))
+}
+
+/// Reads what was written, so that a backup is whole when it gets its name.
+fn read_again(file: File) -> anyhow::Result<Head> {
+    let mut progress = Progress::begin("reading");
+    let mut tell = |done, total| progress.reach(done, Some(total));
+    let archive =
+        Archive::open(Arc::new(file), &mut tell).context("what was written is no backup")?;
+    Ok(archive.head().clone())
 }
 
 /// Backs up a data directory that no server uses.
@@ -115,14 +158,14 @@ fn of_stopped(path: &Path, scratch: &Path, to: &Path) -> anyhow::Result<()> {
         progress.reach(written, None);
     }
     drop(progress);
-    keep(output, to, (&head, written))
+    keep(output, to, (Some(&head), written))
 }
 
 /// Gives a backup its name, and says what is in it.
-fn keep(output: WholeFile, to: &Path, (head, written): (&Head, u64)) -> anyhow::Result<()> {
-    let is_standard = output.is_standard();
+fn keep(output: WholeFile, to: &Path, (head, written): (Option<&Head>, u64)) -> anyhow::Result<()> {
     output.keep()?;
-    if !is_standard {
+    // On the standard output nothing else is to be said.
+    if let Some(head) = head.filter(|_| to.as_os_str() != "-") {
         say(format_args!("backed up {} in `{}`", shown_bytes(written), to.display()));
         tell(head);
         say("no key is in it: keep `checkpoint.key` apart, or a restore makes a new one");

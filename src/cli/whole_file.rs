@@ -1,7 +1,7 @@
 //! A file that is there once all of it is, so that what failed can be tried again.
 
 use std::{
-    fs::Permissions,
+    fs::{File, Permissions},
     io::{self, Write},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -62,6 +62,18 @@ impl WholeFile {
     /// Whether it is the standard output, where nothing else is to be said.
     pub(super) fn is_standard(&self) -> bool {
         matches!(self, Self::Standard(_))
+    }
+
+    /// Opens what was written, to read it; the standard output can't be read.
+    pub(super) fn reopen(&mut self) -> anyhow::Result<Option<File>> {
+        self.flush()?;
+        match self {
+            Self::Standard(_) => Ok(None),
+            Self::New { file, path } => {
+                let opened = file.reopen();
+                Ok(Some(opened.with_context(|| format!("can't read `{}`", path.display()))?))
+            }
+        }
     }
 
     /// Gives it its name, now that everything is written and on disk.

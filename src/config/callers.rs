@@ -125,6 +125,10 @@ impl Place<'_> {
             None => Some(None),
             Some(checked) => self.keep("expires", checked).map(Some),
         };
+        if let (Some(CallerRole::Operator), Some(Accounts::Only(_))) = (&role, &accounts) {
+            self.add("accounts", "is \"*\" for operators: a backup has all accounts");
+            return None;
+        }
         let (name, role) = (name?.as_str().into(), role?);
         Some((marks?, Caller { name, role, accounts: accounts?, expires: expires? }))
     }
@@ -155,6 +159,7 @@ impl Place<'_> {
             "admin" => CallerRole::Admin,
             "viewer" => CallerRole::Viewer,
             "auditor" => CallerRole::Auditor,
+            "operator" => CallerRole::Operator,
             "enforcer" => {
                 let assertion = match assert_identity {
                     Some(true) => Assertion::Allowed,
@@ -228,7 +233,7 @@ struct BoundsTable {
     instances: Option<Vec<String>>,
 }
 
-const ROLES: &str = "write \"admin\", \"viewer\", \"enforcer\" or \"auditor\"";
+const ROLES: &str = "write \"admin\", \"viewer\", \"enforcer\", \"auditor\" or \"operator\"";
 
 /// The point that an RFC 3339 time names: TOML has these, and parts of them.
 fn point_in_time(written: Datetime) -> Result<UnixNanos, &'static str> {

@@ -1,4 +1,4 @@
-//! Callers of the API: admins, viewers, enforcers and auditors, each bound to accounts.
+//! Callers of the API: admins, viewers, enforcers, auditors and operators, each bound to accounts.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -40,6 +40,8 @@ pub enum CallerRole {
     Enforcer(Assertion, Bounds),
     /// Read the audit log.
     Auditor,
+    /// Take backups, which have everything of all accounts.
+    Operator,
 }
 
 /// Whether an enforcer may name access points itself.

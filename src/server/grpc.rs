@@ -11,7 +11,7 @@ use tonic::{service::RoutesBuilder, transport::Server};
 
 use crate::{
     api::{
-        self, AccessPoints, Audit, Authorization, Changes, Policies, RamRoles, Services,
+        self, AccessPoints, Audit, Authorization, Backups, Changes, Policies, RamRoles, Services,
         SessionGranting, admission::Admission, observed::Observer,
     },
     audit::log::AuditLog,
@@ -19,6 +19,7 @@ use crate::{
     projection::Published,
     service::{
         audit_reads::AuditReads,
+        backups::{self, Sources},
         checks::Checker,
         client_keys::Issuer,
         cursors::Cursors,
@@ -66,6 +67,7 @@ pub(super) struct Doors {
     log: AuditLog,
     changes: Changes,
     audit: Audit,
+    backups: Backups,
     clock: Clock,
     health: Health,
     more_services: Option<MoreServices>,
@@ -98,6 +100,13 @@ impl Doors {
             background.clone(),
             clock.clone(),
         );
+        let backups = Backups::new(
+            backups::Backups::new(sources(parts), background.clone(), clock.clone()),
+            (log.clone(), reads.clone(), watches.pace()),
+            background.clone(),
+            gate.clone(),
+            stopping.clone(),
+        );
         let proofs = ChangeProofs::new(history.clone(), parts.journal_tree.clone());
         let readers = (manager.clone(), history, proofs, watches.clone());
         Self {
@@ -114,6 +123,7 @@ impl Doors {
                 gate.clone(),
                 stopping.clone(),
             ),
+            backups,
             gate,
             log,
             clock,
@@ -221,6 +231,7 @@ impl Doors {
             ),
             sessions: SessionGranting::new(sessions),
             audit: self.audit.clone(),
+            backups: self.backups.clone(),
         };
         let mut routes = RoutesBuilder::default();
         services.add_to(&mut routes);
@@ -249,4 +260,19 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 
 fn not_reflected(error: tonic_reflection::server::Error) -> ServeError {
     ServeError::Transport(format!("the API's descriptors can't be served: {error}"))
+}
+
+/// What backups are of.
+fn sources(parts: &Parts) -> Sources {
+    let data_dir = &parts.data_dir;
+    Sources {
+        path: data_dir.path().to_owned(),
+        identity: data_dir.identity().clone(),
+        previous_logs: data_dir.previous_logs().to_vec(),
+        log: parts.log.clone(),
+        published: Arc::clone(&parts.published),
+        journal: Arc::clone(&parts.journal),
+        tree: parts.journal_tree.clone(),
+        cursors: parts.cursors.keeper.clone(),
+    }
 }

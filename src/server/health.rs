@@ -26,7 +26,7 @@ const CHANGING: &[&str] = &[
     "aap.v1.ChangeService",
 ];
 /// Services that only read.
-const READING: &[&str] = &["aap.v1.AuditService"];
+const READING: &[&str] = &["aap.v1.AuditService", "aap.v1.BackupService"];
 /// The server as a whole: whether it is ready, under its usual name and one that says so.
 const READY: &[&str] = &["", "readyz"];
 /// Whether the server lives.

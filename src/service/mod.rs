@@ -4,6 +4,7 @@
 //! authorizes before it says whether something exists.
 
 pub mod audit_reads;
+pub mod backups;
 pub mod checks;
 pub mod client_keys;
 pub mod cursors;

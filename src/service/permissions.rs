@@ -15,6 +15,8 @@ pub enum Needs {
     Enforcer,
     /// An auditor.
     Auditor,
+    /// An operator.
+    Operator,
     /// No caller: an application, whose message has the proof.
     Proof,
 }
@@ -37,6 +39,7 @@ pub const METHODS: &[(&str, Needs)] = &[
     ("/aap.v1.AuditService/DeleteAuditCursor", Needs::Auditor),
     ("/aap.v1.AuditService/ReadAuditCursor", Needs::Auditor),
     ("/aap.v1.AuditService/AcknowledgeAuditCursor", Needs::Auditor),
+    ("/aap.v1.BackupService/StreamBackup", Needs::Operator),
     ("/aap.v1.AccessPointService/CreateAccessPoint", Needs::Admin),
     ("/aap.v1.AccessPointService/GetAccessPoint", Needs::Viewer),
     ("/aap.v1.AccessPointService/ListAccessPoints", Needs::Viewer),
@@ -88,6 +91,7 @@ impl Needs {
             Self::Viewer => matches!(role, CallerRole::Viewer | CallerRole::Admin),
             Self::Enforcer => matches!(role, CallerRole::Enforcer(..)),
             Self::Auditor => *role == CallerRole::Auditor,
+            Self::Operator => *role == CallerRole::Operator,
             Self::Proof => true,
         }
     }
@@ -101,6 +105,7 @@ impl fmt::Display for Needs {
             Self::Viewer => "viewer",
             Self::Enforcer => "enforcer",
             Self::Auditor => "auditor",
+            Self::Operator => "operator",
             Self::Proof => "proof",
         })
     }
@@ -113,5 +118,6 @@ pub fn role_name(role: &CallerRole) -> &'static str {
         CallerRole::Viewer => "viewer",
         CallerRole::Enforcer(..) => "enforcer",
         CallerRole::Auditor => "auditor",
+        CallerRole::Operator => "operator",
     }
 }
