@@ -1,5 +1,7 @@
 //! Backups and restores, as an operator makes them: what comes of one, and what comes of none.
 
+mod online;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
@@ -21,6 +23,8 @@ use crate::support::{
     watching::Watch,
     world,
 };
+
+pub use online::refused_while_one_is_made;
 
 /// Runs the program in a directory.
 fn run(directory: &Path, words: &[&str]) -> Said {

@@ -13,7 +13,7 @@ use rcgen::{CertificateParams, KeyPair};
 use uuid::Uuid;
 
 use crate::support::{
-    ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, Setup, TestServer,
+    ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, OPERATOR, Setup, TestServer,
     clients::token_of,
     page::{Page, words},
     terminal::{Said, in_a_pipe, on_a_terminal, typing},
@@ -232,13 +232,15 @@ async fn backups() {
     let server = server().await;
     world::enter_cursor(&server.client(AUDITOR)).await;
     let mut page = Page::new(server.address());
+    page.once_by(OPERATOR, "backup --to running.backup");
+    page.both(ADMIN, "backup --to other.backup");
     let setup = server.stop().await;
     std::os::unix::fs::symlink(setup.data_dir(), page.home.path().join("data")).unwrap();
     page.both(ADMIN, "backup --help");
     page.once("backup --data-dir data --to all.backup");
     page.both(ADMIN, "backup --data-dir data --to all.backup");
     page.both(ADMIN, "backup --data-dir nowhere --to other.backup");
-    page.both(ADMIN, "backup --to other.backup");
+    page.both(ADMIN, "backup");
     page.both(ADMIN, "backup verify --help");
     page.both(ADMIN, "backup verify all.backup");
     page.both(ADMIN, "backup verify data/FORMAT");

@@ -12,9 +12,12 @@ use tonic::{Code, Request, Status};
 use tonic_health::ServingStatus;
 
 use crate::support::{
-    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, Refusal, TestServer, VIEWER, clients,
+    ACME_AUDITOR, ADMIN, AUDITOR, Client, ENFORCER, GATEWAY, OPERATOR, Refusal, TestServer, VIEWER,
+    clients,
     methods::{METHODS, SOME_LEASE, with_key},
-    server::{ACCESS_POINTS, AUDIT, AUTHORIZATION, CHANGES, POLICIES, RAM_ROLES, SESSIONS, WHOLE},
+    server::{
+        ACCESS_POINTS, AUDIT, AUTHORIZATION, BACKUPS, CHANGES, POLICIES, RAM_ROLES, SESSIONS, WHOLE,
+    },
     watching::{self, Watch},
     world,
 };
@@ -142,6 +145,7 @@ async fn every_method_lets_in_exactly_its_role() {
         ("enforcer", ENFORCER),
         ("enforcer, not asserting", GATEWAY),
         ("auditor", AUDITOR),
+        ("operator", OPERATOR),
     ];
     let mut page = "Who may call what: \u{2714} lets in, \u{2718} refuses.\n".to_owned();
     let header = roles.map(|(role, _)| role).join("  ");
@@ -200,7 +204,8 @@ async fn reflection_tells_everybody_all_services_with_their_comments() {
     let server = TestServer::start().await;
     for (services, files) in [reflection!(v1, server), reflection!(v1alpha, server)] {
         let services: BTreeSet<_> = services.iter().map(String::as_str).collect();
-        let own = [ACCESS_POINTS, POLICIES, RAM_ROLES, CHANGES, AUTHORIZATION, SESSIONS, AUDIT];
+        let own =
+            [ACCESS_POINTS, POLICIES, RAM_ROLES, CHANGES, AUTHORIZATION, SESSIONS, AUDIT, BACKUPS];
         for service in own.into_iter().chain(["grpc.health.v1.Health"]) {
             assert!(services.contains(service), "{service} is not in {services:?}");
         }
@@ -219,9 +224,9 @@ async fn reflection_tells_everybody_all_services_with_their_comments() {
 #[tokio::test]
 async fn health_is_told_for_each_service_and_for_the_whole() {
     let server = TestServer::start().await;
-    for service in
-        [WHOLE, ACCESS_POINTS, POLICIES, RAM_ROLES, CHANGES, AUTHORIZATION, SESSIONS, AUDIT]
-    {
+    let services =
+        [ACCESS_POINTS, POLICIES, RAM_ROLES, CHANGES, AUTHORIZATION, SESSIONS, AUDIT, BACKUPS];
+    for service in [WHOLE].into_iter().chain(services) {
         server.wait_for_health(service, ServingStatus::Serving).await;
         assert_eq!(server.health(service).await, ServingStatus::Serving as i32, "{service}");
     }

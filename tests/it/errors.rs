@@ -19,7 +19,6 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tonic::Request;
 
-use crate::caller_identity;
 use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, Client, ENFORCER, Fault, GATEWAY, OTHER_ADMIN,
     OTHER_ENFORCER, Refusal, Setup, TestServer,
@@ -35,6 +34,7 @@ use crate::support::{
     watching::{Watch, read_from_a_failing_disk, stored},
     world::{self, HERE, ask, ask_all},
 };
+use crate::{backups, caller_identity};
 
 /// Reasons that no test here provokes. This list may only shrink.
 const NOT_PROVOKED: [&str; 0] = [];
@@ -73,6 +73,7 @@ async fn every_error_stands_on_the_page() {
     let setup = server.stop().await;
     what_the_journal_can_not(&mut page, setup.clone()).await;
     what_the_audit_log_can_not(&mut page, setup).await;
+    page.add("StreamBackup while one is made", &backups::refused_while_one_is_made().await);
     expect_file!["../snapshots/errors.txt"].assert_eq(&page.text);
 
     let all = (1..1_000).filter_map(|number| ErrorReason::try_from(number).ok());

@@ -44,7 +44,7 @@ const INSTANCES: [&str; 5] = ["kst-1", "shared", "kst-1", "shared", "kst-2"];
 
 /// What the server answered, and what it should therefore still have.
 #[derive(Debug, Default)]
-struct Answered {
+pub(super) struct Answered {
     rules: BTreeMap<String, pb::NetworkRule>,
     policies: BTreeMap<String, pb::Policy>,
     access_points: BTreeMap<String, pb::AccessPoint>,
@@ -95,7 +95,7 @@ fn random_access_point(random: &mut Random) -> pb::CreateAccessPointRequest {
     request
 }
 
-fn random_check(random: &mut Random) -> pb::Check {
+pub(super) fn random_check(random: &mut Random) -> pb::Check {
     let network = match random.below(5) {
         0 => None,
         1 => Some(Network::PublicNetwork(pb::PublicNetwork {})),
@@ -122,7 +122,7 @@ fn random_check(random: &mut Random) -> pb::Check {
 
 impl Answered {
     /// Makes one random change; most of them are refused, as they should be.
-    async fn change(&mut self, random: &mut Random, admin: &Client) {
+    pub(super) async fn change(&mut self, random: &mut Random, admin: &Client) {
         let (mut policies, mut access_points) = (admin.policies(), admin.access_points());
         let (mut roles, role) = (admin.ram_roles(), random.pick(&ROLES));
         let id = random.pick(&IDS);
@@ -213,7 +213,11 @@ fn take<T>(all: &mut BTreeMap<String, T>, name: &str) {
 }
 
 /// Decides a recorded check again.
-fn decide_again(state: &State, record: &pb::AuditRecord, event: &pb::CheckEvent) -> pb::Decision {
+pub(super) fn decide_again(
+    state: &State,
+    record: &pb::AuditRecord,
+    event: &pb::CheckEvent,
+) -> pb::Decision {
     let location = format!("accounts/{}/regions/{}", record.account, record.region);
     let asked = pb::CheckAccessRequest {
         parent: location.clone(),
@@ -249,7 +253,7 @@ fn decide_again(state: &State, record: &pb::AuditRecord, event: &pb::CheckEvent)
 }
 
 /// The state after each event of the journal, by revision.
-fn states(setup: &Setup, version: RulesVersion) -> Vec<State> {
+pub(super) fn states(setup: &Setup, version: RulesVersion) -> Vec<State> {
     let journal = SledJournal::open(&setup.data_dir().join("journal")).unwrap();
     let mut states = vec![State::new(version)];
     for event in journal.read(1, usize::MAX).unwrap() {

@@ -17,7 +17,7 @@ use tonic::Code;
 use crate::{
     hostile::{odd_texts, with_each_text_replaced},
     support::{
-        ADMIN, AUDITOR, Client, ENFORCER, Refusal, Setup, TestServer,
+        ADMIN, AUDITOR, Client, ENFORCER, OPERATOR, Refusal, Setup, TestServer,
         configuration::Text,
         following::Changes,
         methods::{METHODS, Method, with_key},
@@ -59,7 +59,8 @@ async fn start() -> (TestServer, String) {
     let mut text = Text::new(&setup.data_dir())
         .with(ADMIN, "role = \"admin\"\naccounts = [\"acme\"]")
         .with(ENFORCER, "role = \"enforcer\"\naccounts = [\"acme\"]\nassert_identity = true")
-        .with(AUDITOR, "role = \"auditor\"\naccounts = [\"*\"]");
+        .with(AUDITOR, "role = \"auditor\"\naccounts = [\"*\"]")
+        .with(OPERATOR, "role = \"operator\"\naccounts = [\"*\"]");
     for (name, role) in EVIL {
         text = text.with(name, &format!("{role}\naccounts = [\"evil\"]"));
     }

@@ -437,6 +437,12 @@ def evidence():
     ]
 
 
+def backups():
+    """Everything in one file, of which an operator gets the beginning here: see `streams.py`."""
+    extent = {"revision": ..., "logId": ..., "firstSequence": "1", "lastSequence": ...}
+    return [happy("BackupService/StreamBackup", "operator", {}, {"extent": extent})]
+
+
 def cursors():
     """A place in the log that the server keeps."""
     create, get = "AuditService/CreateAuditCursor", "AuditService/GetAuditCursor"
@@ -678,6 +684,7 @@ CASES = [
     *history(),
     *evidence(),
     *cursors(),
+    *backups(),
     *holding(),
     *deleting(),
 ]

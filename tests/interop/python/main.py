@@ -15,7 +15,7 @@ from server import CALLERS, Server
 
 ROLES = {name: role for name, role, _, _ in CALLERS}
 # One of each role, and an enforcer that may not assert identities.
-SOMEBODY = ["admin", "viewer", "enforcer", "gateway", "auditor"]
+SOMEBODY = ["admin", "viewer", "enforcer", "gateway", "auditor", "operator"]
 # What applications call, which are no callers and prove who they are themselves.
 OPEN = ["SessionService/CreateSession"]
 # Nothing can hold what this deletes.

@@ -24,6 +24,7 @@ CALLERS = [
     ("other-enforcer", "enforcer", "other", "assert_identity = true"),
     ("other-auditor", "auditor", "other", ""),
     ("eyes", "auditor", "*", ""),
+    ("operator", "operator", "*", ""),
 ]
 PATIENCE = 20
 

@@ -7,8 +7,8 @@ use aap::{
         access_point_service_client::AccessPointServiceClient,
         audit_service_client::AuditServiceClient,
         authorization_service_client::AuthorizationServiceClient,
-        change_service_client::ChangeServiceClient, policy_service_client::PolicyServiceClient,
-        ram_role_service_client::RamRoleServiceClient,
+        backup_service_client::BackupServiceClient, change_service_client::ChangeServiceClient,
+        policy_service_client::PolicyServiceClient, ram_role_service_client::RamRoleServiceClient,
         session_service_client::SessionServiceClient,
     },
     domain::{name::Id, time::UnixNanos},
@@ -53,11 +53,14 @@ pub const ACME_AUDITOR: &str = "acme-auditor";
 /// Sees the records of `other`.
 pub const OTHER_AUDITOR: &str = "other-auditor";
 
+/// Takes backups.
+pub const OPERATOR: &str = "operator";
+
 /// An auditor of all accounts that has expired.
 pub const EXPIRED: &str = "expired";
 
 /// Everybody: name, role, account.
-pub const EVERYBODY: [(&str, CallerRole, &str); 12] = [
+pub const EVERYBODY: [(&str, CallerRole, &str); 13] = [
     (ADMIN, CallerRole::Admin, "acme"),
     (SECOND_ADMIN, CallerRole::Admin, "acme"),
     (OTHER_ADMIN, CallerRole::Admin, "other"),
@@ -69,6 +72,7 @@ pub const EVERYBODY: [(&str, CallerRole, &str); 12] = [
     (AUDITOR, CallerRole::Auditor, "*"),
     (ACME_AUDITOR, CallerRole::Auditor, "acme"),
     (OTHER_AUDITOR, CallerRole::Auditor, "other"),
+    (OPERATOR, CallerRole::Operator, "*"),
     (EXPIRED, CallerRole::Auditor, "*"),
 ];
 
@@ -167,6 +171,10 @@ impl Client {
     pub fn audit(&self) -> AuditServiceClient<Authorized> {
         AuditServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
             .max_decoding_message_size(usize::MAX)
+    }
+
+    pub fn backups(&self) -> BackupServiceClient<Authorized> {
+        BackupServiceClient::with_interceptor(self.channel.clone(), self.bearer.clone())
     }
 
     /// Calls any method with any bytes; returns the first message of the answer.

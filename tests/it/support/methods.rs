@@ -4,7 +4,7 @@ use aap::api::pb::{self, requested_change::Change as Requested};
 use prost::Message as _;
 
 use super::{
-    clients::{ADMIN, AUDITOR, ENFORCER},
+    clients::{ADMIN, AUDITOR, ENFORCER, OPERATOR},
     world::{self, HERE, ask, ask_all},
 };
 
@@ -38,9 +38,9 @@ pub fn with_key(mut message: Vec<u8>, id: &str) -> Vec<u8> {
 /// Stands for the token of a lease, which the server makes up, in the examples.
 pub const SOME_LEASE: &str = "00000000-0000-4000-8000-00000000000e";
 
-/// Every method. Those of client keys need [`world::enter_client_key`], those of cursors
-/// [`world::enter_cursor`].
-pub const METHODS: [Method; 51] = [
+/// Every method. Some need [`world::enter_client_key`], some [`world::enter_cursor`].
+pub const METHODS: [Method; 52] = [
+    Method { path: "/aap.v1.BackupService/StreamBackup", caller: OPERATOR, example: Vec::new },
     Method {
         path: "/aap.v1.AccessPointService/CreateAccessPoint",
         caller: ADMIN,

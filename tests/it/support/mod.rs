@@ -28,7 +28,7 @@ pub use clients::{
     ACME_AUDITOR, ADMIN, AUDITOR, BOUNDED, ENFORCER, GATEWAY, OTHER_ADMIN, OTHER_AUDITOR,
     OTHER_ENFORCER,
 };
-pub use clients::{Client, SECOND_ADMIN, VIEWER};
+pub use clients::{Client, OPERATOR, SECOND_ADMIN, VIEWER};
 pub use faults::Fault;
 pub use refusal::{Refusal, refused};
 pub use server::{Setup, TestServer};

@@ -48,6 +48,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const WHOLE: &str = "";
 pub const AUTHORIZATION: &str = "aap.v1.AuthorizationService";
 pub const AUDIT: &str = "aap.v1.AuditService";
+pub const BACKUPS: &str = "aap.v1.BackupService";
 pub const ACCESS_POINTS: &str = "aap.v1.AccessPointService";
 pub const POLICIES: &str = "aap.v1.PolicyService";
 pub const RAM_ROLES: &str = "aap.v1.RamRoleService";
