@@ -299,7 +299,9 @@ async fn whoever_is_killed_leaves_nothing_that_is_taken_for_whole() {
         }
     }
     let data_dir = setup.data_dir();
-    let words = ["backup", "--data-dir", text(&data_dir), "--to", "killed"];
+    // What a killed one leaves of its copy of the journal goes with the test.
+    let words = ["backup", "--data-dir", text(&data_dir), "--to", "killed", "--scratch", "scratch"];
+    fs::create_dir(path("scratch")).unwrap();
     let mut backup = command(dir.path(), &words);
     backup.stdout(Stdio::null()).stderr(Stdio::null());
     let before = fs::read_dir(dir.path()).unwrap().count();
