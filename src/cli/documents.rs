@@ -1,5 +1,5 @@
-//! Resources as documents for people and for version control: one JSON text each, with the fields
-//! and the names that the API has in JSON.
+//! Resources as documents for people and for version control: one JSON or YAML text each, with the
+//! fields and the names that the API has in JSON.
 //!
 //! What the server makes (uid, etag, revision, times) is left out unless it is asked for, so that a
 //! document changes only when its resource does. A secret has no place in one: no resource holds any.
@@ -46,10 +46,21 @@ use super::{failure::Failure, forms::Forms, resource::Resource};
 /// A resource as a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Document {
-    /// Where it stands: a path that the resource's name makes.
+    /// Where it stands: a path that the resource's name makes, if it was made here.
     pub(super) path: String,
     /// The text.
     pub(super) text: String,
+    pub(super) syntax: Syntax,
+}
+
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    Json,
+    Yaml {
+        /// How many lines are before it in its file.
+        lines_before: u64,
+    },
 }
 
 /// Whether documents have what the server makes.
@@ -62,7 +73,7 @@ pub(super) enum ServerFields {
 }
 
 /// One thing that is wrong with a document.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) document: String,
     /// The path of the field; empty if it is the whole document.
@@ -118,8 +129,8 @@ pub(super) fn of(catalog: &Catalog, fields: ServerFields) -> anyhow::Result<Vec<
             }
             Item::Request(_) => continue,
         };
-        documents
-            .push(Document { path: format!("{name}.json"), text: forms.write(&name, &bytes)? });
+        let (path, text) = (format!("{name}.json"), forms.write(&name, &bytes)?);
+        documents.push(Document { path, text, syntax: Syntax::Json });
     }
     documents.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(documents)
@@ -138,8 +149,7 @@ pub(super) struct WantedResource {
 
 /// What documents say is to be there, each in its canonical form; or all that is wrong with them.
 pub(super) fn wanted(documents: &[Document]) -> anyhow::Result<Vec<WantedResource>> {
-    let Read { wanted, mut violations, .. } = read_all(documents)?;
-    violations.sort();
+    let Read { wanted, violations, .. } = read_all(documents)?;
     if !violations.is_empty() {
         let lines = violations.iter().map(ToString::to_string).collect();
         return Err(Failure::invalid("the documents are not valid; nothing is done", lines).into());
@@ -218,7 +228,8 @@ pub(super) fn events(
             }
         }
     }
-    violations.sort();
+    let place = |wrong: &Violation| documents.iter().position(|one| one.path == wrong.document);
+    violations.sort_by_cached_key(place);
     Ok(if violations.is_empty() { Ok(judge.events) } else { Err(violations) })
 }
 
@@ -268,10 +279,10 @@ fn read_all(documents: &[Document]) -> anyhow::Result<Read<'_>> {
     let forms = Forms::load()?;
     let (mut wanted, mut violations) = (Vec::new(), Vec::new());
     let mut seen: BTreeMap<ResourceName, &str> = BTreeMap::new();
-    for Document { path, text } in documents {
+    for Document { path, text, syntax } in documents {
         let violation =
             |field: String, detail: String| Violation { document: path.clone(), field, detail };
-        let (name, message) = match forms.read(text) {
+        let (name, message) = match forms.read(text, *syntax) {
             Ok(read) => read,
             Err((field, detail)) => {
                 violations.push(violation(field.to_owned(), detail));
@@ -422,7 +433,7 @@ mod tests {
     use crate::domain::testing::{World, histories::any_history};
 
     fn document(path: &str, text: &str) -> Document {
-        Document { path: path.to_owned(), text: text.to_owned() }
+        Document { path: path.to_owned(), text: text.to_owned(), syntax: Syntax::Json }
     }
 
     fn imported(documents: &[Document]) -> Result<Catalog, Vec<String>> {

@@ -1,12 +1,15 @@
 //! The forms of resources and messages in JSON, as the API's descriptors say.
 
+use std::marker::PhantomData;
+
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
-};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde::{Deserialize, de::DeserializeSeed as _};
 use serde_json::Value;
 
 use crate::{api, domain::name::ResourceName};
+
+use super::{documents::Syntax, yaml};
 
 /// The forms of resources, as the API describes them.
 pub(super) struct Forms(DescriptorPool);
@@ -44,17 +47,32 @@ impl Forms {
     pub(super) fn read(
         &self,
         text: &str,
+        syntax: Syntax,
     ) -> Result<(ResourceName, DynamicMessage), (&'static str, String)> {
-        let whole = |error: serde_json::Error| ("", format!("is no such document: {error}"));
-        let value: Value = serde_json::from_str(text).map_err(whole)?;
-        let name = value.get("name").and_then(Value::as_str);
+        let whole = |error: String| ("", format!("is no such document: {error}"));
+        let Named { name } = match syntax {
+            Syntax::Json => serde_json::from_str(text).map_err(|error| whole(error.to_string()))?,
+            Syntax::Yaml { lines_before } => {
+                yaml::read(text, lines_before, PhantomData::<Named>).map_err(whole)?
+            }
+        };
         let name = name.ok_or(("name", "is missing: it says what this is".to_owned()))?;
-        let name = ResourceName::parse(name).map_err(|error| ("name", error.to_string()))?;
+        let name = ResourceName::parse(&name).map_err(|error| ("name", error.to_string()))?;
         let form = self.form(&name).map_err(|error| ("name", error.to_string()))?;
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let options = DeserializeOptions::new().deny_unknown_fields(true);
-        let message = DynamicMessage::deserialize_with_options(form, &mut deserializer, &options)
-            .map_err(whole)?;
+        // This refuses what the form doesn't have.
+        let message = match syntax {
+            Syntax::Json => {
+                let mut json = serde_json::Deserializer::from_str(text);
+                form.deserialize(&mut json).map_err(|error| whole(error.to_string()))?
+            }
+            Syntax::Yaml { lines_before } => yaml::read(text, lines_before, form).map_err(whole)?,
+        };
         Ok((name, message))
     }
+}
+
+/// What a document says first of all.
+#[derive(Deserialize)]
+struct Named {
+    name: Option<String>,
 }

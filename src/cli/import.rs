@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -20,8 +21,8 @@ use crate::{
 };
 
 use super::{
-    documents::{self, Document},
-    say,
+    documents::{self, Document, Syntax},
+    say, yaml,
 };
 
 /// Who makes what is imported, in the journal.
@@ -32,8 +33,8 @@ const AT_ONCE: usize = 1_000;
 /// Where from, and where to.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// The directory with the documents: every `.json` file in it and below it, those whose path
-    /// has a part that begins with a dot aside.
+    /// The directory with the documents: every `.json`, `.yaml` or `.yml` file in it and below it,
+    /// those whose path has a part that begins with a dot aside.
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// The data directory to make; it must be empty, or not be there.
@@ -75,7 +76,10 @@ fn make(path: &Path, origin: &str, events: &[Event]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads every document, by path; or the one that a path names.
+/// More than any file with documents has.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+
+/// Reads every document, by path; or those of the file that a path names.
 pub(super) fn read(directory: &Path) -> anyhow::Result<Vec<Document>> {
     let mut documents = Vec::new();
     let mut pending = vec![PathBuf::new()];
@@ -90,12 +94,40 @@ pub(super) fn read(directory: &Path) -> anyhow::Result<Vec<Document>> {
                     pending.push(relative.join(name));
                 }
             }
-        } else if is_named || path.extension().is_some_and(|extension| extension == "json") {
-            let text = fs::read_to_string(&path).with_context(failed)?;
+        } else if is_named || is_document(&path) {
+            let mut text = String::new();
+            let file = fs::File::open(&path).with_context(failed)?;
+            file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).with_context(failed)?;
+            if text.len() as u64 > MAX_FILE_BYTES {
+                bail!("`{}` has more than {MAX_FILE_BYTES} bytes", path.display());
+            }
             let shown = if is_named { &path } else { &relative };
-            documents.push(Document { path: shown.to_string_lossy().into_owned(), text });
+            documents.extend(parted(&shown.to_string_lossy(), text));
         }
     }
     documents.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(documents)
+}
+
+fn is_document(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json") || is_yaml(path)
+}
+
+fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// The documents of a file, of which YAML can have many.
+fn parted(shown: &str, text: String) -> Vec<Document> {
+    if !is_yaml(Path::new(shown)) {
+        return vec![Document { path: shown.to_owned(), text, syntax: Syntax::Json }];
+    }
+    let parts = yaml::parts(&text);
+    let many = parts.len() > 1;
+    let document = |(place, part): (usize, yaml::Part<'_>)| Document {
+        path: if many { format!("{shown}, document {}", place + 1) } else { shown.to_owned() },
+        text: part.text.to_owned(),
+        syntax: Syntax::Yaml { lines_before: part.lines_before },
+    };
+    parts.into_iter().enumerate().map(document).collect()
 }

@@ -25,6 +25,7 @@ mod session;
 mod store;
 mod token;
 mod whole_file;
+mod yaml;
 
 use std::process::ExitCode;
 
@@ -71,7 +72,7 @@ enum Command {
     Diff(Box<apply::DiffArguments>),
     /// Ask whether an application may do something: exits with 0 if it may, with 10 if it may not.
     Check(Box<check::Arguments>),
-    /// Get sessions, as applications do.
+    /// Get sessions, as applications do, and end them.
     #[command(subcommand)]
     Session(session::Command),
     /// See who changed what, and when.

@@ -175,3 +175,96 @@ async fn documents_and_what_there_is_are_brought_together() {
     place.note(&mut page, "diff -f nowhere");
     expect_file!["../snapshots/cli/apply.txt"].assert_eq(&page);
 }
+
+/// A network rule, a policy and an access point in YAML.
+fn yaml(rule: &str, policy: &str, access_point: &str) -> String {
+    let (rule, policy) = (world::rule_name(rule), world::policy_name(policy));
+    format!(
+        "# Who may read reports.\nname: {rule}\ndescription: no\npublicNetwork: {{}}\naddresses:\n  \
+         - 203.0.113.9/24\n---\nname: \"{policy}\"\nscope: shared\npermissions:\n  \
+         - PERMISSION_TEMPLATE_SECRET_USER\nresources: [ secret/reports/* ]\nnetworkRules:\n  names:\n    \
+         - {rule}\n---\n---\nname: {}\nclientKey: {{}}\npolicies: [{policy}]\n",
+        world::access_point_name(access_point)
+    )
+}
+
+#[tokio::test]
+async fn documents_in_yaml_are_brought_together_with_what_there_is() {
+    let server = Setup::new().start().await;
+    let place = Place::new(server.address());
+    let documents = place.home.path().join("documents");
+    let write = |file: &str, text: &str| fs::write(documents.join(file), text).unwrap();
+    fs::create_dir_all(&documents).unwrap();
+    let mut page = String::new();
+    write("reports.yaml", &yaml("Office", "Reports", "reports"));
+    place.rule("Home", "\"198.51.100.0/24\"");
+    place.note(&mut page, "diff -f documents");
+    place.note(&mut page, "apply -f documents/reports.yaml");
+    place.note(&mut page, "apply -f documents");
+    place.note(&mut page, "apply -f documents");
+    // What looks like something else to others is a text.
+    let shown = place.run(&format!("network-rule get {} -o json", world::rule_name("Office")));
+    assert!(shown.text.contains("\"description\": \"no\""), "{}", shown.text);
+    // What is shown as YAML reads back.
+    let shown = place.run(&format!("policy get {} -o yaml", world::policy_name("Reports")));
+    write("shown.yml", &shown.text);
+    write("reports.yaml", yaml("Office", "Reports", "reports").split("---").next().unwrap());
+    place.note(&mut page, "diff -f documents");
+    fs::remove_file(documents.join("shown.yml")).unwrap();
+
+    // One that is wrong applies nothing, and says where.
+    let name = world::rule_name("Wrong");
+    let begun = format!("name: {name}\npublicNetwork: {{}}\n");
+    for (file, rest) in [
+        ("alias.yaml", "description: &one a\naddresses: [*one]\n"),
+        ("field.yaml", "adresses: [192.0.2.1]\n"),
+        ("list.yaml", "addresses: 192.0.2.1\n"),
+        ("syntax.yaml", "addresses: [192.0.2.1\n"),
+        ("twice.yaml", "addresses: [192.0.2.1]\n\npublicNetwork: {}\n"),
+        ("value.yaml", "addresses: [192.0.2.1, nowhere]\n"),
+    ] {
+        let of = format!("of-{file}");
+        let right = yaml(&of, &of, &of);
+        write(file, &format!("{right}---\n{}", begun.replace("Wrong", file) + rest));
+    }
+    fs::remove_file(documents.join("reports.yaml")).unwrap();
+    write("whole.yml", "- a list\n");
+    write("nameless.yml", "name: [1]\n");
+    place.note(&mut page, "apply -f documents");
+    let listed = place.run("changes list --account acme -o name");
+    assert_eq!(lines(&listed), 4, "{}", listed.text);
+    expect_file!["../snapshots/cli/apply-yaml.txt"].assert_eq(&page);
+}
+
+#[tokio::test]
+async fn a_thousand_documents_in_yaml_can_be_applied_again_after_a_kill() {
+    let server = Setup::new().start().await;
+    let place = Place::new(server.address());
+    let documents = place.home.path().join("documents");
+    fs::create_dir_all(&documents).unwrap();
+    let mut one_file = String::new();
+    for number in 1..=MANY / 5 {
+        let text = yaml(&format!("R{number}"), &format!("P{number}"), &format!("a{number}"));
+        let _ = writeln!(one_file, "{text}---");
+    }
+    fs::write(documents.join("many.yaml"), one_file).unwrap();
+    for number in 1..=MANY / 5 {
+        let rule = format!(
+            "name: {}\nprivateNetwork: {{}}\naddresses: [10.0.0.0/8]\n",
+            world::rule_name(&format!("private{number}"))
+        );
+        fs::write(documents.join(format!("{number}.yml")), rule).unwrap();
+        place.rule(&format!("J{number}"), "\"192.0.2.1\"");
+    }
+    let mut killed = processes::spawn(&mut place.command("apply -f documents -o name")).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let said = place.run("diff -f documents -o name");
+    assert!([0, MANY].contains(&lines(&said)), "{}", said.text);
+    let said = place.run("apply -f documents");
+    assert_eq!(said.code, 0, "{}", said.text);
+    for command in ["diff -f documents --prune", "apply -f documents --prune"] {
+        let said = place.run(command);
+        assert_eq!((said.code, said.text.as_str()), (0, "no difference: 1000 documents\n"));
+    }
+}

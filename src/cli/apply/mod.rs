@@ -31,8 +31,8 @@ const BATCH: usize = 1_000;
 /// What is wanted.
 #[derive(Args, Debug)]
 struct Wanted {
-    /// The directory with the documents, as `aap export` writes them: every `.json`
-    /// file in it and below it; or one file.
+    /// The directory with the documents, as `aap export` writes them or in YAML: every `.json`,
+    /// `.yaml` or `.yml` file in it and below it; or one file.
     #[arg(long, short, value_name = "PATH")]
     file: PathBuf,
     /// What is in the documents' regions and in no document is a difference, too; RAM roles where
