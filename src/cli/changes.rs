@@ -4,7 +4,7 @@ mod evidence;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 
 use crate::{
@@ -137,7 +137,7 @@ fn tail(arguments: &Tail) -> anyhow::Result<()> {
     let parent = if *all_accounts { "accounts/-".to_owned() } else { target.place.account()? };
     let start = from.map_or(Start::FromLastRevision(pb::FromLastRevision {}), Start::FromRevision);
     let forms = Forms::load()?;
-    block_on(async {
+    let shown = async {
         let mut client = ChangeServiceClient::new(target.connect().await?);
         let form = pb::ChangeForm::Message.into();
         let request = pb::WatchChangesRequest { parent, start: Some(start), form };
@@ -148,6 +148,12 @@ fn tail(arguments: &Tail) -> anyhow::Result<()> {
             }
         }
         bail!("the server has ended the stream")
+    };
+    block_on(async {
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted.context("can't wait for a signal"),
+            ended = shown => ended,
+        }
     })
 }
 

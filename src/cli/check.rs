@@ -1,5 +1,7 @@
 //! `aap check`: may an application do something? The answer is the exit code, and a sentence.
 
+use std::path::{Path, PathBuf};
+
 use clap::{ArgGroup, Args};
 
 use crate::api::pb::{
@@ -8,25 +10,34 @@ use crate::api::pb::{
 };
 
 use super::{
-    failure::Exit,
+    failure::{Exit, Failure},
     forms::Forms,
-    output::{Format, Output, Style, clean, print_value, styled},
+    output::{Format, Output, Style, clean, marked, print_value},
     remote::{Place, Remote, answered, block_on},
     resource::{Kind, short},
-    say,
+    say, secrets,
 };
 
-/// A question. Needs an enforcer that may name access points itself.
+/// A question. Needs an enforcer; to name an access point instead of showing a session, one that may do
+/// so.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("network").args(["public", "vpc", "private"])))]
+#[command(
+    group(ArgGroup::new("network").args(["public", "vpc", "private"])),
+    override_usage = USAGE
+)]
 pub(super) struct Arguments {
-    /// The access point: its short name, or in full.
-    access_point: String,
+    /// The access point: its short name, or in full. Left out with a session.
+    #[arg(value_name = "ACCESS_POINT")]
+    first: String,
     /// What it wants to do, such as `GetSecretValue`.
-    action: String,
+    #[arg(value_name = "ACTION")]
+    second: Option<String>,
     /// To what, such as `secret/database`; nothing for actions without a resource.
-    #[arg(default_value = "", hide_default_value = true)]
-    resource: String,
+    #[arg(value_name = "RESOURCE")]
+    third: Option<String>,
+    /// A file with the session's token in its first line; `-` is the standard input.
+    #[arg(long, value_name = "FILE")]
+    session_file: Option<PathBuf>,
     /// The instance asked.
     #[arg(long, default_value = "shared")]
     instance: String,
@@ -54,6 +65,9 @@ pub(super) struct Arguments {
     remote: Remote,
 }
 
+const USAGE: &str = "aap check [OPTIONS] <ACCESS_POINT> <ACTION> [RESOURCE]
+       aap check [OPTIONS] --session-file <FILE> <ACTION> [RESOURCE]";
+
 /// Asks, and says how the program ends: only an allow is a success.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Option<Exit>> {
     let target = arguments.remote.target()?;
@@ -73,11 +87,51 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Option<Exit>> {
     Ok((!allowed).then_some(Exit::Denied))
 }
 
+/// Who is asked about.
+enum Who<'a> {
+    Session(&'a Path),
+    AccessPoint(&'a str),
+}
+
 impl Arguments {
+    /// What the words say: who, what, and to what.
+    fn question(&self) -> anyhow::Result<(Who<'_>, &str, &str)> {
+        let words = [Some(&self.first), self.second.as_ref(), self.third.as_ref()];
+        let words: Vec<_> = words.into_iter().flatten().map(String::as_str).collect();
+        match (&self.session_file, words.as_slice()) {
+            (Some(file), [action]) => Ok((Who::Session(file), action, "")),
+            (Some(file), [action, resource]) => Ok((Who::Session(file), action, resource)),
+            (None, [name, action]) => Ok((Who::AccessPoint(name), action, "")),
+            (None, [name, action, resource]) => Ok((Who::AccessPoint(name), action, resource)),
+            (Some(_), _) => {
+                let remedy =
+                    "a session says which access point it is of: leave that out".to_owned();
+                Err(Failure::invalid("which action, to what?", vec![remedy]).into())
+            }
+            (None, _) => {
+                let remedies = vec![
+                    "name the access point and the action: aap check ACCESS_POINT ACTION"
+                        .to_owned(),
+                    "or show a session: aap check --session-file FILE ACTION".to_owned(),
+                ];
+                Err(Failure::invalid("may who do what?", remedies).into())
+            }
+        }
+    }
+
     fn request(&self, place: &Place) -> anyhow::Result<pb::CheckAccessRequest> {
-        let access_point = Kind::AccessPoint.name(place, &self.access_point)?;
-        // What is asked about is where the access point is.
-        let parent = access_point.split('/').take(4).collect::<Vec<_>>().join("/");
+        let (subject, action, resource) = self.question()?;
+        let (parent, subject) = match subject {
+            Who::Session(file) => {
+                (place.location()?, Subject::Session(secrets::read_token(file)?.to_string()))
+            }
+            Who::AccessPoint(name) => {
+                let name = Kind::AccessPoint.name(place, name)?;
+                // What is asked about is where the access point is.
+                let parent = name.split('/').take(4).collect::<Vec<_>>().join("/");
+                (parent, Subject::AccessPoint(name))
+            }
+        };
         let network = match (self.public, &self.vpc, self.private) {
             (true, _, _) => Some(Network::PublicNetwork(pb::PublicNetwork {})),
             (_, Some(vpc_id), _) => {
@@ -91,9 +145,9 @@ impl Arguments {
         Ok(pb::CheckAccessRequest {
             parent,
             check: Some(pb::Check {
-                subject: Some(Subject::AccessPoint(access_point)),
-                action: self.action.clone(),
-                resource: self.resource.clone(),
+                subject: Some(subject),
+                action: action.to_owned(),
+                resource: resource.to_owned(),
                 instance: self.instance.clone(),
                 origin: is_known.then_some(pb::Origin { network, address }),
             }),
@@ -104,11 +158,11 @@ impl Arguments {
 }
 
 fn print(answer: &pb::CheckAccessResponse, decision: &pb::Decision) {
-    let outcome = match decision.outcome() {
-        pb::Outcome::Allow => styled(Style::Good, "allowed"),
-        pb::Outcome::Deny | pb::Outcome::Unspecified => styled(Style::Bad, "denied"),
+    let (style, outcome) = match decision.outcome() {
+        pb::Outcome::Allow => (Style::Good, "allowed:"),
+        pb::Outcome::Deny | pb::Outcome::Unspecified => (Style::Bad, "denied:"),
     };
-    say(format_args!("{outcome}: {}", clean(&words(decision))));
+    say(marked(style, outcome, &clean(&words(decision))));
     if let Some(pb::Receipt { sequence, durable, .. }) = &answer.receipt {
         let kept = if *durable { "on disk" } else { "not yet on disk" };
         let revision = answer.revision;

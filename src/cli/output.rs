@@ -66,7 +66,8 @@ pub(super) fn styled_error(style: Style, text: &str) -> String {
     if has_colors(io::stderr().is_terminal()) { colored(style, text) } else { text.to_owned() }
 }
 
-fn has_colors(is_terminal: bool) -> bool {
+/// Whether a terminal wants colors.
+pub(super) fn has_colors(is_terminal: bool) -> bool {
     let is_set = |name: &str| environment(name).is_some_and(|text| !text.is_empty());
     is_terminal && !is_set("NO_COLOR") && environment("TERM").is_none_or(|term| term != "dumb")
 }
@@ -114,6 +115,12 @@ pub(super) fn width_of(output: impl AsFd) -> Option<usize> {
 pub(super) fn marked_error(style: Style, mark: &str, text: &str) -> String {
     let lines = broken(text, mark.len() + 1, width_of(io::stderr()));
     format!("{} {}", styled_error(style, mark), lines.join("\n"))
+}
+
+/// A sentence with a mark before it, for the standard output: on a terminal it is broken between words.
+pub(super) fn marked(style: Style, mark: &str, text: &str) -> String {
+    let lines = broken(text, mark.len() + 1, width_of(io::stdout()));
+    format!("{} {}", styled(style, mark), lines.join("\n"))
 }
 
 /// What belongs to such a message, as lines behind it.

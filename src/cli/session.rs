@@ -1,9 +1,10 @@
-//! `aap session`: what an application does to show who it is, for people and scripts.
+//! `aap session`: what an application does to show who it is, for people and scripts, and how an
+//! operator ends it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{Arg, ArgGroup, Args, Subcommand, ValueEnum};
 use tonic::{Code, Status};
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
 use super::{
     failure::Failure,
     forms::Forms,
+    manage::{Address, access_point},
     output::{Format, print_value},
     remote::{Remote, Target, block_on},
     resource::Kind,
@@ -31,6 +33,13 @@ use super::{
 pub(super) enum Command {
     /// Get one as the application that has a client key or a role token, and print its token.
     Create(Box<CreateSession>),
+    /// End all sessions of an access point, without keeping it from new ones.
+    #[command(mut_arg("name", of_access_point))]
+    Revoke(Box<Address>),
+}
+
+fn of_access_point(name: Arg) -> Arg {
+    name.value_name("ACCESS_POINT").help("The access point: its short name, or in full")
 }
 
 /// A session to ask for. Needs no caller's credentials: a token is not even read.
@@ -80,6 +89,7 @@ enum Form {
 pub(super) fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Create(arguments) => create(arguments),
+        Command::Revoke(address) => access_point::revoke_sessions(address),
     }
 }
 

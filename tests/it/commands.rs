@@ -16,7 +16,7 @@ use crate::support::{
     ACME_AUDITOR, ADMIN, AUDITOR, ENFORCER, GATEWAY, OPERATOR, Setup, TestServer,
     clients::token_of,
     page::{Page, words},
-    terminal::{Said, in_a_pipe, on_a_terminal, typing},
+    terminal::{Said, fed, in_a_pipe, on_a_terminal, typing},
     world,
 };
 
@@ -188,6 +188,21 @@ async fn audit_cursors() {
     page.once_by(AUDITOR, "audit cursor delete siem");
     page.both(AUDITOR, "audit cursor delete siem");
     page.is(&expect_file!["../snapshots/cli/audit-cursor.txt"]);
+}
+
+#[tokio::test]
+async fn audit_records() {
+    let server = server().await;
+    world::allow(&server.client(ENFORCER)).await;
+    let mut page = Page::new(server.address());
+    page.once_by(ENFORCER, "check app GetSecretValue secret/other");
+    page.both(AUDITOR, "audit list --help");
+    page.both(AUDITOR, "audit list --oldest-first --kind check");
+    page.both(AUDITOR, "audit list --outcome deny --limit 1 -o yaml");
+    page.both(AUDITOR, "audit list --reason resource-not-covered -o name");
+    page.both(AUDITOR, "audit list --from 1000");
+    page.both(ADMIN, "audit list");
+    page.is(&expect_file!["../snapshots/cli/audit.txt"]);
 }
 
 #[tokio::test]
@@ -389,7 +404,27 @@ async fn sessions() {
     page.both(ADMIN, "session create reports --client-key app.password --password-file app.password --audience aap.test");
     page.once("session create reports --client-key app.json --audience aap.test");
     page.both(ADMIN, "session create reports --client-key app.json --password-file app.password --audience aap.test --lifetime 9000");
+    let ask = "session create reports --client-key app.json --password-file app.password --audience aap.test";
+    let session = in_a_pipe(&mut page.command(ADMIN, &words(ask))).text;
+    fs::write(page.home.path().join("app.session"), session).unwrap();
+    let check = "check --session-file app.session GetSecretValue secret/dataKey1 --vpc vpc-1 --from 192.168.7.9";
+    page.both(GATEWAY, check);
+    page.both(GATEWAY, "check --session-file nowhere GetSecretValue secret/dataKey1");
+    page.both(GATEWAY, "check --session-file app.session reports GetSecretValue secret/dataKey1");
+    page.both(GATEWAY, "check GetSecretValue");
+    page.both(ADMIN, "session revoke --help");
+    page.once("session revoke reports");
+    page.both(ADMIN, "session revoke nobody");
+    page.both(GATEWAY, check);
     page.is(&expect_file!["../snapshots/cli/session.txt"]);
+
+    // A token can come by the standard input, without a file.
+    let session = in_a_pipe(&mut page.command(ADMIN, &words(ask))).text;
+    let check = ["check", "--session-file", "-", "GetSecretValue", "secret/dataKey1"];
+    let mut command = page.command(GATEWAY, &check);
+    command.args(["--vpc", "vpc-1", "--from", "192.168.7.9"]);
+    let said = fed(&mut command, &session);
+    assert!(said.code == 0 && said.text.starts_with("allowed"), "{}", said.text);
 
     let password = fs::read_to_string(page.home.path().join("app.password")).unwrap();
     let ask = ["session", "create", "reports", "--client-key", "app.json"];

@@ -5,6 +5,7 @@ mod export;
 mod filter;
 mod format;
 mod line;
+mod list;
 mod online;
 mod showing;
 mod tail;
@@ -32,6 +33,8 @@ pub(super) enum Command {
     /// elsewhere. Exits with 0 if everything is as it was signed, with 1 if not, and with 2 if it
     /// can't be told.
     Verify(verify::Arguments),
+    /// List records that are there, the last one first.
+    List(Box<list::Arguments>),
     /// Show records as they come, from the server; goes on after a lost connection where it was.
     Tail(Box<tail::Arguments>),
     /// Have the server keep places in the log, and read on from them.
@@ -63,6 +66,7 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Checkpoint(arguments) => print_checkpoint(arguments)?,
         Command::Export(arguments) => export::run(arguments)?,
         Command::Verify(arguments) => return Ok(Verdict::tell(verify::run(arguments))),
+        Command::List(arguments) => list::run(arguments)?,
         Command::Tail(arguments) => tail::run(arguments)?,
         Command::Cursor(command) => cursor::run(command)?,
     }

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use crate::{
     api::{self, audit_entry::AuditEntry},
-    cli::environment,
+    cli::output::has_colors,
 };
 
 use super::line::{self, Colors};
@@ -36,9 +36,7 @@ impl Form {
             let form = pool.get_message_by_name("aap.v1.AuditEntry");
             return Ok(Self::Json(form.context("the API has no entries")?));
         }
-        let is_plain = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let has_colors = io::stdout().is_terminal() && !is_plain;
-        Ok(Self::People(if has_colors { Colors::Yes } else { Colors::No }))
+        Ok(Self::People(colors()))
     }
 
     /// Writes some records.
@@ -65,6 +63,11 @@ impl Form {
         }
         Ok(())
     }
+}
+
+/// Colors, if what is shown goes to a terminal that wants them.
+pub(super) fn colors() -> Colors {
+    if has_colors(io::stdout().is_terminal()) { Colors::Yes } else { Colors::No }
 }
 
 /// Whether nobody reads any more: that is their wish.

@@ -31,7 +31,7 @@ pub(in crate::cli) enum Command {
     Suspend(Box<Address>),
     /// Let the policies of a suspended one decide again.
     Resume(Box<Address>),
-    /// End the sessions of one, without keeping it from new ones.
+    /// End the sessions of one, as `aap session revoke` does.
     RevokeSessions(Box<Address>),
     /// Delete one.
     Delete(Box<Address>),
@@ -134,13 +134,18 @@ pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
             let request = pb::ResumeAccessPointRequest { name, etag, ..Default::default() };
             Ok(Wanted::ResumeAccessPoint(request))
         }),
-        Command::RevokeSessions(address) => commit(&address.manner, |place| {
-            let (name, etag) = address.parts(KIND, place)?;
-            let request = pb::RevokeSessionsRequest { name, etag, ..Default::default() };
-            Ok(Wanted::RevokeSessions(request))
-        }),
+        Command::RevokeSessions(address) => revoke_sessions(&address),
         Command::Delete(address) => super::delete(KIND, &address),
     }
+}
+
+/// Ends all sessions of one.
+pub(in crate::cli) fn revoke_sessions(address: &Address) -> anyhow::Result<()> {
+    commit(&address.manner, |place| {
+        let (name, etag) = address.parts(KIND, place)?;
+        let request = pb::RevokeSessionsRequest { name, etag, ..Default::default() };
+        Ok(Wanted::RevokeSessions(request))
+    })
 }
 
 impl CreateAccessPoint {

@@ -148,6 +148,9 @@ fn without_chance(text: &str) -> String {
         "certificatePem",
         "password",
         "expireTime",
+        "nonce",
+        "peer",
+        "accessPointUid",
     ];
     let line = |line: &str| match line.split_whitespace().next() {
         Some(word) if random.contains(&word.trim_matches(|mark| "\":".contains(mark))) => {

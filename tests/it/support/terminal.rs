@@ -30,6 +30,16 @@ pub fn in_a_pipe(command: &mut Command) -> Said {
     Said { text, code: output.status.code().unwrap() }
 }
 
+/// Runs a command with a text in its pipe.
+pub fn fed(command: &mut Command, text: &str) -> Said {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = processes::spawn(command).unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
+    Said { text, code: output.status.code().unwrap() }
+}
+
 /// Runs a command on a terminal of its own.
 pub fn on_a_terminal(command: &mut Command) -> Said {
     Terminal::start(command).end()
