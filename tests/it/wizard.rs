@@ -8,6 +8,7 @@ use aap::{
     clock::Clock,
 };
 use expect_test::expect_file;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::support::{
     ADMIN, ENFORCER, GATEWAY, Setup, TestServer,
@@ -96,6 +97,9 @@ async fn the_example_of_the_page_is_created_step_by_step_and_its_key_is_accepted
 
 #[tokio::test]
 async fn what_is_wrong_is_said_at_its_question_and_no_leaves_nothing() {
+    // What is started in the background of a shell ignores interrupts, and so would a command that it
+    // starts; who has a handler starts commands that don't.
+    let _handled = signal(SignalKind::interrupt()).unwrap();
     let (server, _) = empty_server().await;
     world::enter_page_example(&server.client(ADMIN)).await;
     let private = pb::network_rule::Kind::PrivateNetwork(pb::PrivateNetwork {});
