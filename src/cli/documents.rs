@@ -149,7 +149,8 @@ pub(super) struct WantedResource {
 
 /// What documents say is to be there, each in its canonical form; or all that is wrong with them.
 pub(super) fn wanted(documents: &[Document]) -> anyhow::Result<Vec<WantedResource>> {
-    let Read { wanted, violations, .. } = read_all(documents)?;
+    let Read { wanted, mut violations, .. } = read_all(documents)?;
+    sort(&mut violations, documents);
     if !violations.is_empty() {
         let lines = violations.iter().map(ToString::to_string).collect();
         return Err(Failure::invalid("the documents are not valid; nothing is done", lines).into());
@@ -161,6 +162,14 @@ pub(super) fn wanted(documents: &[Document]) -> anyhow::Result<Vec<WantedResourc
         Some(WantedResource { document: document.to_owned(), resource, suspended })
     });
     Ok(wanted.collect())
+}
+
+/// Puts what is wrong into the order of the documents, and of fields in one of them.
+fn sort(violations: &mut [Violation], documents: &[Document]) {
+    violations.sort_by_cached_key(|Violation { document, field, detail }| {
+        let place = documents.iter().position(|one| one.path == *document);
+        (place, field.clone(), detail.clone())
+    });
 }
 
 /// What is to be created, as the server would show it without what only it makes.
@@ -228,8 +237,7 @@ pub(super) fn events(
             }
         }
     }
-    let place = |wrong: &Violation| documents.iter().position(|one| one.path == wrong.document);
-    violations.sort_by_cached_key(place);
+    sort(&mut violations, documents);
     Ok(if violations.is_empty() { Ok(judge.events) } else { Err(violations) })
 }
 

@@ -179,10 +179,7 @@ mod tests {
                 vec![(0, "a: 1\n...\n"), (2, "%YAML 1.2\n---\nb: 2\n")],
             ),
             ("a: |\n  ---\n  ...\nb: ---c\n", vec![(0, "a: |\n  ---\n  ...\nb: ---c\n")]),
-            (
-                "a: 1\r\n---\r\n---\r\nb: 2\r\n",
-                vec![(0, "a: 1\r\n"), (1, "---\r\n---\r\nb: 2\r\n")],
-            ),
+            ("a: 1\r\n---\r\n---\r\nb: 2\r\n", vec![(0, "a: 1\r\n"), (2, "---\r\nb: 2\r\n")]),
         ] {
             let found: Vec<_> =
                 parts(text).into_iter().map(|part| (part.lines_before, part.text)).collect();
