@@ -32,6 +32,8 @@
 
 #[path = "support/bare.rs"]
 mod bare;
+#[path = "support/callgrind.rs"]
+mod callgrind;
 #[path = "support/empty.rs"]
 mod empty;
 #[path = "support/load.rs"]
@@ -272,13 +274,28 @@ fn while_publishing(check: &Subject<'_>, pairs: usize, slice: Duration) {
     }
     println!("\nwhile a policy is published, {published} times in all\n");
     println!("| | p50 | p99 | p99.9 | most |\n|---|---:|---:|---:|---:|");
+    let mut lines = Vec::new();
     for (name, histogram) in [("without", &calm), ("with", &busy)] {
         let millis = |percent| histogram.percentile(percent).as_secs_f64() * 1e3;
         let [p50, p99, p999] = [50.0, 99.0, 99.9].map(millis);
         let most = histogram.max().as_secs_f64() * 1e3;
         println!("| {name} | {p50:.3} ms | {p99:.3} ms | {p999:.3} ms | {most:.3} ms |");
+        let name = format!("{name} a policy being published");
+        let points = SLOWER.map(|one_in| (one_in, millis(100.0 - 100.0 / one_in))).to_vec();
+        lines.push(Line { name, points });
     }
+    let plot = Plot {
+        title: "Latency of CheckAccess at full load, while policies are published",
+        horizontal: "one call in so many takes longer",
+        vertical: "ms",
+        lines,
+    };
+    plot.draw("target/publishing.svg");
+    println!("\nplot: target/publishing.svg");
 }
+
+/// Which parts of all calls a latency is plotted for.
+const SLOWER: [f64; 10] = [2.0, 4.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 10_000.0];
 
 /// How many instructions a call costs the whole server, all threads: valgrind counts two runs of the
 /// server that differ by a number of calls alone.
@@ -288,11 +305,8 @@ fn instructions() {
         let counted = [2_000, 12_000].map(|calls| {
             let directory = directory();
             let out = directory.path().join("callgrind.out");
-            let valgrind = [
-                "valgrind",
-                "--tool=callgrind",
-                &format!("--callgrind-out-file={}", out.display()),
-            ];
+            let valgrind = callgrind::command(&out);
+            let valgrind: Vec<&str> = valgrind.iter().map(String::as_str).collect();
             let data = directory.path().to_str().unwrap();
             let server = Server::spawn_under(&valgrind, &["serve-aap", data, "durable"]);
             let call = match name {
@@ -301,9 +315,7 @@ fn instructions() {
             };
             Subject { server: &server, call }.calls(calls);
             server.stop();
-            let text = fs::read_to_string(&out).unwrap();
-            let totals = text.lines().rev().find_map(|line| line.strip_prefix("totals: "));
-            totals.unwrap().trim().parse::<f64>().unwrap()
+            callgrind::total(&out)
         });
         println!("| {name} | {:.0} |", (counted[1] - counted[0]) / 10_000.0);
     }

@@ -5,9 +5,10 @@
 //! seed, "uniform" about all of them in random order, which is what memory latency costs.
 //!
 //! ```text
-//! cargo bench --bench decide                # 10 to 100,000 access points; needs about 10 GB
-//! cargo bench --bench decide -- --short     # up to 1,000
-//! cargo bench --bench decide -- --once KIND # one kind of question alone, for a profiler
+//! cargo bench --bench decide                      # 10 to 100,000 access points; needs about 10 GB
+//! cargo bench --bench decide -- --short           # up to 1,000
+//! cargo bench --bench decide -- --instructions   # what a decision costs, under valgrind
+//! cargo bench --bench decide -- --once KIND COUNT # one kind of question alone, for a profiler
 //! ```
 
 #![allow(
@@ -23,12 +24,14 @@
     reason = "bench code"
 )]
 
+#[path = "support/callgrind.rs"]
+mod callgrind;
 #[path = "support/plot.rs"]
 mod plot;
 #[path = "support/world.rs"]
 mod world;
 
-use std::{hint::black_box, time::Instant};
+use std::{fs, hint::black_box, process::Command, time::Instant};
 
 use aap::domain::rulebook::Rulebook;
 
@@ -44,7 +47,10 @@ const SLICES: usize = 15;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(place) = arguments.iter().position(|argument| argument == "--once") {
-        return once(&arguments[place + 1]);
+        return once(&arguments[place + 1], arguments[place + 2].parse().unwrap());
+    }
+    if arguments.iter().any(|argument| argument == "--instructions") {
+        return instructions();
     }
     let is_short = arguments.iter().any(|argument| argument == "--short");
     let sizes: &[usize] =
@@ -87,12 +93,35 @@ fn main() {
     println!("plot: target/decide.svg");
 }
 
-/// Asks one kind of question a million times, so that a profiler sees nothing else.
-fn once(kind: &str) {
+/// Asks one kind of question so many times, so that a profiler sees nothing else.
+fn once(kind: &str, count: usize) {
     let kind = *KINDS.iter().find(|one| one.to_string() == kind).expect("a kind of question");
     let rulebook = world::rulebook(10);
     let questions = hot(&mut Random::new(SEED), 10, &[kind]);
-    ask(&rulebook, &questions[..1_000.min(questions.len())]);
+    let checks: Vec<_> = questions.iter().map(Question::check).collect();
+    for check in checks.iter().cycle().take(count) {
+        black_box(rulebook.decide(black_box(check)));
+    }
+}
+
+/// How many instructions a decision costs: valgrind counts two runs that differ by decisions alone.
+fn instructions() {
+    let program = std::env::current_exe().unwrap();
+    let out = program.with_extension("callgrind");
+    println!("\n| decision | instructions |\n|---|---:|");
+    for kind in KINDS {
+        let counted = [10_000, 110_000].map(|count: usize| {
+            let [valgrind, arguments @ ..] = callgrind::command(&out);
+            let mut command = Command::new(valgrind);
+            command.args(arguments).arg(&program);
+            command.args(["--once", &kind.to_string(), &count.to_string()]);
+            let output = command.output().expect("valgrind is installed");
+            assert!(output.status.success(), "{output:?}");
+            callgrind::total(&out)
+        });
+        println!("| {kind} | {:.0} |", (counted[1] - counted[0]) / 100_000.0);
+    }
+    fs::remove_file(&out).unwrap();
 }
 
 /// Questions about access points chosen once, of kinds that take turns.
