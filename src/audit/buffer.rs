@@ -106,11 +106,14 @@ impl Lanes {
         self.0.len()
     }
 
-    /// Has everybody woken who waits for a batch.
+    /// Has everybody woken who waits for a batch, which is finished. A runtime on which nobody does
+    /// is let sleep: who asks later finds that it is finished.
     pub fn ring(&self, batch: &Arc<Batch>) {
-        for lane in &self.0 {
-            lock(&lane.finished).push(Arc::clone(batch));
-            lane.bell.notify_one();
+        for (lane, waiting) in self.0.iter().zip(&batch.waiting) {
+            if !lock(waiting).is_empty() {
+                lock(&lane.finished).push(Arc::clone(batch));
+                lane.bell.notify_one();
+            }
         }
     }
 
@@ -232,8 +235,10 @@ impl Buffer {
         let lanes = self.lanes;
         let batch = state.batch.get_or_insert_with(|| Arc::new(Batch::new(lanes, opened())));
         let ticket = Ticket { batch: Arc::clone(batch), first, count };
-        if state.writer_waits {
-            state.writer_waits = false;
+        let writer_waits = mem::take(&mut state.writer_waits);
+        // The writer would only wait for this again.
+        drop(state);
+        if writer_waits {
             self.writer.notify_one();
         }
         Ok(ticket)

@@ -1,5 +1,5 @@
 //! What a segment needs besides writing to it, done by a thread of its own so that no decision
-//! waits for it: zeroed files ahead of use, and seals behind.
+//! waits for it: files ahead of use whose space is set aside, and seals behind.
 
 use std::{
     io,
@@ -12,11 +12,12 @@ use std::{
 
 use super::{
     footer::{Footer, Header},
+    log::Mode,
     segment::Segment,
     volume::{Volume, VolumeFile, fill_with_zeros},
 };
 
-/// A file that is filled with zeros and waits to be a segment.
+/// A file whose space is set aside, and that waits to be a segment.
 const SPARE: &str = "spare";
 /// The same before it is ready.
 const UNFINISHED: &str = "unfinished";
@@ -46,7 +47,7 @@ impl Keeper {
     /// Starts the keeper. Its thread ends when this is dropped and all its work is done.
     pub fn start(
         volume: Arc<dyn Volume>,
-        segment_bytes: u64,
+        (segment_bytes, mode): (u64, Mode),
     ) -> io::Result<(Self, thread::JoinHandle<()>)> {
         for name in volume.list()? {
             if name == SPARE || name == UNFINISHED {
@@ -58,13 +59,13 @@ impl Keeper {
         let keeper = Self { tasks, volume: Arc::clone(&volume), spare: Arc::clone(&spare) };
         let thread = thread::Builder::new()
             .name("audit-keeper".to_owned())
-            .spawn(move || work(&received, volume.as_ref(), segment_bytes, &spare))?;
+            .spawn(move || work(&received, volume.as_ref(), (segment_bytes, mode), &spare))?;
         Ok((keeper, thread))
     }
 
-    /// Has a zeroed file made ready.
+    /// Has a file made ready.
     pub fn prepare_spare(&self) {
-        // The keeper is only gone when its thread has panicked; then segments begin without zeros.
+        // The keeper is only gone when its thread has panicked; then segments begin empty.
         let _ = self.tasks.send(Task::PrepareSpare);
     }
 
@@ -73,7 +74,7 @@ impl Keeper {
         let _ = self.tasks.send(Task::Seal { segment, footer: Box::new(footer) });
     }
 
-    /// Begins a segment: in the zeroed file if it is ready, or else in an empty one. Its name and
+    /// Begins a segment: in the file made ready if there is one, or else in an empty one. Its name and
     /// header are on disk when this returns.
     pub fn begin_segment(&self, header: Header) -> io::Result<Arc<Segment>> {
         let name = Segment::file_name(header.first_sequence);
@@ -84,7 +85,7 @@ impl Keeper {
         self.finish_segment(header, name, file)
     }
 
-    /// Takes the zeroed file, under the name of what is unfinished.
+    /// Takes the file made ready, under the name of what is unfinished.
     fn take_spare(&self) -> io::Result<Option<Arc<dyn VolumeFile>>> {
         let mut spare = lock(&self.spare);
         if *spare == Spare::None {
@@ -132,11 +133,11 @@ fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
     spare.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segment_bytes: u64, spare: &Mutex<Spare>) {
+fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segments: (u64, Mode), spare: &Mutex<Spare>) {
     while let Ok(task) = tasks.recv() {
         match task {
             Task::PrepareSpare => {
-                if let Err(error) = prepare_spare(volume, segment_bytes, spare) {
+                if let Err(error) = prepare_spare(volume, segments, spare) {
                     tracing::warn!(
                         %error,
                         "can't prepare the next audit segment; its syncs will be slower"
@@ -159,7 +160,11 @@ fn work(tasks: &Receiver<Task>, volume: &dyn Volume, segment_bytes: u64, spare: 
 /// The file has a name of its own until it is whole: the writer may make one there meanwhile.
 const FILLING: &str = "filling";
 
-fn prepare_spare(volume: &dyn Volume, length: u64, spare: &Mutex<Spare>) -> io::Result<()> {
+fn prepare_spare(
+    volume: &dyn Volume,
+    (length, mode): (u64, Mode),
+    spare: &Mutex<Spare>,
+) -> io::Result<()> {
     // Only this thread makes one, so that none is there when the new one is whole.
     if *lock(spare) == Spare::Ready {
         return Ok(());
@@ -168,14 +173,21 @@ fn prepare_spare(volume: &dyn Volume, length: u64, spare: &Mutex<Spare>) -> io::
         volume.remove(FILLING)?;
     }
     let file = volume.create(FILLING)?;
-    fill_with_zeros(file.as_ref(), length)?;
+    match mode {
+        Mode::Durable => fill_with_zeros(file.as_ref(), length)?,
+        // Nobody waits for syncs that could be faster, and zeros cost a part of a processor.
+        Mode::Buffered => {
+            file.allocate(length)?;
+            file.sync()?;
+        }
+    }
     let mut spare = lock(spare);
     volume.rename(FILLING, SPARE)?;
     *spare = Spare::Ready;
     Ok(())
 }
 
-/// Seals a segment: writes the footer behind its frames and cuts the zeros off.
+/// Seals a segment: writes the footer behind its frames and cuts off what is behind.
 pub fn seal(segment: &Segment, footer: &Footer) -> io::Result<()> {
     let bytes = footer.encode(segment.salt());
     segment.file().write_at(&bytes, footer.data_end)?;

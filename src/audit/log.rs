@@ -175,7 +175,8 @@ impl AuditLog {
     pub fn open(parts: Parts) -> Result<Opened, OpenError> {
         let Parts { volume, log_id, folder, evidence, options, lanes, space, clock } = parts;
         let recovered = recovery::recover(volume.as_ref(), log_id, options.on_loss)?;
-        let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), options.segment_bytes)?;
+        let segments = (options.segment_bytes, options.mode);
+        let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), segments)?;
         let Recovered {
             sealed,
             open,

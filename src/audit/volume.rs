@@ -10,6 +10,8 @@ use std::{
     sync::Arc,
 };
 
+use rustix::{fs::FallocateFlags, io::Errno};
+
 /// A folder of files.
 pub trait Volume: fmt::Debug + Send + Sync {
     /// The names of all files.
@@ -36,6 +38,10 @@ pub trait VolumeFile: fmt::Debug + Send + Sync {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Cuts or extends it.
     fn set_length(&self, length: u64) -> io::Result<()>;
+    /// Extends an empty file, which reads as zeros then, and has space set aside for it if it can be.
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.set_length(length)
+    }
     /// Puts its content on disk.
     fn sync(&self) -> io::Result<()>;
 }
@@ -113,6 +119,14 @@ impl VolumeFile for File {
 
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self, FallocateFlags::empty(), 0, length) {
+            // Not every file system can. Then it is taken when something is written.
+            Err(Errno::NOTSUP | Errno::NOSYS) => self.set_len(length),
+            allocated => allocated.map_err(io::Error::from),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
