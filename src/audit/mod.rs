@@ -25,6 +25,7 @@ pub mod segment;
 pub mod signed;
 pub mod strict;
 pub mod succession;
+pub mod syncer;
 pub mod tail;
 pub mod tree;
 pub mod trimmed;

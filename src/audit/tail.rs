@@ -119,14 +119,14 @@ impl Tail {
         pending.0.add_all(first, batch.get(MARK_BYTES..).unwrap_or_default());
     }
 
-    /// Lets watchers see what was taken in: it is on disk. Waits for nobody who reads.
-    pub fn publish(&self, pending: &mut Pending) {
+    /// Lets watchers see what was taken in up to a record: it is on disk. Waits for nobody who reads.
+    pub fn publish(&self, through: u64, pending: &mut Pending) {
         let mut kept = match self.kept.try_lock() {
             Ok(kept) => kept,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
-        for piece in std::mem::take(&mut pending.0).pieces {
+        while let Some(piece) = pending.0.take_first_if(|piece| piece.last <= through) {
             kept.add(piece);
         }
     }
@@ -171,17 +171,19 @@ impl Kept {
         }
     }
 
+    fn take_first_if(&mut self, is_wanted: impl FnOnce(&Piece) -> bool) -> Option<Piece> {
+        let piece = self.pieces.pop_front_if(|piece| is_wanted(piece))?;
+        self.bytes -= piece.frames.len() + PIECE_OVERHEAD;
+        Some(piece)
+    }
+
     fn add(&mut self, piece: Piece) {
         if self.pieces.back().is_some_and(|last| last.last + 1 != piece.first) {
             *self = Self::default();
         }
         self.bytes += piece.frames.len() + PIECE_OVERHEAD;
         self.pieces.push_back(piece);
-        while self.bytes > MAX_BYTES
-            && let Some(oldest) = self.pieces.pop_front()
-        {
-            self.bytes -= oldest.frames.len() + PIECE_OVERHEAD;
-        }
+        while self.bytes > MAX_BYTES && self.take_first_if(|_| true).is_some() {}
     }
 }
 
@@ -210,7 +212,7 @@ mod tests {
 
     fn push(tail: &Tail, first: u64, batch: &[u8], pending: &mut Pending) {
         tail.take_in(first, batch, pending);
-        tail.publish(pending);
+        tail.publish(u64::MAX, pending);
     }
 
     fn sequences(read: Option<(Vec<Entry>, u64)>) -> Option<(Vec<u64>, u64)> {

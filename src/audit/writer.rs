@@ -2,9 +2,9 @@
 //! batch on disk, and only then says so.
 //!
 //! Where answers needn't wait for the disk ([`AuditLog::answer_before_sync`]), it says so of a batch
-//! that is written, and syncs all of these at once, 20 ms after the first of them. It answers nobody
-//! meanwhile: what was answered and isn't on disk never spans more time than that, however slow the
-//! disk is. Readers see only what is on disk.
+//! that is written, and has all of these synced at once, 20 ms after the first of them, by another
+//! thread. It goes on meanwhile, but not for longer than that again: what was answered and isn't on
+//! disk never spans more than 40 ms, however slow the disk is. Readers see only what is on disk.
 //!
 //! [`AuditLog::answer_before_sync`]: super::log::AuditLog::answer_before_sync
 //!
@@ -31,12 +31,15 @@ use super::{
     record::{self, NONCE_BYTES, Stamp},
     recovery::{Leaves, OpenSegment},
     segment::{End, INDEX_STRIDE},
+    syncer::{Ended, Syncer},
     tail::Pending,
     tree::feed::Feed,
 };
 
 /// How long after the first record that was answered before it was on disk all such are synced.
 const SYNC_AFTER: Duration = Duration::from_millis(20);
+/// When a record that was answered before it was on disk is older, nobody is answered until it is.
+const UNSYNCED_AT_MOST: Duration = Duration::from_millis(40);
 
 /// Why the log can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +79,24 @@ pub struct Writer {
     accounts: HashMap<Box<str>, u64, RandomState>,
     nonces: Vec<u8>,
     unsynced: Unsynced,
+    /// What is being put on disk meanwhile.
+    launched: Option<Launched>,
+    /// Puts it there; started when it is first needed.
+    syncer: Option<Syncer>,
     /// What watchers may see when it is on disk, or couldn't be handed yet.
     pending: Pending,
     /// Where the hashes of what is on disk go, if the log has a tree.
     feed: Option<Feed>,
     /// Hashes of what is on disk that haven't gone there yet.
     unfed: Vec<Arc<[[u8; 32]]>>,
+}
+
+/// What is being put on disk.
+#[derive(Debug)]
+struct Launched {
+    records: Unsynced,
+    /// Where it ends.
+    end: End,
 }
 
 /// What is written and not yet on disk.
@@ -130,6 +145,8 @@ impl Writer {
             accounts: accounts.into_iter().collect(),
             nonces: Vec::new(),
             unsynced: Unsynced::default(),
+            launched: None,
+            syncer: None,
             pending: Pending::default(),
             feed,
             unfed: Vec::new(),
@@ -140,10 +157,10 @@ impl Writer {
     pub fn run(mut self) {
         let mut emptied = Vec::new();
         loop {
-            let patience = self.unsynced.since.map(|_| SYNC_AFTER);
+            let patience = self.oldest_unsynced().map(|_| SYNC_AFTER);
             let mut taken = match self.shared.buffer().take(mem::take(&mut emptied), patience) {
                 Found::Records(taken) => taken,
-                Found::NothingYet => match self.sync().and_then(|()| self.write_mark()) {
+                Found::NothingYet => match self.sync_rest().and_then(|()| self.write_mark()) {
                     Ok(()) => {
                         self.feed_tree();
                         continue;
@@ -167,7 +184,7 @@ impl Writer {
                 Err(error) => return self.fail(&taken, &error),
             }
             emptied = taken.bytes;
-            if self.unsynced.since.is_none()
+            if self.oldest_unsynced().is_none()
                 && self.shared.buffer().is_empty()
                 && let Err(error) = self.write_mark()
             {
@@ -180,7 +197,7 @@ impl Writer {
     }
 
     fn end(&mut self) -> Result<(), WriteError> {
-        self.sync()?;
+        self.sync_rest()?;
         self.feed_tree();
         self.write_mark()?;
         self.sync()?;
@@ -232,17 +249,41 @@ impl Writer {
         Ok(Written { first_sequence, durability, leaf_hashes })
     }
 
-    /// Syncs what was just written, or leaves it for later if that is allowed.
+    /// Syncs what was just written, or has it synced later if that is allowed.
     fn make_durable(&mut self) -> Result<Durability, WriteError> {
-        if self.shared.answers_before_sync() {
-            let now = self.clock.elapsed();
-            let since = *self.unsynced.since.get_or_insert(now);
-            if now.saturating_sub(since) < SYNC_AFTER {
-                return Ok(Durability::Buffered);
+        if !self.shared.answers_before_sync() {
+            self.sync()?;
+            return Ok(Durability::OnDisk);
+        }
+        self.unsynced.since.get_or_insert_with(|| self.clock.elapsed());
+        if let Some(ended) = self.launched.as_ref().and(self.syncer.as_ref()).and_then(Syncer::poll)
+        {
+            self.settle(ended)?;
+        }
+        if self.launched.is_some() && self.unsynced_for() >= UNSYNCED_AT_MOST {
+            self.settle_launched()?;
+        }
+        if self.launched.is_none() {
+            if self.unsynced_for() >= UNSYNCED_AT_MOST {
+                self.sync()?;
+                return Ok(Durability::OnDisk);
+            }
+            if self.unsynced_for() >= SYNC_AFTER {
+                self.launch()?;
             }
         }
-        self.sync()?;
-        Ok(Durability::OnDisk)
+        Ok(Durability::Buffered)
+    }
+
+    /// When the first record was written that isn't known to be on disk, if there is one.
+    fn oldest_unsynced(&self) -> Option<Duration> {
+        let launched = self.launched.as_ref().and_then(|launched| launched.records.since);
+        launched.or(self.unsynced.since)
+    }
+
+    fn unsynced_for(&self) -> Duration {
+        let since = self.oldest_unsynced();
+        since.map_or(Duration::ZERO, |since| self.clock.elapsed().saturating_sub(since))
     }
 
     fn put(&self, bytes: &[u8]) -> Result<(), WriteError> {
@@ -252,21 +293,65 @@ impl Writer {
 
     /// Puts on disk what was written, and lets readers see it.
     fn sync(&mut self) -> Result<(), WriteError> {
+        self.settle_launched()?;
         let began = self.clock.elapsed();
-        let synced = self.open.segment.file().sync();
-        self.shared.meters().syncs.record_time(self.clock.elapsed().saturating_sub(began));
-        synced.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })?;
-        let Unsynced { since: _, index, mut leaf_hashes } = mem::take(&mut self.unsynced);
+        let result = self.open.segment.file().sync();
+        let took = self.clock.elapsed().saturating_sub(began);
+        let launched = Launched { records: mem::take(&mut self.unsynced), end: self.written() };
+        self.launched = Some(launched);
+        self.settle(Ended { result, took })
+    }
+
+    /// The same, if there is anything that isn't on disk.
+    fn sync_rest(&mut self) -> Result<(), WriteError> {
+        self.settle_launched()?;
+        if self.unsynced.since.is_some() { self.sync() } else { Ok(()) }
+    }
+
+    /// Has what was written put on disk while more is written behind it.
+    fn launch(&mut self) -> Result<(), WriteError> {
+        let syncer = match self.syncer.take() {
+            Some(syncer) => syncer,
+            None => Syncer::start(self.clock.clone())
+                .map_err(|cause| WriteError::Io { doing: "start a thread that syncs", cause })?,
+        };
+        syncer.begin(Arc::clone(self.open.segment.file()));
+        self.syncer = Some(syncer);
+        let launched = Launched { records: mem::take(&mut self.unsynced), end: self.written() };
+        self.launched = Some(launched);
+        Ok(())
+    }
+
+    /// Waits until what is being put on disk is there.
+    fn settle_launched(&mut self) -> Result<(), WriteError> {
+        let ended = self.launched.as_ref().and(self.syncer.as_ref()).map(Syncer::wait);
+        ended.map_or(Ok(()), |ended| self.settle(ended))
+    }
+
+    /// Lets readers see what is on disk now.
+    fn settle(&mut self, Ended { result, took }: Ended) -> Result<(), WriteError> {
+        self.shared.meters().syncs.record_time(took);
+        result.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })?;
+        let Some(Launched { records, end }) = self.launched.take() else { return Ok(()) };
+        let Unsynced { since: _, index, mut leaf_hashes } = records;
         self.unfed.append(&mut leaf_hashes);
-        let last = self.next_sequence - 1;
+        let last = end.last;
         if last > self.open.segment.last() {
-            let (last_time, stranger_bytes) = (self.last_time, self.stranger_bytes);
-            let end = End { last, last_time, data_end: self.offset, stranger_bytes };
             self.open.segment.grow(end, &index);
-            self.shared.tail().publish(&mut self.pending);
+            self.shared.tail().publish(last, &mut self.pending);
             self.shared.set_synced(last);
         }
         Ok(())
+    }
+
+    /// Where what was written ends.
+    fn written(&self) -> End {
+        End {
+            last: self.next_sequence - 1,
+            last_time: self.last_time,
+            data_end: self.offset,
+            stranger_bytes: self.stranger_bytes,
+        }
     }
 
     /// Hands the tree the hashes of what is on disk.
@@ -351,10 +436,8 @@ impl Writer {
 
     /// Goes on in a new segment; the full one is sealed in the background.
     fn roll(&mut self) -> Result<(), WriteError> {
-        if self.unsynced.since.is_some() {
-            // A segment that has another one behind it is whole.
-            self.sync()?;
-        }
+        // A segment that has another one behind it is whole.
+        self.sync_rest()?;
         self.write_mark()?;
         let failed = |cause| WriteError::Io { doing: "begin an audit segment", cause };
         let header = new_header(self.log_id, self.next_sequence)?;
