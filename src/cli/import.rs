@@ -52,7 +52,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Ok(events) => events,
         Err(violations) => {
             let list: Vec<_> = violations.iter().map(|wrong| format!("  {wrong}")).collect();
-            bail!("nothing is imported: {} things are wrong\n{}", list.len(), list.join("\n"));
+            let count = match list.len() {
+                1 => "1 thing is wrong".to_owned(),
+                count => format!("{count} things are wrong"),
+            };
+            bail!("nothing is imported: {count}\n{}", list.join("\n"));
         }
     };
     make(data_dir, origin, &events)?;

@@ -38,7 +38,7 @@ use manage::{access_point, client_key, network_rule, policy, ram_role, wizard};
 /// A self-hosted application access point service: decides what applications may do, and has every
 /// decision on disk before it is answered.
 #[derive(Debug, Parser)]
-#[command(name = "aap", version, max_term_width = 100, after_help = failure::EXIT_CODES)]
+#[command(name = "aap", version, max_term_width = 80, after_help = failure::EXIT_CODES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -126,6 +126,11 @@ impl Arguments {
         }
         error.exit()
     }
+}
+
+/// All commands, for who goes through them.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the program.

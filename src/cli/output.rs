@@ -133,7 +133,7 @@ const INDENT: &str = "  ";
 
 /// A text as lines that fit into a width, the first with something before it, those behind it indented.
 /// A word that is too long by itself stays whole.
-fn broken(text: &str, before: usize, width: Option<usize>) -> Vec<String> {
+pub(super) fn broken(text: &str, before: usize, width: Option<usize>) -> Vec<String> {
     let Some(width) = width else { return vec![text.to_owned()] };
     let (mut lines, mut used) = (Vec::new(), before);
     for given in text.split('\n') {
@@ -143,7 +143,9 @@ fn broken(text: &str, before: usize, width: Option<usize>) -> Vec<String> {
         }
         for word in given.split(' ') {
             let length = word.chars().count();
-            if !line.trim().is_empty() && used + length > width {
+            // What stands before the first line is as good as words of it.
+            let may_break = !line.trim().is_empty() || lines.is_empty() && used > before;
+            if may_break && used + length > width {
                 lines.push(line.trim_end().to_owned());
                 line = INDENT.repeat(2);
                 used = line.len();

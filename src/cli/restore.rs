@@ -96,7 +96,7 @@ fn tell(Restored { identity, key }: &Restored, data_dir: &Path, is_new_key: bool
     ));
     say(format_args!("public key {key}"));
     say("now:");
-    say("  see that the server that was backed up never runs again: both would answer for one");
+    say("  see that the server that was backed up never runs again");
     if is_new_key {
         say("  give auditors the new public key; the former logs keep the one they had");
     } else {

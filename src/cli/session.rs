@@ -44,7 +44,10 @@ fn of_access_point(name: Arg) -> Arg {
 
 /// A session to ask for. Needs no caller's credentials: a token is not even read.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("proof").required(true).args(["client_key", "role_token"])))]
+#[command(
+    group(ArgGroup::new("proof").required(true).args(["client_key", "role_token"])),
+    override_usage = CREATE_USAGE
+)]
 #[expect(clippy::doc_markdown, reason = "the help has no backticks where clap has none")]
 pub(super) struct CreateSession {
     /// The application's access point: its short name, or in full.
@@ -73,6 +76,10 @@ pub(super) struct CreateSession {
     #[command(flatten)]
     remote: Remote,
 }
+
+const CREATE_USAGE: &str = "\
+aap session create [OPTIONS] --client-key <FILE> <ACCESS_POINT>
+       aap session create [OPTIONS] --role-token <FILE> <ACCESS_POINT>";
 
 /// In which form to print a session.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

@@ -49,18 +49,24 @@ async fn access_points() {
     page.both(ADMIN, "access-point list --region 'no region'");
     page.both(ADMIN, "access-point update --help");
     page.once("access-point update reports --description 'reads more reports'");
+    page.shown("access-point update reports --description 'reads all reports'");
     page.both(ADMIN, "access-point update reports --etag old --description no");
     page.both(ADMIN, "access-point suspend --help");
     page.once("access-point suspend reports");
     page.both(ADMIN, "access-point suspend nobody");
     page.both(ADMIN, "access-point resume --help");
     page.once("access-point resume reports");
+    page.shown("access-point suspend reports");
+    page.shown("access-point resume reports");
     page.both(ADMIN, "access-point resume nobody");
     page.both(ADMIN, "access-point revoke-sessions --help");
     page.once("access-point revoke-sessions reports");
+    page.shown("access-point revoke-sessions reports");
     page.both(ADMIN, "access-point revoke-sessions nobody");
     page.both(ADMIN, "access-point delete --help");
     page.once("access-point delete reports");
+    page.shown("access-point create other --client-key --policies RAMPolicy");
+    page.shown("access-point delete other");
     page.both(ADMIN, "access-point delete reports");
     page.is(&expect_file!["../snapshots/cli/access-point.txt"]);
 }
@@ -83,10 +89,13 @@ async fn policies() {
     page.both(ADMIN, "policy list --scope nowhere");
     page.both(ADMIN, "policy update --help");
     page.once("policy update Reports --resources secret/reports/a,secret/reports/b,secret/reports/c,secret/reports/d,secret/reports/e");
+    page.shown("policy update Reports --description 'reports, and what they are made of'");
     page.both(ADMIN, "policy list --network-rule Network");
     page.both(ADMIN, "policy update Reports");
     page.both(ADMIN, "policy delete --help");
     page.once("policy delete Reports");
+    page.shown("policy create More --scope shared --permissions secret-user --resources secret/more --any-network");
+    page.shown("policy delete More");
     page.both(ADMIN, "policy delete RAMPolicy");
     page.is(&expect_file!["../snapshots/cli/policy.txt"]);
 }
@@ -107,9 +116,12 @@ async fn network_rules() {
     page.both(ADMIN, "network-rule list --account other");
     page.both(ADMIN, "network-rule update --help");
     page.once("network-rule update Office --addresses 203.0.113.9/24");
+    page.shown("network-rule update Office --addresses '203.0.113.9/24, 0.0.0.0/0'");
     page.both(ADMIN, "network-rule update Office --addresses nowhere");
     page.both(ADMIN, "network-rule delete --help");
     page.once("network-rule delete Office");
+    page.shown("network-rule create Home --vpc vpc-2 --addresses 198.51.100.0/24");
+    page.shown("network-rule delete Home");
     page.both(ADMIN, "network-rule delete Network");
     page.is(&expect_file!["../snapshots/cli/network-rule.txt"]);
 }
@@ -132,9 +144,12 @@ async fn ram_roles() {
     page.both(ADMIN, "ram-role list --trusted-role nothing");
     page.both(ADMIN, "ram-role update --help");
     page.once("ram-role update Function --description 'runs functions'");
+    page.shown("ram-role update Function --trust-policy trust.json");
     page.both(ADMIN, "ram-role update Nobody --description nothing");
     page.both(ADMIN, "ram-role delete --help");
     page.once("ram-role delete Function");
+    page.shown("ram-role create Other --trust-policy trust.json");
+    page.shown("ram-role delete Other");
     page.both(ADMIN, "ram-role delete ECSRole");
     page.is(&expect_file!["../snapshots/cli/ram-role.txt"]);
 }
@@ -156,6 +171,8 @@ async fn checks_and_changes() {
     page.both(ADMIN, "changes list --limit 1 -o yaml");
     page.both(ADMIN, "changes list --resource app");
     page.both(ADMIN, "changes tail --help");
+    page.followed(ADMIN, "changes tail --from 3", "access point created  app");
+    page.followed_on_a_terminal(ADMIN, "changes tail --from 3", "access point created  app");
     page.both(ADMIN, "changes tail --from 1000");
     page.is(&expect_file!["../snapshots/cli/check.txt"]);
 }
@@ -182,6 +199,12 @@ async fn audit_cursors() {
     page.both(AUDITOR, "audit cursor list --all-accounts -o name");
     page.both(ADMIN, "audit cursor list");
     page.both(AUDITOR, "audit cursor read --help");
+    let starts = "--from 1 --kind server-start --all-accounts";
+    page.once_by(AUDITOR, &format!("audit cursor create starts {starts}"));
+    page.shown_to(AUDITOR, &format!("audit cursor create again {starts}"));
+    let (read, until) = ("audit cursor read starts --all-accounts", "at revision 0");
+    page.followed(AUDITOR, read, until);
+    page.followed_on_a_terminal(AUDITOR, "audit cursor read again --all-accounts", until);
     page.both(AUDITOR, "audit cursor read nobody");
     page.both(AUDITOR, "audit cursor delete --help");
     page.both(AUDITOR, "audit cursor delete siem --validate-only");
@@ -201,6 +224,11 @@ async fn audit_records() {
     page.both(AUDITOR, "audit list --outcome deny --limit 1 -o yaml");
     page.both(AUDITOR, "audit list --reason resource-not-covered -o name");
     page.both(AUDITOR, "audit list --from 1000");
+    page.both(AUDITOR, "audit tail --help");
+    let (tail, until) = ("audit tail --from 2 --outcome deny", "asked by enforcer");
+    page.followed(AUDITOR, tail, until);
+    page.followed_on_a_terminal(AUDITOR, tail, until);
+    page.both(ADMIN, "audit tail");
     page.both(ADMIN, "audit list");
     page.is(&expect_file!["../snapshots/cli/audit.txt"]);
 }
@@ -212,19 +240,30 @@ async fn contexts_and_the_rest() {
     page.both(ADMIN, "--help");
     page.both(ADMIN, "--version");
     page.both(ADMIN, "version");
+    page.both(ADMIN, "version --help");
+    page.both(ADMIN, "version now");
     page.both(ADMIN, "nonsense");
     page.both(ADMIN, "context --help");
+    page.both(ADMIN, "context show --help");
     page.both(ADMIN, "context show");
     fs::write(page.home.path().join("token"), token_of(ADMIN)).unwrap();
-    page.once("context set --help");
+    page.both(ADMIN, "context set --help");
     page.once("context set here --server http://127.0.0.1:7300 --token-file token --account acme");
-    page.once("context set there --server https://aap.example:7300 --certificate cert.pem");
+    page.both(ADMIN, "context set there --server https://aap.example:7300 --certificate cert.pem");
     page.once("context set there --server https://aap.example:7300 --account other");
+    page.shown("context set third --server https://aap.example:7300 --region eu-2");
+    page.both(ADMIN, "context list --help");
     page.both(ADMIN, "context list");
+    page.both(ADMIN, "context list all");
+    page.both(ADMIN, "context use --help");
     page.both(ADMIN, "context use nobody");
     page.once("context use there");
     page.both(ADMIN, "context show");
+    page.shown("context use there");
+    page.both(ADMIN, "context delete --help");
     page.once("context delete there");
+    page.shown("context delete third");
+    page.both(ADMIN, "context delete there");
     page.both(ADMIN, "context list");
     // The context has no region, and the environment doesn't count beside it.
     page.once(&format!("context set here --server http://{}", server.address()));
@@ -253,6 +292,7 @@ async fn backups() {
     std::os::unix::fs::symlink(setup.data_dir(), page.home.path().join("data")).unwrap();
     page.both(ADMIN, "backup --help");
     page.once("backup --data-dir data --to all.backup");
+    page.shown("backup --data-dir data --to again.backup");
     page.both(ADMIN, "backup --data-dir data --to all.backup");
     page.both(ADMIN, "backup --data-dir nowhere --to other.backup");
     page.both(ADMIN, "backup");
@@ -261,6 +301,7 @@ async fn backups() {
     page.both(ADMIN, "backup verify data/FORMAT");
     page.both(ADMIN, "restore --help");
     page.once("restore --from all.backup --data-dir new");
+    page.shown("restore --from all.backup --data-dir again");
     page.both(ADMIN, "restore --from all.backup --data-dir new");
     page.both(ADMIN, "restore --from nowhere --data-dir other");
     page.rewrite(without_ids);
@@ -347,20 +388,26 @@ async fn client_keys() {
     page.both(ADMIN, &format!("client-key disable reports/{app} --etag old"));
     page.both(ADMIN, "client-key enable --help");
     page.once(&format!("client-key enable reports/{app}"));
+    page.shown(&format!("client-key disable reports/{app}"));
+    page.shown(&format!("client-key enable reports/{app}"));
     page.both(ADMIN, "client-key enable reports/KAAP.none");
     page.both(ADMIN, "client-key rotate --help");
-    page.once("client-key rotate app --to new.json --password-to new.password");
+    page.both(ADMIN, "client-key rotate app --to new.json --password-to new.password");
     page.once("client-key rotate reports --to new.json --password-file own.password");
     let new = page.client_key("new.json");
     page.both(ADMIN, "client-key delete --help");
     page.once(&format!("client-key delete reports/{app}"));
     page.both(ADMIN, &format!("client-key delete reports/{app}"));
+    page.shown("client-key rotate reports --to third.json --password-file own.password");
+    page.shown(&format!("client-key delete reports/{}", page.client_key("third.json")));
     page.both(ADMIN, "client-key import --help");
     let key = KeyPair::generate().unwrap();
     let request = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
     fs::write(page.home.path().join("request.pem"), request).unwrap();
     page.once("client-key import reports --signing-request request.pem -o name");
     page.both(ADMIN, "client-key import reports --signing-request own.password");
+    page.once("access-point create imported --client-key --policies RAMPolicy");
+    page.shown("client-key import imported --signing-request request.pem");
     let on_terminal = page.command(
         ADMIN,
         &["client-key", "issue", "reports", "--to", "last.json", "--algorithm", "ec-p256"],
@@ -389,6 +436,7 @@ async fn sessions() {
     page.both(ADMIN, "session --help");
     page.both(ADMIN, "session create --help");
     page.once("session create reports --client-key app.json --password-file app.password --audience aap.test");
+    page.shown("session create reports --client-key app.json --password-file app.password --audience aap.test");
     // Where a caller's token is doesn't matter.
     page.once("session create reports --client-key app.json --password-file app.password --audience aap.test --token-file nowhere");
     page.once("session create reports --client-key app.json --password-file app.password --audience aap.test -o json");
@@ -414,6 +462,7 @@ async fn sessions() {
     page.both(GATEWAY, "check GetSecretValue");
     page.both(ADMIN, "session revoke --help");
     page.once("session revoke reports");
+    page.shown("session revoke reports");
     page.both(ADMIN, "session revoke nobody");
     page.both(GATEWAY, check);
     page.is(&expect_file!["../snapshots/cli/session.txt"]);

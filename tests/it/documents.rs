@@ -81,6 +81,11 @@ impl Place {
     }
 }
 
+fn shown(place: &Place, page: &mut String, line: &str) {
+    let Said { text, code } = on_a_terminal(place.command(line).env("TERM", "xterm"));
+    let _ = write!(page, "$ aap {line} # on a terminal\n{text}[{code}]\n\n");
+}
+
 fn lines(said: &Said) -> usize {
     said.text.lines().count()
 }
@@ -129,11 +134,9 @@ async fn documents_and_what_there_is_are_brought_together() {
     let server = Setup::new().start().await;
     let place = Place::new(server.address());
     let mut page = String::new();
-    for (name, line) in [("diff", "diff --help"), ("apply", "apply --help")] {
+    for line in ["diff --help", "apply --help"] {
         place.note(&mut page, line);
-        let shown = on_a_terminal(place.command(line).env("TERM", "xterm"));
-        let _ =
-            write!(page, "$ aap {name} --help # on a terminal\n{}[{}]\n\n", shown.text, shown.code);
+        shown(&place, &mut page, line);
     }
     place.rule("Office", "\"203.0.113.0/24\"");
     place.policy("Reports", "secret/reports/*", "Office");
@@ -148,15 +151,16 @@ async fn documents_and_what_there_is_are_brought_together() {
     place.access_point("new", "Reports", "");
     place.note(&mut page, "diff -f documents");
     place.note(&mut page, "diff -f documents -o json");
-    let shown = on_a_terminal(place.command("diff -f documents").env("TERM", "xterm"));
-    let _ =
-        write!(page, "$ aap diff -f documents # on a terminal\n{}[{}]\n\n", shown.text, shown.code);
+    shown(&place, &mut page, "diff -f documents");
+    shown(&place, &mut page, "apply -f documents");
     place.note(&mut page, "apply -f documents");
+    shown(&place, &mut page, "diff -f documents");
 
     // A document that is wrong applies nothing, be it found here or by the server.
     place.rule("Home", "\"198.51.100.0/24\"");
     place.policy("Wrong", "reports/*", "Nowhere");
     place.note(&mut page, "apply -f documents");
+    shown(&place, &mut page, "apply -f documents");
     place.policy("Wrong", "secret/*", "Nowhere");
     place.note(&mut page, "apply -f documents");
     place.remove(&world::policy_name("Wrong"));

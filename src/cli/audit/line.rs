@@ -9,6 +9,7 @@ use crate::{
         audit_entry::{AuditEntry, Content},
         pb::{self, audit_record::Event},
     },
+    cli::output::broken,
     domain::time::UnixNanos,
 };
 
@@ -39,8 +40,11 @@ impl Mood {
     }
 }
 
-/// A line, without its end.
-pub(super) fn of(entry: &AuditEntry, colors: Colors) -> String {
+/// What stands before a record's own words: its time, its number and what came of it.
+const BEFORE: usize = 45;
+
+/// A line, without its end; as several, if it is to fit into a width.
+pub(super) fn of(entry: &AuditEntry, colors: Colors, width: Option<usize>) -> String {
     let (mood, time, word, rest) = match &entry.content {
         Some(Content::Record(bytes) | Content::SerializedRecord(bytes)) => {
             match pb::AuditRecord::decode(bytes.clone()) {
@@ -61,8 +65,8 @@ pub(super) fn of(entry: &AuditEntry, colors: Colors) -> String {
         Colors::Yes => (mood.code(), "\x1b[0m"),
         Colors::No => ("", ""),
     };
-    let line =
-        format!("{time:<24}  {:>8}  {begin}{word:<7}{end}  {}", entry.sequence, shown(&rest));
+    let rest = broken(&shown(&rest), BEFORE, width).join("\n");
+    let line = format!("{time:<24}  {:>8}  {begin}{word:<7}{end}  {rest}", entry.sequence);
     line.trim_end().to_owned()
 }
 

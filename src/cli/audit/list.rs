@@ -1,5 +1,7 @@
 //! `aap audit list`: records that are there, for people and for programs.
 
+use std::io;
+
 use clap::Args;
 use prost_types::Timestamp;
 
@@ -10,7 +12,7 @@ use crate::{
     },
     cli::{
         forms::Forms,
-        output::{Format, Output, print_values},
+        output::{Format, Output, print_values, width_of},
         remote::{Server, answered, block_on},
         say,
     },
@@ -61,9 +63,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let entries = arguments.entries()?;
     match arguments.output.format {
         Format::Table => {
-            let colors = colors();
+            let (colors, width) = (colors(), width_of(io::stdout()));
             for entry in &entries {
-                say(line::of(entry, colors));
+                say(line::of(entry, colors, width));
             }
         }
         // A record is known by its number.

@@ -12,7 +12,7 @@ use tonic::{Code, Status};
 
 use crate::{
     api::{self, audit_entry::AuditEntry},
-    cli::output::has_colors,
+    cli::output::{has_colors, width_of},
 };
 
 use super::line::{self, Colors};
@@ -51,7 +51,10 @@ impl Form {
 
     fn write(&self, entry: &AuditEntry, out: &mut impl Write) -> anyhow::Result<()> {
         match self {
-            Self::People(colors) => writeln!(out, "{}", line::of(entry, *colors))?,
+            Self::People(colors) => {
+                let width = width_of(io::stdout());
+                writeln!(out, "{}", line::of(entry, *colors, width))?;
+            }
             Self::Json(form) => {
                 let message = DynamicMessage::decode(form.clone(), &*entry.encode_to_vec())?;
                 let mut line = Vec::new();

@@ -39,7 +39,10 @@ pub(in crate::cli) enum Command {
 
 /// An access point to create.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("method").required(true).args(["client_key", "ram_role"])))]
+#[command(
+    group(ArgGroup::new("method").required(true).args(["client_key", "ram_role"])),
+    override_usage = CREATE_USAGE
+)]
 pub(in crate::cli) struct CreateAccessPoint {
     /// Its name: short, or in full.
     #[arg(required = true)]
@@ -81,7 +84,10 @@ pub(in crate::cli) struct ListAccessPoints {
 
 /// What to change of an access point.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["policies", "description"])))]
+#[command(
+    group(ArgGroup::new("what").required(true).multiple(true).args(["policies", "description"])),
+    override_usage = "aap access-point update [OPTIONS] <NAME>"
+)]
 pub(in crate::cli) struct UpdateAccessPoint {
     /// Its name: short, or in full.
     name: String,
@@ -108,6 +114,12 @@ enum State {
 }
 
 const KIND: Kind = Kind::AccessPoint;
+
+const CREATE_USAGE: &str = "\
+aap access-point create [OPTIONS] --client-key --policies <POLICY> <NAME>
+       aap access-point create [OPTIONS] --ram-role <ROLE> --trusted-role <TYPE>
+           --policies <POLICY> <NAME>
+       aap access-point create [OPTIONS] [NAME]";
 
 pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
     match command {

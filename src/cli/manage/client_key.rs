@@ -29,7 +29,10 @@ use super::{
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
     /// Make one, and write its file for the application.
-    #[command(mut_arg("request_id", of_issuing))]
+    #[command(
+        mut_arg("request_id", of_issuing),
+        override_usage = "aap client-key issue [OPTIONS] --to <FILE> <ACCESS_POINT>"
+    )]
     Issue(Box<IssueClientKey>),
     /// Take in one that was made elsewhere, by a certificate signing request.
     Import(Box<ImportClientKey>),
@@ -48,7 +51,10 @@ pub(in crate::cli) enum Command {
     #[command(mut_arg("name", of_key))]
     Delete(Box<Address>),
     /// Make another one to take the place of one, and say what remains to be done.
-    #[command(mut_arg("request_id", of_issuing))]
+    #[command(
+        mut_arg("request_id", of_issuing),
+        override_usage = "aap client-key rotate [OPTIONS] --to <FILE> <ACCESS_POINT>"
+    )]
     Rotate(Box<IssueClientKey>),
 }
 

@@ -275,7 +275,7 @@ impl Before {
         say(format_args!("\n{}", heading("What remains to be done")));
         let file = arguments.to.as_ref().map(|path| path.display().to_string());
         say(format_args!(
-            "1. Give the application `{}` and its password, and have it begin with them.",
+            "1. Give the application `{}` and its password.",
             file.unwrap_or_default()
         ));
         let mut number = 2;

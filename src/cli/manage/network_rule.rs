@@ -36,7 +36,10 @@ pub(in crate::cli) struct List {
 
 /// A network rule to create.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("kind").required(true).args(["public", "vpc", "private"])))]
+#[command(
+    group(ArgGroup::new("kind").required(true).args(["public", "vpc", "private"])),
+    override_usage = CREATE_USAGE
+)]
 pub(in crate::cli) struct CreateNetworkRule {
     /// Its name: short, or in full.
     name: String,
@@ -61,7 +64,10 @@ pub(in crate::cli) struct CreateNetworkRule {
 
 /// What to change of a network rule.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["addresses", "description"])))]
+#[command(
+    group(ArgGroup::new("what").required(true).multiple(true).args(["addresses", "description"])),
+    override_usage = "aap network-rule update [OPTIONS] <NAME>"
+)]
 pub(in crate::cli) struct UpdateNetworkRule {
     /// Its name: short, or in full.
     name: String,
@@ -79,6 +85,11 @@ pub(in crate::cli) struct UpdateNetworkRule {
 }
 
 const KIND: Kind = Kind::NetworkRule;
+
+const CREATE_USAGE: &str = "\
+aap network-rule create [OPTIONS] --public --addresses <ADDRESS> <NAME>
+       aap network-rule create [OPTIONS] --vpc <ID> --addresses <ADDRESS> <NAME>
+       aap network-rule create [OPTIONS] --private --addresses <ADDRESS> <NAME>";
 
 pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
     match command {

@@ -29,7 +29,10 @@ pub(in crate::cli) enum Command {
 
 /// A policy to create.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("network").required(true).args(["any_network", "network_rules"])))]
+#[command(
+    group(ArgGroup::new("network").required(true).args(["any_network", "network_rules"])),
+    override_usage = CREATE_USAGE
+)]
 pub(in crate::cli) struct CreatePolicy {
     /// Its name: short, or in full.
     name: String,
@@ -70,9 +73,12 @@ pub(in crate::cli) struct ListPolicies {
 
 /// What to change of a policy.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).multiple(true).args(
-    ["permissions", "resources", "any_network", "network_rules", "description"]
-)))]
+#[command(
+    group(ArgGroup::new("what").required(true).multiple(true).args(
+        ["permissions", "resources", "any_network", "network_rules", "description"]
+    )),
+    override_usage = "aap policy update [OPTIONS] <NAME>"
+)]
 pub(in crate::cli) struct UpdatePolicy {
     /// Its name: short, or in full.
     name: String,
@@ -131,6 +137,12 @@ fn access(place: &Place, any: bool, rules: &[String]) -> anyhow::Result<Option<N
 }
 
 const KIND: Kind = Kind::Policy;
+
+const CREATE_USAGE: &str = "\
+aap policy create [OPTIONS] --scope <INSTANCE> --permissions <TEMPLATE>
+           --resources <PATTERN> --network-rules <RULE> <NAME>
+       aap policy create [OPTIONS] --scope <INSTANCE> --permissions <TEMPLATE>
+           --resources <PATTERN> --any-network <NAME>";
 
 pub(in crate::cli) fn run(command: Command) -> anyhow::Result<()> {
     match command {

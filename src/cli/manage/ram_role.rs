@@ -64,7 +64,10 @@ pub(in crate::cli) struct ListRamRoles {
 
 /// What to change of a RAM role.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("what").required(true).multiple(true).args(["trust_policy", "description"])))]
+#[command(
+    group(ArgGroup::new("what").required(true).multiple(true).args(["trust_policy", "description"])),
+    override_usage = "aap ram-role update [OPTIONS] <NAME>"
+)]
 pub(in crate::cli) struct UpdateRamRole {
     /// Its name: short, or in full.
     name: String,

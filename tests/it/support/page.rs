@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     ADMIN,
     clients::token_of,
-    terminal::{Said, in_a_pipe, on_a_terminal},
+    terminal::{Said, Terminal, in_a_pipe, interrupted, on_a_terminal},
 };
 
 /// A page with what commands say.
@@ -70,9 +70,35 @@ impl Page {
         self.note(line, &said);
     }
 
+    /// Runs a command once, on a terminal.
+    pub fn shown(&mut self, line: &str) {
+        self.shown_to(ADMIN, line);
+    }
+
+    pub fn shown_to(&mut self, caller: &str, line: &str) {
+        let said = on_a_terminal(&mut self.command(caller, &words(line)));
+        self.note(&format!("{line} # on a terminal"), &said);
+    }
+
+    /// Runs a command that goes on until it is interrupted, each time until it has said what there is.
+    pub fn followed(&mut self, caller: &str, line: &str, until: &str) {
+        let said = interrupted(&mut self.command(caller, &words(line)), until);
+        self.note(&format!("{line} # until ctrl-c"), &said);
+    }
+
+    /// The same on a terminal.
+    pub fn followed_on_a_terminal(&mut self, caller: &str, line: &str, until: &str) {
+        let mut terminal = Terminal::start(&mut self.command(caller, &words(line)));
+        terminal.wait_for(until);
+        terminal.interrupt();
+        self.note(&format!("{line} # until ctrl-c # on a terminal"), &terminal.end());
+    }
+
     pub fn note(&mut self, line: &str, said: &Said) {
         let Said { text, code } = said;
-        let text = without_chance(&text.replace(&self.address.to_string(), "SERVER"));
+        let text = text.replace(&self.address.to_string(), "SERVER");
+        // What a command says of itself is always the same.
+        let text = if line.contains("--help") { text } else { without_chance(&text) };
         let home = self.home.path().to_str().unwrap();
         let text = self.with_numbered_keys(&text.replace(home, "HOME"));
         let line = self.with_numbered_keys(&line.replace(&self.address.to_string(), "SERVER"));
@@ -151,12 +177,15 @@ fn without_chance(text: &str) -> String {
         "nonce",
         "peer",
         "accessPointUid",
+        "token",
+        "token_sha256",
     ];
     let line = |line: &str| match line.split_whitespace().next() {
         Some(word) if random.contains(&word.trim_matches(|mark| "\":".contains(mark))) => {
             let indent = line.len() - line.trim_start().len();
             format!("{:indent$}{word} …\n", "")
         }
+        Some(word) if word.starts_with("eyJ") => "eyJ…\n".to_owned(),
         Some(word) if word.starts_with("aaps_") => "aaps_…\n".to_owned(),
         Some("\"token\":") => "  \"token\": …\n".to_owned(),
         _ => format!("{}\n", without_etags(line)),

@@ -40,6 +40,23 @@ pub fn fed(command: &mut Command, text: &str) -> Said {
     Said { text, code: output.status.code().unwrap() }
 }
 
+/// Runs a command with pipes for everything it says, and does what ctrl-c does once it has said
+/// something.
+pub fn interrupted(command: &mut Command, until: &str) -> Said {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = processes::spawn(command).unwrap();
+    let (mut bytes, mut stdout) = (Vec::new(), child.stdout.take().unwrap());
+    while !String::from_utf8_lossy(&bytes).ends_with(until) {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    stdout.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    Said { text, code: child.wait().unwrap().code().unwrap() }
+}
+
 /// Runs a command on a terminal of its own.
 pub fn on_a_terminal(command: &mut Command) -> Said {
     Terminal::start(command).end()
