@@ -267,6 +267,12 @@ pub enum VerifierKeysError {
     /// The directory can't be read.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// There is no such log.
+    #[error("there is no audit log `{log_id}`; `aap audit key` names those that there are")]
+    NoSuchLog {
+        /// Which one.
+        log_id: Uuid,
+    },
 }
 
 /// Why there is no key to sign checkpoints with.
@@ -411,12 +417,20 @@ pub struct OpenedSignedLog {
     pub verifier: VerifierKey,
 }
 
-/// Opens the current log of a data directory to look at it. A server may be using it.
-pub fn open_signed_log(path: &Path) -> Result<OpenedSignedLog, VerifierKeysError> {
-    let (identity, previous_logs) = DataDir::peek(path)?;
-    let verifier = verifier_keys(path)?.pop().ok_or(VerifierKeysError::NoKeyYet)?;
-    let folder = data_dir::audit_path(path, &previous_logs, &identity, identity.log_id);
-    let log = SignedLog::open(&folder, &folder.join(LOG_TREE_FOLDER), identity.log_id)?;
+/// Opens a log of a data directory to look at it: the current one, or one that has ended. A server may
+/// be using it.
+pub fn open_signed_log(
+    path: &Path,
+    log_id: Option<Uuid>,
+) -> Result<OpenedSignedLog, VerifierKeysError> {
+    let (identity, previous) = DataDir::peek(path)?;
+    let log_id = log_id.unwrap_or(identity.log_id);
+    if log_id != identity.log_id && !previous.contains(&log_id) {
+        return Err(VerifierKeysError::NoSuchLog { log_id });
+    }
+    let verifier = key_of_log(path, (&identity, &previous), log_id)?;
+    let folder = data_dir::audit_path(path, &previous, &identity, log_id);
+    let log = SignedLog::open(&folder, &folder.join(LOG_TREE_FOLDER), log_id)?;
     Ok(OpenedSignedLog { log, verifier })
 }
 

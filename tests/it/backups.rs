@@ -133,6 +133,8 @@ async fn a_restored_server_goes_on_where_the_backup_ends_and_its_log_names_the_f
     let (before, after) = (keys(&setup.data_dir()), keys(&data_dir));
     assert!(after.starts_with(&before) && after.lines().count() == 2, "{before}{after}");
 
+    prove_former(&data_dir, (&former.log_id.to_string(), &before), dir.path());
+
     // A backup of what was restored has the former log, and what is known of it.
     let again = backed_up(&restored);
     let third = again.path().join("third");
@@ -142,6 +144,25 @@ async fn a_restored_server_goes_on_where_the_backup_ends_and_its_log_names_the_f
     let report = done(again.path(), &["store", "check", "--data-dir", text(&third)]);
     assert_eq!(report.matches("former log").count(), 2, "{report}");
     assert!(report.contains("it is whole"), "{report}");
+}
+
+/// What of a log of before is proved as it was before its server was lost, by its id and its key.
+fn prove_former(data_dir: &Path, (log_id, key): (&str, &str), directory: &Path) {
+    let at = ["--data-dir", text(data_dir), "--log", log_id];
+    let note = done(directory, &[&["audit", "checkpoint"][..], &at].concat());
+    fs::write(directory.join("note"), note).unwrap();
+    let by = ["--public-key", key.trim_end(), "--against", "note"];
+    let verify = ["audit", "verify"];
+    let told = done(directory, &[&verify[..], &by, &at].concat());
+    assert!(told.contains("the log continues the checkpoint over"), "{told}");
+    for (to, more) in [("log", &[][..]), ("account", &["--account", "acme"])] {
+        done(directory, &[&["audit", "export", "--to", to][..], &at, more].concat());
+        let told = done(directory, &[&verify[..], &by, &["--export", to]].concat());
+        assert!(told.ends_with("verified\n"), "{told}");
+    }
+    let nobodys = ["--log", "00000000-0000-4000-8000-000000000000"];
+    let told = refused(directory, &[&["audit", "checkpoint"][..], &at[..2], &nobodys].concat(), 1);
+    assert!(told.contains("there is no audit log `00000000-0000-4000"), "{told}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{io::BufWriter, path::PathBuf};
 
 use anyhow::ensure;
 use clap::Args;
+use uuid::Uuid;
 
 use crate::{
     audit::{
@@ -28,6 +29,9 @@ pub(in crate::cli) struct Arguments {
     /// covers.
     #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
+    /// A log of before, by its id, as `aap audit key` names it; without it, the one that takes records.
+    #[arg(long, value_name = "LOG_ID")]
+    log: Option<Uuid>,
     /// The file to write; `-` is the standard output.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -46,8 +50,8 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { data_dir, to, form, account, from, through } = arguments;
-    let log = server::open_signed_log(data_dir)?;
+    let Arguments { data_dir, log, to, form, account, from, through } = arguments;
+    let log = server::open_signed_log(data_dir, *log)?;
     let name = log.verifier.name().to_owned();
     let checkpoint = *log.log.latest();
     let note = log.verifier.note(&checkpoint.statement(&name), &checkpoint.signature);

@@ -14,6 +14,7 @@ mod verify;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use uuid::Uuid;
 
 use crate::server;
 
@@ -56,6 +57,9 @@ pub(super) struct CheckpointArguments {
     /// The data directory, instead of a server. A server may be using it.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// A log of before in the data directory, by its id, as `aap audit key` names it.
+    #[arg(long, value_name = "LOG_ID", requires = "data_dir")]
+    log: Option<Uuid>,
     #[command(flatten)]
     server: Server,
 }
@@ -81,12 +85,13 @@ fn print_keys(arguments: &KeyArguments) -> anyhow::Result<()> {
 }
 
 fn print_checkpoint(arguments: &CheckpointArguments) -> anyhow::Result<()> {
-    let Some(data_dir) = &arguments.data_dir else {
-        let note = online::last_checkpoint(&arguments.server)?;
+    let CheckpointArguments { data_dir, log, server } = arguments;
+    let Some(data_dir) = data_dir else {
+        let note = online::last_checkpoint(server)?;
         say(note.trim_end_matches('\n'));
         return Ok(());
     };
-    let server::OpenedSignedLog { log, verifier } = server::open_signed_log(data_dir)?;
+    let server::OpenedSignedLog { log, verifier } = server::open_signed_log(data_dir, *log)?;
     let checkpoint = log.latest();
     let note = verifier.note(&checkpoint.statement(verifier.name()), &checkpoint.signature);
     say(note.trim_end_matches('\n'));

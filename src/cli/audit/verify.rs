@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use prost::Message;
+use uuid::Uuid;
 
 use crate::{
     api::pb,
@@ -43,6 +44,10 @@ pub(in crate::cli) struct Arguments {
     /// using it. Without it and without an export, a server is asked.
     #[arg(long, value_name = "DIR", requires = "against", conflicts_with = "export")]
     data_dir: Option<PathBuf>,
+    /// A log of before in the data directory, by its id, as `aap audit key` names it; without it, the
+    /// one that takes records.
+    #[arg(long, value_name = "LOG_ID", requires = "data_dir")]
+    log: Option<Uuid>,
     /// The public key, as `aap audit key` printed it, or a file with it. Take it from where the log
     /// isn't.
     #[arg(long, value_name = "KEY")]
@@ -59,7 +64,7 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
-    let Arguments { export, data_dir, public_key, against, keep, server } = arguments;
+    let Arguments { export, data_dir, log, public_key, against, keep, server } = arguments;
     let key = read_key(public_key)?;
     // What is to be replaced is compared with, too: it may be the last one there is.
     let replaced = keep.iter().filter(|path| path.exists() && !against.contains(path));
@@ -70,7 +75,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> anyhow::Result<Verdict> {
     };
     match (export, data_dir) {
         (Some(path), _) => verify_export(evidence::open(path)?, &key, &kept),
-        (None, Some(path)) => verify_log(&server::open_signed_log(path)?.log, &key, &kept),
+        (None, Some(path)) => verify_log(&server::open_signed_log(path, *log)?.log, &key, &kept),
         (None, None) => {
             let (verdict, note) = online::verify(server, &key, &kept)?;
             if let (Verdict::Verified, Some(path)) = (&verdict, keep) {
