@@ -2,6 +2,7 @@
 
 mod buffer;
 mod buffered;
+mod copies;
 mod crashes;
 mod damage;
 mod failures;

@@ -45,18 +45,19 @@ impl AuditLog {
     }
 }
 
-/// What is copied of a segment: all of it, or what it has up to a record. Of one whose file is gone,
-/// and which something stands in for, there is nothing.
+/// What is copied of a segment: all of it, or, of the last one, what it has up to a record. That one
+/// isn't sealed in a copy, for a log without an open segment has lost its end. Of one whose file is
+/// gone, and which something stands in for, there is nothing.
 fn copy_segment(segment: &Arc<Segment>, last: Option<u64>) -> io::Result<Option<FileCopy>> {
     let (name, file) = (segment.name().to_owned(), Arc::clone(segment.file()));
     if file.length()? == 0 {
         return Ok(None);
     }
     let copied = |from, length, end| Some(FileCopy { name, from, length, end });
-    let last = last.unwrap_or(segment.last()).min(segment.last());
-    if segment.is_sealed() && last == segment.last() {
+    if segment.is_sealed() && last.is_none() {
         return Ok(copied(From::Open(file), None, Vec::new()));
     }
+    let last = last.unwrap_or(u64::MAX).min(segment.last());
     let end = segment::end_of(segment, last)?.ok_or_else(|| {
         let detail = format!("record {last} can't be read where it should be");
         io::Error::new(io::ErrorKind::InvalidData, detail)
