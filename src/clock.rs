@@ -71,6 +71,12 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// The time since the machine's start without its sleep, which other processes of it tell alike
+/// (`CLOCK_MONOTONIC`).
+pub fn since_boot() -> Duration {
+    rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).try_into().unwrap_or_default()
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 fn instant() -> Instant {
     Instant::now()

@@ -168,6 +168,7 @@ pub(crate) fn serve_aap(directory: &str, variant: Variant) {
             routes.add_service(Empty);
         })),
         telemetry: server::Telemetry { metrics, otlp: otlp_of(variant) },
+        manager: None,
     };
     let sockets = server::listen::sockets_per_address();
     let config = ListenerConfig::plain("127.0.0.1:0".parse().unwrap());

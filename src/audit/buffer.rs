@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{
     frame::{self, MARK_BYTES},
@@ -137,6 +137,8 @@ pub struct Buffer {
     state: Mutex<State>,
     /// Wakes the writer; it waits while there is nothing to write.
     writer: Condvar,
+    /// Up to which question the writer has answered whether it lives.
+    answered: watch::Sender<u64>,
     max_bytes: usize,
     lanes: usize,
 }
@@ -148,6 +150,9 @@ struct State {
     batch: Option<Arc<Batch>>,
     gate: Gate,
     writer_waits: bool,
+    /// How often it was asked whether the writer lives, and up to which time it has answered.
+    asked: u64,
+    answered: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,8 +206,16 @@ impl Buffer {
             batch: None,
             gate: Gate::Open,
             writer_waits: false,
+            asked: 0,
+            answered: 0,
         };
-        Self { state: Mutex::new(state), writer: Condvar::new(), max_bytes, lanes: lanes.count() }
+        Self {
+            state: Mutex::new(state),
+            writer: Condvar::new(),
+            answered: watch::Sender::new(0),
+            max_bytes,
+            lanes: lanes.count(),
+        }
     }
 
     /// Appends records, all or none, and tells how to wait for them.
@@ -251,6 +264,10 @@ impl Buffer {
         let mut state = lock(&self.state);
         let mut is_over = false;
         loop {
+            if state.answered != state.asked {
+                state.answered = state.asked;
+                self.answered.send_replace(state.asked);
+            }
             if let Some(batch) = state.batch.take() {
                 let bytes = mem::replace(&mut state.bytes, emptied);
                 let records = mem::take(&mut state.records);
@@ -263,7 +280,7 @@ impl Buffer {
                 state.writer_waits = false;
                 return Found::NothingYet;
             }
-            // Ended by an append, by closing, or by the time.
+            // Ended by an append, by closing, by who asks whether it lives, or by the time.
             state.writer_waits = true;
             (state, is_over) = match patience {
                 None => {
@@ -276,6 +293,22 @@ impl Buffer {
                     (state, ended.timed_out())
                 }
             };
+        }
+    }
+
+    /// Asks the writer whether it lives; the answer ends when it has looked for records once more,
+    /// and never if it doesn't any more.
+    pub fn ask(&self) -> impl Future<Output = ()> + use<> {
+        let mut answered = self.answered.subscribe();
+        let mut state = lock(&self.state);
+        state.asked += 1;
+        let asked = state.asked;
+        self.writer.notify_one();
+        drop(state);
+        async move {
+            if answered.wait_for(|answered| *answered >= asked).await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 

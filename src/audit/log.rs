@@ -354,6 +354,12 @@ impl AuditLog {
         self.shared.lag()
     }
 
+    /// Asks the writer whether it lives. Ends when it has come back to look for records: not while the
+    /// disk keeps it, and never when it is gone.
+    pub fn ask_writer(&self) -> impl Future<Output = ()> + use<> {
+        self.shared.buffer.ask()
+    }
+
     /// Looks whether the disk has answered lately; tells those who wait if not. To be called a few
     /// times a second.
     pub fn check_for_stall(&self) {

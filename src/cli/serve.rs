@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
+    process,
     sync::Arc,
 };
 
@@ -23,7 +24,7 @@ use crate::{
         telemetry::{Otlp, TelemetryConfig},
     },
     server::{
-        self, Settings, Stores, Telemetry,
+        self, ServiceManager, Settings, Stores, Telemetry,
         accept::Door,
         listen::{self, Listener},
         reload::Reload,
@@ -32,7 +33,7 @@ use crate::{
     telemetry::log::{Filter, Format, Log},
 };
 
-use super::{dev, failure::ToldInLog, say};
+use super::{dev, environment, failure::ToldInLog, say};
 
 /// How to serve.
 #[derive(Args, Debug)]
@@ -167,6 +168,7 @@ fn start(
         seed,
         more_services: None,
         telemetry: open_telemetry(&config.telemetry)?,
+        manager: service_manager(),
     };
     server::run(stores, settings, listeners, stop)?;
     tracing::info!("stopped");
@@ -186,6 +188,19 @@ fn open(config: &ListenerConfig) -> anyhow::Result<Listener> {
         }
     }
     Ok(Listener { sockets, door })
+}
+
+/// Who started this process, if it wants to hear how it is (`sd_notify(3)`).
+fn service_manager() -> Option<Arc<ServiceManager>> {
+    let address = environment("NOTIFY_SOCKET")?;
+    // The watchdog may wait for another process.
+    let is_meant = environment("WATCHDOG_PID").is_none_or(|pid| pid == process::id().to_string());
+    let patience = environment("WATCHDOG_USEC").filter(|_| is_meant);
+    let manager = ServiceManager::new(address.as_ref(), patience.as_deref());
+    let manager = manager.inspect_err(
+        |error| tracing::warn!(%error, "the service manager isn't told how the server is"),
+    );
+    manager.ok().map(Arc::new)
 }
 
 fn open_telemetry(config: &TelemetryConfig) -> anyhow::Result<Telemetry> {

@@ -75,6 +75,8 @@ pub(super) struct Doors {
     stopping: watch::Receiver<bool>,
     meters: Option<Meters>,
     tracer: Option<Tracer>,
+    /// The runtimes that have begun to serve.
+    serving: watch::Sender<Vec<Handle>>,
 }
 
 impl Doors {
@@ -133,6 +135,7 @@ impl Doors {
             stopping,
             meters: parts.meters.clone(),
             tracer: parts.tracer.clone(),
+            serving: watch::Sender::default(),
         }
     }
 
@@ -144,6 +147,11 @@ impl Doors {
     /// The audit log's cursors.
     pub(super) fn cursors(&self) -> &Cursors {
         self.audit.cursors()
+    }
+
+    /// The runtimes that have begun to serve.
+    pub(super) fn serving(&self) -> watch::Receiver<Vec<Handle>> {
+        self.serving.subscribe()
     }
 
     /// Who counts connections.
@@ -199,6 +207,7 @@ impl Doors {
                 // An error means that nobody can stop it any more, which is a stop too.
                 let _ = stop.wait_for(|stopping| *stopping).await;
             });
+        self.serving.send_modify(|serving| serving.push(Handle::current()));
         tokio::select! {
             served = server => served.map_err(|error| ServeError::Transport(error.to_string())),
             () = async {

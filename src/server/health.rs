@@ -86,7 +86,7 @@ impl Conditions {
     }
 
     /// Waits until something has changed, also when some of it can't any more; false if nothing will.
-    async fn changed(&mut self) -> bool {
+    pub(super) async fn changed(&mut self) -> bool {
         tokio::select! {
             Ok(()) = self.audit.changed() => true,
             Ok(()) = self.journal.changed() => true,

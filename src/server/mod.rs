@@ -15,6 +15,7 @@ mod grpc;
 mod health;
 mod key_lifecycle;
 mod metrics;
+mod notify;
 mod operators;
 mod process;
 mod proxy;
@@ -43,7 +44,6 @@ use tokio::{
 use tonic::service::RoutesBuilder;
 
 use crate::{
-    api::observed,
     audit::{
         journal::{JournalTree, JournalTreeError},
         log::{
@@ -54,7 +54,7 @@ use crate::{
         succession::Head,
     },
     clock::Clock,
-    config::{ConnectionLimits, scrub::ScrubLimits, telemetry::Otlp},
+    config::{ConnectionLimits, scrub::ScrubLimits},
     domain::{
         audit_cursor::CursorLimits,
         command::{Command, Request},
@@ -77,14 +77,16 @@ use crate::{
     },
     telemetry::{
         meters::{Meters, WriterMeters},
-        trace::{self, Spans, Tracer},
+        trace::{Spans, Tracer},
     },
 };
 
+pub use notify::{NoServiceManager, ServiceManager};
 pub use stores::{
     JOURNAL_TREE_FOLDER, JournalPart, KeyError, OpenedSignedLog, PreviousLog, Stores,
     VerifierKeysError, journal_verifier_key, open_signed_log, verifier_key, verifier_keys,
 };
+pub use telling::Telemetry;
 
 use accept::{Door, Usher};
 use cursors::KeptCursors;
@@ -137,29 +139,8 @@ pub struct Settings {
     pub more_services: Option<MoreServices>,
     /// What is told about the server while it runs.
     pub telemetry: Telemetry,
-}
-
-/// What is told about the server while it runs.
-#[derive(Debug, Default)]
-pub struct Telemetry {
-    /// Where metrics can be fetched, and whether the server lives and is ready.
-    pub metrics: Option<TcpListener>,
-    /// Where metrics and traces are sent.
-    pub otlp: Option<Otlp>,
-}
-
-impl Telemetry {
-    /// Counts for that many runtimes, if somebody wants to know.
-    fn meters(&self, lanes: usize) -> Option<Meters> {
-        let somebody = self.metrics.is_some() || self.otlp.is_some();
-        somebody.then(|| Meters::new(lanes, observed::METHOD_COUNT))
-    }
-
-    /// Makes spans of calls, if somebody wants them.
-    fn tracer(&self) -> Result<Option<(Tracer, Spans)>, EntropyError> {
-        let ratio = self.otlp.as_ref().map(|otlp| otlp.ratio);
-        ratio.map(|ratio| Tracer::new(ratio, trace::QUEUE_LENGTH)).transpose()
-    }
+    /// Who started it, if it wants to hear how it is.
+    pub manager: Option<Arc<ServiceManager>>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -458,6 +439,7 @@ impl Parts {
         drop(doors);
         background.block_on(until_stop(stop, &stopping));
         tracing::info!("stopping: open calls may end");
+        telling.tell_stop();
         let served = join(servers);
         telling.end(background);
         key_lifecycle.end(background);
@@ -479,7 +461,8 @@ impl Parts {
     ) -> tokio::task::JoinHandle<()> {
         let (roster, clock) = (Arc::clone(&self.roster), self.settings.clock.clone());
         let log = self.log.clone();
-        let kept = Kept { roster, doors, vouching: self.vouching.clone() };
+        let manager = self.settings.manager.clone();
+        let kept = Kept { roster, doors, vouching: self.vouching.clone(), manager };
         let keeper = Keeper::new(kept, clock, log, self.background_lane);
         background.spawn(keeper.run(self.settings.reload.take(), stopping))
     }

@@ -28,7 +28,7 @@ use crate::{
     telemetry::log::Log,
 };
 
-use super::accept::Door;
+use super::{ServiceManager, accept::Door};
 
 /// How often it is looked whether the file has changed and whether somebody has expired. A change is
 /// taken at the second look that finds it.
@@ -66,6 +66,17 @@ pub(super) struct Kept {
     pub(super) doors: Vec<Arc<Door>>,
     /// Who vouches for roles.
     pub(super) vouching: Vouching,
+    /// Who wants to hear that the configuration is read again.
+    pub(super) manager: Option<Arc<ServiceManager>>,
+}
+
+/// Why the configuration may have to be read again.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    /// Somebody has asked for it.
+    Asked,
+    /// It is time to look whether it has changed.
+    Time,
 }
 
 /// What came of reading the configuration again, as it is recorded.
@@ -92,24 +103,40 @@ impl Keeper {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let read = tokio::select! {
+            let cause = tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => return,
-                () = requests.notified() => |file: &mut Follower| Some(file.reload()),
-                _ = tick.tick() => Follower::look,
+                () = requests.notified() => Cause::Asked,
+                _ = tick.tick() => Cause::Time,
             };
             self.look_for_expired();
-            if let Some(mut followed) = file.take() {
-                let reading = tokio::task::spawn_blocking(move || (read(&mut followed), followed));
-                // If it panicked, it has said so, and there is nothing to go on with.
-                let Ok((found, followed)) = reading.await else { continue };
-                if let Some(found) = found {
-                    self.take(&followed, found);
-                }
-                file = Some(followed);
+            if let Some(followed) = file.take() {
+                file = self.read(followed, cause).await;
             }
             self.record();
         }
+    }
+
+    /// Reads the file again, if there is reason to, and takes what is in it. Returns the file, if
+    /// there is something to go on with.
+    async fn read(&mut self, mut followed: Follower, cause: Cause) -> Option<Follower> {
+        let manager = self.kept.manager.clone();
+        if let (Cause::Asked, Some(manager)) = (cause, &manager) {
+            manager.begin_reload();
+        }
+        let reading = tokio::task::spawn_blocking(move || match cause {
+            Cause::Asked => (Some(followed.reload()), followed),
+            Cause::Time => (followed.look(), followed),
+        });
+        // If it panicked, it has said so.
+        let (found, followed) = reading.await.ok()?;
+        if let Some(found) = found {
+            let said = self.take(&followed, found);
+            if let Some(manager) = manager {
+                manager.end_reload(said);
+            }
+        }
+        Some(followed)
     }
 
     /// Has streams look again whose caller may have expired since the last look.
@@ -121,7 +148,8 @@ impl Keeper {
         self.looked = now;
     }
 
-    fn take(&mut self, file: &Follower, found: Result<Loaded, ConfigError>) {
+    /// Takes a configuration, if it is one; says in a line what came of it.
+    fn take(&mut self, file: &Follower, found: Result<Loaded, ConfigError>) -> &'static str {
         let path = file.path().display();
         match found {
             Ok(Loaded { config, awaits_restart }) => {
@@ -145,6 +173,7 @@ impl Keeper {
                 }
                 self.kept.vouching.replace(&config.vouchers);
                 self.kept.roster.replace(config.callers);
+                "serving; the configuration was loaded"
             }
             Err(error) => {
                 let problems = error.problems();
@@ -154,6 +183,7 @@ impl Keeper {
                     "the configuration is broken; the one before it stays in force"
                 );
                 self.unrecorded.push(Load::Refused { problems: problems.len() });
+                "serving; the configuration is broken, and the one before it stays in force"
             }
         }
     }

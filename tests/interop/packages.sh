@@ -60,6 +60,21 @@ server_pid() {
   echo "$job"
 }
 
+# Listens as the service manager does, for the unit says that the server tells it.
+expect_readiness() {
+  grep -x Type=notify /lib/systemd/system/aap.service >/dev/null || fail "the unit waits for nothing"
+  notify=@aap-packages-$$
+  python3 - "$notify" <<'EOF' &
+import socket, sys
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+listener.bind("\0" + sys.argv[1][1:])
+listener.settimeout(60)
+sys.exit(0 if listener.recv(4096).startswith(b"READY=1\n") else 1)
+EOF
+  manager=$!
+  until_true 10 grep -qF "$notify" /proc/net/unix
+}
+
 # As the unit does it: its command line, its user, its directory.
 serve() {
   local command made
@@ -72,11 +87,13 @@ serve() {
   chmod 0640 /etc/aap/aap.toml
   install -d -m 0700 -o aap -g aap "$DATA"
   read -ra command <<<"$(sed -n 's/^ExecStart=//p' /lib/systemd/system/aap.service)"
+  expect_readiness
   setpriv --reuid aap --regid aap --clear-groups --no-new-privs --inh-caps=-all \
-    env -i "${command[@]}" >"$directory/server.out" 2>"$directory/server.log" &
+    env -i "NOTIFY_SOCKET=$notify" "${command[@]}" >"$directory/server.out" 2>"$directory/server.log" &
   job=$!
   until_true 15 answers_or_ended
   answers || fail "the server does not start"
+  wait "$manager" || fail "the service manager isn't told that the server is ready"
   grpcurl -plaintext -H "authorization: Bearer $(grep -oE 'aap_[A-Za-z0-9_-]+' <<<"$made" | head -n 1)" \
     -d '{"parent": "accounts/acme/regions/local"}' "$AAP_LISTEN" aap.v1.PolicyService/ListPolicies >/dev/null
   echo "== serves by the unit's command line, as its user"

@@ -57,6 +57,7 @@ mod retention;
 mod role_tokens;
 mod roles;
 mod scrubbing;
+mod service_manager;
 mod sessions;
 mod snapshots;
 mod soaking;

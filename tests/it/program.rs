@@ -87,6 +87,8 @@ pub struct Running {
     pub child: Child,
     log: BufReader<ChildStderr>,
     address: Option<SocketAddr>,
+    /// What was read of its log.
+    pub begun: String,
 }
 
 impl Drop for Running {
@@ -103,7 +105,7 @@ impl Running {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = processes::spawn(command).unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self { log, child, address: None };
+        let mut running = Self { log, child, address: None, begun: String::new() };
         running.line_with("serving");
         running
     }
@@ -129,6 +131,7 @@ impl Running {
             let port: String = port.chars().take_while(char::is_ascii_digit).collect();
             self.address = format!("127.0.0.1:{port}").parse().ok();
         }
+        self.begun.push_str(&line);
         line
     }
 

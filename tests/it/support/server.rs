@@ -18,7 +18,7 @@ use aap::{
     },
     domain::{audit_cursor::CursorLimits, limits::Limits},
     server::{
-        self, ServeError, Settings, Stores, Telemetry,
+        self, ServeError, ServiceManager, Settings, Stores, Telemetry,
         accept::Door,
         listen::{self, Listener},
         reload::Reload,
@@ -78,6 +78,8 @@ pub struct Setup {
     pub tells_metrics: bool,
     /// Where metrics and traces are sent.
     pub otlp: Option<Otlp>,
+    /// Who is told how it is.
+    pub manager: Option<Arc<ServiceManager>>,
     /// What the directories are in; removed with the last of them that need it.
     pub dir: Arc<TempDir>,
 }
@@ -99,6 +101,7 @@ impl Setup {
             configuration: None,
             tells_metrics: false,
             otlp: None,
+            manager: None,
             dir: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
@@ -219,6 +222,7 @@ impl Serving {
             seed: Vec::new(),
             more_services: None,
             telemetry,
+            manager: setup.manager,
         };
         server::run(stores, settings, listeners, stop)
     }
