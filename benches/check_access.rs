@@ -313,7 +313,9 @@ fn instructions() {
                 "CheckAccess, durable" => check_call(&server),
                 _ => empty_call(&headers(&server)),
             };
-            Subject { server: &server, call }.calls(calls);
+            let subject = Subject { server: &server, call };
+            subject.wait_until_it_answers();
+            subject.calls(calls);
             server.stop();
             callgrind::total(&out)
         });
@@ -335,9 +337,7 @@ fn verify(check: &Subject<'_>, is_durable: bool) {
         assert!(receipt.durable || !is_durable);
         assert!(sequences.insert(receipt.sequence));
     };
-    // Making its world takes a server a while, and a disk that others use too longer.
-    let is_up = || check.load(Duration::ZERO).closed_loop(1, &mut load::ignore).is_ok();
-    assert!((0..50).any(|_| is_up()), "the server doesn't answer");
+    check.wait_until_it_answers();
     let report = check.load(Duration::from_millis(500)).closed_loop(IN_FLIGHT, &mut see).unwrap();
     assert_eq!(report.failed, 0);
     let answers = sequences.len();
@@ -371,6 +371,13 @@ impl Subject<'_> {
     fn load(&self, duration: Duration) -> Load<'_> {
         let address = self.server.address;
         Load { address, call: &self.call, connections: 1, warmup: WARMUP, duration }
+    }
+
+    /// Making its world takes a server a while, longer under valgrind or on a busy disk.
+    fn wait_until_it_answers(&self) {
+        let load = Load { warmup: Duration::ZERO, ..self.load(Duration::ZERO) };
+        let answers = || load.closed_loop(1, &mut load::ignore).is_ok();
+        assert!((0..50).any(|_| answers()), "the server doesn't answer");
     }
 
     fn run(&self, in_flight: usize, duration: Duration) -> Report {
