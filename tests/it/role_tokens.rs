@@ -289,6 +289,7 @@ async fn a_key_that_an_issuer_takes_back_counts_no_longer_without_any_token_that
     place.wait(100);
     place.reconfigure(&table).await;
     // Nobody waits for the answer, and none of these tokens has it asked for.
+    issuer.asked(times + 1).await;
     let refusal = loop {
         if let Err(refusal) = show(&place).await {
             break refusal;
