@@ -425,16 +425,18 @@ async fn client_keys() {
 #[tokio::test]
 async fn sessions() {
     // An application's clock is the machine's, and what was signed before the start proves nothing.
-    let now = Clock::system().now();
-    let clock = Clock::manual(now.plus_seconds(-60));
+    let clock = Clock::manual(Clock::system().now().plus_seconds(-60));
     let server = Setup { clock: clock.clone(), ..Setup::new() }.start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
-    clock.set(now);
+    // However long all of this takes.
+    let on_time = || clock.set(Clock::system().now());
+    on_time();
     let mut page = Page::new(server.address());
     page.once("access-point create reports --client-key --policies RAMPolicy");
     page.once("client-key issue reports --algorithm ec-p256 --to app.json --password-to app.password -o name");
     page.both(ADMIN, "session --help");
     page.both(ADMIN, "session create --help");
+    on_time();
     page.once("session create reports --client-key app.json --password-file app.password --audience aap.test");
     page.shown("session create reports --client-key app.json --password-file app.password --audience aap.test");
     // Where a caller's token is doesn't matter.
@@ -453,6 +455,7 @@ async fn sessions() {
     page.once("session create reports --client-key app.json --audience aap.test");
     page.both(ADMIN, "session create reports --client-key app.json --password-file app.password --audience aap.test --lifetime 9000");
     let ask = "session create reports --client-key app.json --password-file app.password --audience aap.test";
+    on_time();
     let session = in_a_pipe(&mut page.command(ADMIN, &words(ask))).text;
     fs::write(page.home.path().join("app.session"), session).unwrap();
     let check = "check --session-file app.session GetSecretValue secret/dataKey1 --vpc vpc-1 --from 192.168.7.9";
@@ -468,6 +471,7 @@ async fn sessions() {
     page.is(&expect_file!["../snapshots/cli/session.txt"]);
 
     // A token can come by the standard input, without a file.
+    on_time();
     let session = in_a_pipe(&mut page.command(ADMIN, &words(ask))).text;
     let check = ["check", "--session-file", "-", "GetSecretValue", "secret/dataKey1"];
     let mut command = page.command(GATEWAY, &check);
