@@ -15,7 +15,12 @@ use aap::{
     api::pb,
     audit::log::{Mode, Options},
     clock::Clock,
-    config::{ConnectionLimits, listeners::ListenerConfig, scrub::ScrubLimits, telemetry::Otlp},
+    config::{
+        ConnectionLimits,
+        listeners::ListenerConfig,
+        scrub::ScrubLimits,
+        telemetry::{Headers, Otlp},
+    },
     domain::{
         access_point::{Authentication, PolicyIds},
         command,
@@ -202,7 +207,7 @@ fn callers() -> (Callers, [NewToken; 3]) {
 fn otlp_of(variant: Variant) -> Option<Otlp> {
     let Variant::TellsAll { collector } = variant else { return None };
     let (endpoint, interval) = (format!("http://{collector}"), Duration::from_secs(1));
-    Some(Otlp { endpoint, interval, ratio: 0.01 })
+    Some(Otlp { endpoint, tls: None, headers: Headers::default(), interval, ratio: 0.01 })
 }
 
 /// A check that is allowed.

@@ -196,6 +196,14 @@ pub(super) struct TelemetryTable {
     pub(super) prometheus: Option<SocketAddr>,
     /// Where metrics and traces are sent by OTLP.
     pub(super) otlp_endpoint: Option<String>,
+    /// The authorities that vouch for the collector, in PEM.
+    pub(super) otlp_ca: Option<PathBuf>,
+    /// The certificate that is shown to it, in PEM.
+    pub(super) otlp_certificate: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    pub(super) otlp_key: Option<PathBuf>,
+    /// A file of headers that it wants to see.
+    pub(super) otlp_headers_file: Option<PathBuf>,
     /// How often metrics are sent.
     pub(super) metrics_interval_seconds: Option<u64>,
     /// Which part of the calls without a caller's trace has one.

@@ -359,7 +359,7 @@ impl Problems {
         let limits = limits_of(&limits);
         let (watches, cursors) = (self.check_watches(&watches), cursors::check(self, &cursors));
         let (log, telemetry) =
-            (log::check(self, &log, other_filter), telemetry::check(self, telemetry));
+            (log::check(self, &log, other_filter), telemetry::check(self, telemetry, files));
         let audience = self.check_sessions(sessions);
         let vouchers = vouchers::check(self, (token_issuers, sts), audience.as_ref(), files);
         let caller_ca = caller_ca.as_deref().map(|path| (path, can_show_certificates));

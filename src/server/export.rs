@@ -8,10 +8,14 @@ use opentelemetry_proto::tonic::collector::{
     trace::v1::trace_service_client::TraceServiceClient,
 };
 use tokio::{sync::Notify, time::MissedTickBehavior};
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request,
+    metadata::MetadataMap,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
 
 use crate::{
-    config::telemetry::Otlp,
+    config::telemetry::{CollectorTls, Otlp, ShownCertificate},
     domain::time::UnixNanos,
     telemetry::{
         otlp,
@@ -31,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Sends what there is to send.
 pub(super) struct Exporter {
     channel: Channel,
+    /// What each call to the collector says besides.
+    headers: MetadataMap,
     interval: Duration,
     sources: Arc<Sources>,
     spans: Spans,
@@ -54,11 +60,25 @@ impl Exporter {
         sources: Arc<Sources>,
         (spans, counts): (Spans, Arc<SpanCounts>),
     ) -> Result<Self, ServeError> {
-        let endpoint = Endpoint::from_shared(otlp.endpoint.clone())
-            .map_err(|error| ServeError::Transport(error.to_string()))?;
+        let refused = |error: tonic::transport::Error| ServeError::Transport(error.to_string());
+        let mut endpoint = Endpoint::from_shared(otlp.endpoint.clone()).map_err(refused)?;
+        if let Some(tls) = &otlp.tls {
+            endpoint = endpoint.tls_config(tls_of(tls)).map_err(refused)?;
+        }
+        let headers = otlp.headers.iter().cloned().collect();
+        let headers = MetadataMap::from_headers(headers);
         let channel = endpoint.connect_timeout(PATIENCE).timeout(PATIENCE).connect_lazy();
         let (interval, from) = (otlp.interval, sources.clock.now());
-        Ok(Self { channel, interval, sources, spans, counts, from, collector: Collector::Takes })
+        Ok(Self {
+            channel,
+            headers,
+            interval,
+            sources,
+            spans,
+            counts,
+            from,
+            collector: Collector::Takes,
+        })
     }
 
     /// Goes on until there will be nothing more to tell, and then sends what is left.
@@ -93,11 +113,17 @@ impl Exporter {
         }
     }
 
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        *request.metadata_mut() = self.headers.clone();
+        request
+    }
+
     async fn send_spans(&mut self, spans: Vec<Span>) {
         let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
         let request = otlp::spans(&self.sources.resource(), spans);
         let mut client = TraceServiceClient::new(self.channel.clone());
-        let sent = client.export(request).await;
+        let sent = client.export(self.request(request)).await;
         let counter = if sent.is_ok() { &self.counts.sent } else { &self.counts.not_sent };
         counter.add(count);
         self.note(sent.map(drop)).await;
@@ -107,7 +133,7 @@ impl Exporter {
         let (read, now) = (self.sources.read(), self.sources.clock.now());
         let request = otlp::metrics(&self.sources.resource(), read, (self.from, now));
         let mut client = MetricsServiceClient::new(self.channel.clone());
-        let sent = client.export(request).await;
+        let sent = client.export(self.request(request)).await;
         self.note(sent.map(drop)).await;
     }
 
@@ -129,6 +155,17 @@ impl Exporter {
                 tokio::time::sleep(GATHERING).await;
             }
         }
+    }
+}
+
+fn tls_of(tls: &CollectorTls) -> ClientTlsConfig {
+    let CollectorTls { authorities, shown } = tls;
+    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+    match shown {
+        Some(ShownCertificate { certificate, key }) => {
+            config.identity(Identity::from_pem(certificate, key))
+        }
+        None => config,
     }
 }
 

@@ -3,7 +3,14 @@
 
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
-use aap::{api::pb, config::telemetry::Otlp, telemetry::instruments};
+use aap::{
+    api::pb,
+    config::{
+        self, Overrides,
+        telemetry::{Headers, Otlp},
+    },
+    telemetry::instruments,
+};
 use opentelemetry_proto::tonic::{
     collector::{
         metrics::v1::{
@@ -20,10 +27,15 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use tokio::sync::{Notify, mpsc};
-use tonic::{Code, Request, Response, Status};
+use tonic::{
+    Code, Request, Response, Status,
+    transport::{Certificate, Identity, ServerTlsConfig},
+};
 
 use crate::support::{
     ADMIN, AUDITOR, ENFORCER, Setup, TestServer,
+    certificates::{Authority, Pair},
+    configuration::Text,
     server::PATIENCE,
     watching::{self, Watch},
     world,
@@ -40,6 +52,18 @@ struct Collector {
     metrics: mpsc::UnboundedSender<ExportMetricsServiceRequest>,
     /// If there is one, nothing is answered before it rings.
     answers: Option<Arc<Notify>>,
+    /// What every call must show.
+    authorization: Option<&'static str>,
+}
+
+impl Collector {
+    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let shown = request.metadata().get("authorization").map(|value| value.to_str().unwrap());
+        if self.authorization.is_some() && self.authorization != shown {
+            return Err(Status::unauthenticated("who are you?"));
+        }
+        Ok(())
+    }
 }
 
 #[tonic::async_trait]
@@ -51,6 +75,7 @@ impl TraceService for Collector {
         if let Some(answers) = &self.answers {
             answers.notified().await;
         }
+        self.admit(&request)?;
         for of_resource in request.into_inner().resource_spans {
             let resource = of_resource.resource.unwrap().attributes;
             for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
@@ -70,6 +95,7 @@ impl MetricsService for Collector {
         if let Some(answers) = &self.answers {
             answers.notified().await;
         }
+        self.admit(&request)?;
         let _ = self.metrics.send(request.into_inner());
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
@@ -84,12 +110,20 @@ struct Received {
 
 impl Received {
     async fn collect(answers: Option<Arc<Notify>>) -> Self {
+        Self::collect_with(tonic::transport::Server::builder(), answers, None).await
+    }
+
+    async fn collect_with(
+        mut server: tonic::transport::Server,
+        answers: Option<Arc<Notify>>,
+        authorization: Option<&'static str>,
+    ) -> Self {
         let ((spans, got_spans), (metrics, got_metrics)) =
             (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-        let collector = Collector { spans, metrics, answers };
+        let collector = Collector { spans, metrics, answers, authorization };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tonic::transport::Server::builder()
+        let serving = server
             .add_service(TraceServiceServer::new(collector.clone()))
             .add_service(MetricsServiceServer::new(collector))
             .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
@@ -104,7 +138,12 @@ impl Received {
 
 async fn start(collector: SocketAddr, ratio: f64) -> TestServer {
     let endpoint = format!("http://{collector}");
-    let otlp = Otlp { endpoint, interval: Duration::from_millis(50), ratio };
+    let (tls, headers) = (None, Headers::default());
+    let otlp = Otlp { endpoint, tls, headers, interval: Duration::from_millis(50), ratio };
+    start_with(otlp).await
+}
+
+async fn start_with(otlp: Otlp) -> TestServer {
     let server = Setup { otlp: Some(otlp), tells_metrics: true, ..Setup::new() }.start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
     server
@@ -244,5 +283,121 @@ async fn a_collector_that_is_dead_or_never_answers_costs_no_call_and_no_stop() {
             check(&server, None).await;
         }
         server.stop().await;
+    }
+}
+
+/// A directory with what a configuration of a collector names.
+struct Files {
+    dir: tempfile::TempDir,
+    authority: Authority,
+}
+
+impl Files {
+    fn new(headers: &str) -> Self {
+        let files = Self { dir: tempfile::tempdir().unwrap(), authority: Authority::new() };
+        files.write("ca.pem", &files.authority.certificate);
+        files.write("headers", headers);
+        files.authority.client("spiffe://acme/aap").write(files.dir.path(), "client");
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    /// What a configuration says that names them.
+    fn parse(&self, endpoint: &str) -> Result<Otlp, config::ConfigError> {
+        let dir = self.dir.path().display();
+        let text = Text::new(&self.dir.path().join("data"))
+            .and(&format!(
+                "[telemetry]\notlp_endpoint = \"{endpoint}\"\notlp_ca = \"{dir}/ca.pem\"\n\
+                 otlp_certificate = \"{dir}/client.pem\"\notlp_key = \"{dir}/client-key.pem\"\n\
+                 otlp_headers_file = \"{dir}/headers\"\nmetrics_interval_seconds = 1\n\
+                 trace_ratio = 1.0\n"
+            ))
+            .with(ADMIN, "role = \"admin\"\naccounts = [\"acme\"]");
+        let parsed = config::parse("aap.toml", text.as_str(), Overrides::default());
+        Ok(parsed?.telemetry.otlp.unwrap())
+    }
+}
+
+/// A collector that speaks TLS and demands a certificate of an authority and a header.
+async fn collect_by_tls(shown: &Pair, authority: &Authority) -> Received {
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&shown.certificate, &shown.key))
+        .client_ca_root(Certificate::from_pem(&authority.certificate));
+    let server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+    Received::collect_with(server, None, Some(AUTHORIZATION)).await
+}
+
+const AUTHORIZATION: &str = "Bearer of-the-collector";
+
+#[tokio::test]
+async fn a_collector_behind_tls_gets_spans_and_metrics_of_who_shows_what_it_demands() {
+    let files = Files::new(&format!("Authorization: {AUTHORIZATION}\n\nx-tenant: acme\n"));
+    let shown = files.authority.local_server();
+    let mut received = collect_by_tls(&shown, &files.authority).await;
+    let otlp = files.parse(&format!("https://{}", received.address)).unwrap();
+    let told = format!("{otlp:?}");
+    assert!(told.contains("authorization") && !told.contains("of-the-collector"), "{told}");
+    assert!(!told.contains("PRIVATE"), "{told}");
+    let server = start_with(otlp).await;
+    check(&server, None).await;
+    let (_, span) = received.span().await;
+    assert!(!span.span_id.is_empty());
+    let metrics = tokio::time::timeout(PATIENCE, received.metrics.recv()).await.unwrap().unwrap();
+    assert!(!metrics.resource_metrics.is_empty());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_collector_that_nobody_vouches_for_gets_nothing_and_costs_no_call() {
+    let files = Files::new(&format!("authorization: {AUTHORIZATION}\n"));
+    let other = Authority::new();
+    let mut received = collect_by_tls(&other.local_server(), &files.authority).await;
+    let otlp = files.parse(&format!("https://{}", received.address)).unwrap();
+    let server = start_with(otlp).await;
+    for _ in 0..10 {
+        check(&server, None).await;
+    }
+    server.stop().await;
+    assert!(received.spans.try_recv().is_err() && received.metrics.try_recv().is_err());
+}
+
+#[test]
+fn what_a_collector_is_to_be_shown_is_checked_and_never_quoted() {
+    for (headers, wrong) in [
+        ("", "must have 1 to 16 headers"),
+        ("a-secret-without-a-name", "has a line 1 that has no colon behind a name"),
+        ("a name: secret", "has a line 1 that begins with no header's name"),
+        ("a: b\nsecret header: c", "has a line 2 that begins with no header's name"),
+        ("grpc-timeout: secret", "has a line 1 that has a name that gRPC uses itself"),
+        ("trace-bin: secret", "has a line 1 that has a name of binary values"),
+        ("a: ", "has a line 1 that has no value"),
+        ("a: secret\u{7f}", "has a line 1 that has no value"),
+        ("a: secret\nA: secret", "has `a` twice"),
+        (&format!("a: {}", "s".repeat(8 * 1_024)), "must have 1 to 16 headers, of at most 8 KiB"),
+    ] {
+        let files = Files::new(headers);
+        let error = files.parse("https://collector:4317").unwrap_err().to_string();
+        assert!(error.contains(&format!("`telemetry.otlp_headers_file` {wrong}")), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+    let files = Files::new("a: b");
+    let error = files.parse("http://collector:4317").unwrap_err().to_string();
+    for problem in [
+        "`telemetry.otlp_ca` belongs to an endpoint with `https://`",
+        "`telemetry.otlp_key` belongs to an endpoint with `https://`",
+        "`telemetry.otlp_headers_file` belongs to an endpoint with `https://` or on loopback",
+    ] {
+        assert!(error.contains(problem), "{error}");
+    }
+    files.write("client-key.pem", "");
+    files.write("ca.pem", "");
+    let error = files.parse("https://collector:4317").unwrap_err().to_string();
+    for problem in
+        ["`telemetry.otlp_ca` has no certificate", "`telemetry.otlp_key` has no private key"]
+    {
+        assert!(error.contains(problem), "{error}");
     }
 }
