@@ -67,14 +67,19 @@ impl Conditions {
         *self.journal.borrow() == JournalCondition::Working
     }
 
+    /// Whether cursors of the audit log can be written.
+    pub(super) fn can_move_cursors(&self) -> bool {
+        *self.cursors.borrow() == JournalCondition::Working
+    }
+
     fn stops(&self) -> bool {
         *self.stopping.borrow()
     }
 
     /// Whether it can do all its work now.
     pub(super) fn is_ready(&self) -> Answer {
-        let has_cursors = *self.cursors.borrow() == JournalCondition::Working;
-        Answer::of(self.can_record() && self.can_change() && has_cursors && !self.stops())
+        let can_write = self.can_record() && self.can_change() && self.can_move_cursors();
+        Answer::of(can_write && !self.stops())
     }
 
     /// Whether it can do its work, now or later, without a restart.

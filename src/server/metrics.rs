@@ -149,7 +149,7 @@ impl Sources {
         ]
     }
 
-    fn read_watchers(&self) -> [Metric; 4] {
+    fn read_watchers(&self) -> [Metric; 5] {
         let (_, records) = self.log.bounds();
         let revision = self.published.load().revision();
         let logs = [
@@ -166,6 +166,7 @@ impl Sources {
             Metric::by(&i::WATCHERS, counts),
             Metric::by(&i::WATCHERS_LAG, lags),
             Metric::one(&i::CURSORS, cursors),
+            Metric::one(&i::CURSORS_AVAILABLE, self.conditions.can_move_cursors()),
             Metric::one(&i::CURSORS_LAG, lag),
         ]
     }

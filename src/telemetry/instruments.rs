@@ -91,6 +91,8 @@ instruments! {
         "How many entries of a log its slowest watcher has yet to be sent.";
     CURSORS: Gauge, "aap.audit.cursors", "{cursor}", [],
         "How many cursors of the audit log there are.";
+    CURSORS_AVAILABLE: Gauge, "aap.audit.cursors.available", "", [],
+        "1 if cursors of the audit log can be written, and so read by; else 0.";
     CURSORS_LAG: Gauge, "aap.audit.cursors.lag", "{record}", [],
         "How many audit records the slowest cursor has yet to have acknowledged.";
     CLIENT_KEYS_ENDING: Gauge, "aap.client_keys.ending", "{key}", ["aap.days"],
