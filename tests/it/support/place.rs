@@ -1,6 +1,9 @@
 //! A server whose time stands still until a test moves it, and applications that ask it for sessions.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use aap::{
     api::pb::{
@@ -64,7 +67,10 @@ impl Place {
         self.server.reload(&self.base.clone().with(&probe, known).and(more));
         let get = pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") };
         let probe = self.server.client(&probe);
-        while probe.policies().get_policy(get.clone()).await.is_err() {}
+        // Each that is refused is a stranger's, and few of those are recorded one by one.
+        while probe.policies().get_policy(get.clone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// An access point of that role and type of environment.
