@@ -1,9 +1,6 @@
 //! A server whose time stands still until a test moves it, and applications that ask it for sessions.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aap::{
     api::pb::{
@@ -64,13 +61,14 @@ impl Place {
     pub async fn reconfigure(&self, more: &str) {
         let probe = format!("probe-{}", self.probes.fetch_add(1, Ordering::SeqCst));
         let known = "role = \"viewer\"\naccounts = [\"acme\"]";
+        let mut watch = Watch::from_end(&self.server.client(AUDITOR)).await;
         self.server.reload(&self.base.clone().with(&probe, known).and(more));
+        // It counts right after it was recorded. Whoever is refused before is a stranger, and few of
+        // those are recorded one by one.
+        while !matches!(watch.next_record().await.event, Some(Event::ConfigurationLoad(_))) {}
         let get = pb::GetPolicyRequest { name: world::policy_name("RAMPolicy") };
         let probe = self.server.client(&probe);
-        // Each that is refused is a stranger's, and few of those are recorded one by one.
-        while probe.policies().get_policy(get.clone()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        while probe.policies().get_policy(get.clone()).await.is_err() {}
     }
 
     /// An access point of that role and type of environment.
