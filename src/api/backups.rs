@@ -71,7 +71,8 @@ impl BackupService for Backups {
         let (from, _) = self.log.bounds();
         let read = AuditReadDraft { method: STREAM, from, through: 0, filter: &[], cursor: "" };
         let facts = call::facts(&authenticated.caller, &metadata, &extensions);
-        self.reads.record("", facts, read).await;
+        let recorded = self.reads.record_or_refuse("", facts, read).await;
+        recorded.map_err(|error| ApiError::Check(error.into()))?;
         let running = turn.settle().await.map_err(ApiError::from)?;
         let standing = self.gate.standing(authenticated, STREAM, Scope::Bound);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());

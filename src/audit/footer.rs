@@ -168,9 +168,8 @@ impl Footer {
         let accounts = accounts
             .into_iter()
             .map(|pb::AccountHead { account, last_sequence }| (account.into(), last_sequence));
-        if record_count == 0 {
-            return None;
-        }
+        // What is behind the last one has a number, too.
+        first_sequence.checked_add(record_count).filter(|_| record_count > 0)?;
         Some(Self {
             first_sequence,
             record_count,

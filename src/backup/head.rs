@@ -1,11 +1,17 @@
 //! What a backup says of itself: whose it is and how far it goes, and the digest of every file in it.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Write as _,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::store::data_dir::{Identity, audit_folder};
+use crate::{
+    audit::tree::note::{VerifierKey, is_name},
+    store::data_dir::{Identity, audit_folder},
+};
 
 /// The format that this version writes. Others are refused by name.
 pub const FORMAT: u32 = 1;
@@ -81,7 +87,29 @@ impl Head {
             return Err(format!("it has format {format}; this version reads format {FORMAT}"));
         }
         let head: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        if head.logs.is_empty() { Err("it names no audit log".to_owned()) } else { Ok(head) }
+        head.check()?;
+        Ok(head)
+    }
+
+    /// Whether it says something that can be.
+    fn check(&self) -> Result<(), String> {
+        if self.logs.is_empty() {
+            return Err("it names no audit log".to_owned());
+        }
+        let ids: BTreeSet<_> = self.logs.iter().map(|log| log.log_id).collect();
+        if ids.len() < self.logs.len() {
+            return Err("it names an audit log twice".to_owned());
+        }
+        if !is_name(&self.origin) {
+            return Err(format!("`{}` can't be the name of a log", self.origin));
+        }
+        let key = self.public_key.as_deref().map(VerifierKey::parse);
+        match key.transpose().map_err(|error| format!("its `public_key`: {error}"))? {
+            Some(key) if key.name() != self.origin => {
+                Err(format!("its key is named `{}`, not `{}`", key.name(), self.origin))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the data directory is called that it is of. `None` if it names no log.
@@ -149,6 +177,7 @@ fn read_digest(digits: &str) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::tree::note::SigningKey;
 
     #[test]
     fn what_a_backup_says_of_itself_reads_back_and_another_format_is_refused_by_name() {
@@ -173,8 +202,19 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         let error = Head::decode(text.replace("\"format\": 1", "\"format\": 2").as_bytes());
         assert_eq!(error.unwrap_err(), "it has format 2; this version reads format 1");
-        let without = Head { logs: Vec::new(), ..head };
-        assert!(Head::decode(&without.encode().unwrap()).is_err() && Head::decode(b"{}").is_err());
+        let refused = |head: &Head| Head::decode(&head.encode().unwrap()).unwrap_err();
+        let without = Head { logs: Vec::new(), ..head.clone() };
+        assert_eq!(refused(&without), "it names no audit log");
+        let mut twice = head.clone();
+        twice.logs[1].log_id = twice.logs[0].log_id;
+        assert_eq!(refused(&twice), "it names an audit log twice");
+        let unnamed = Head { origin: "a b".to_owned(), ..head.clone() };
+        assert_eq!(refused(&unnamed), "`a b` can't be the name of a log");
+        let key = SigningKey::of_seed("aap.test/other", &[1; 32]).unwrap();
+        let others = Head { public_key: Some(key.verifier().to_string()), ..head };
+        let wanted = "its key is named `aap.test/other`, not `aap.test/audit`";
+        assert_eq!(refused(&others), wanted);
+        assert!(Head::decode(b"{}").is_err());
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub enum ArchiveError {
         /// What is wrong.
         detail: String,
     },
+    /// It isn't what it was a moment ago.
+    #[error("it is another one now, at byte {0}, than it was when it was verified")]
+    Changed(u64),
     /// It can't be read.
     #[error("can't read it")]
     Io(#[from] io::Error),
@@ -268,7 +271,13 @@ fn read_whole(file: &dyn VolumeFile, place: &Place) -> Result<Vec<u8>, ArchiveEr
     }
     let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
     let read = file.read_at(&mut bytes, offset)?;
-    if read < bytes.len() { Err(ArchiveError::Truncated(offset + read as u64)) } else { Ok(bytes) }
+    if read < bytes.len() {
+        return Err(ArchiveError::Truncated(offset + read as u64));
+    }
+    // It was read before, and may have become another one since.
+    let mut digest = Context::new(&SHA256);
+    digest.update(&bytes);
+    if finish(digest) == place.digest { Ok(bytes) } else { Err(ArchiveError::Changed(offset)) }
 }
 
 /// A file in a backup. What would be written to it is kept from it.

@@ -6,7 +6,6 @@ use std::{io, sync::Arc};
 use crate::{
     audit::{
         inspection::{self, Found},
-        succession::{self, Ending},
         tree::{
             hash::{self, Frontier},
             note::{NoteError, Statement, VerifierKey},
@@ -65,47 +64,59 @@ pub enum VerifyError {
         source: NoteError,
     },
     /// It is signed by another key.
-    #[error("it is signed by the key `{found}`, not by `{wanted}`")]
+    #[error("{what} is signed by the key `{found}`, which was not given")]
     OtherKey {
+        /// What of it.
+        what: String,
         /// By which one.
         found: String,
-        /// Which one was given.
-        wanted: String,
     },
-    /// Nothing in it is signed.
-    #[error("nothing in it is signed, so that no key can judge it")]
-    NotSigned,
+    /// Something in it isn't signed at all.
+    #[error("{what} is not signed, so that no key can judge it")]
+    NotSigned {
+        /// What of it.
+        what: String,
+    },
+    /// The log that took records has what only a log has that ended.
+    #[error("`{0}` is what a log has that has ended, and this one has not")]
+    OfEnded(String),
     /// It can't be read.
     #[error("can't read it")]
     Io(#[from] io::Error),
 }
 
-/// Verifies a backup: by a key that was taken from elsewhere, or by its own.
-pub fn verify(
-    archive: &Arc<Archive>,
-    trusted: Option<&VerifierKey>,
-) -> Result<Verified, VerifyError> {
+/// Verifies a backup: by keys that were taken from elsewhere, of which one has signed each part of it,
+/// or, without any, by those that it names itself.
+pub fn verify(archive: &Arc<Archive>, trusted: &[VerifierKey]) -> Result<Verified, VerifyError> {
     let head = archive.head();
     let parse = |text: &String| {
         let what = "public key";
         VerifierKey::parse(text).map_err(|source| VerifyError::Note { what, source })
     };
     let key = head.public_key.as_ref().map(parse).transpose()?;
-    match (&key, trusted) {
-        (Some(found), Some(wanted)) if found.named("") != wanted.named("") => {
-            let (found, wanted) = (found.to_string(), wanted.to_string());
-            return Err(VerifyError::OtherKey { found, wanted });
+    // What it says of itself is signed by nobody; what it has must be, if keys are to judge it.
+    let judge = |what: &str, key: Option<&VerifierKey>, is_signed: bool| match key {
+        _ if trusted.is_empty() => Ok(()),
+        Some(key) if trusted.iter().all(|one| one.named("") != key.named("")) => {
+            Err(VerifyError::OtherKey { what: what.to_owned(), found: key.to_string() })
         }
-        (None, Some(_)) => return Err(VerifyError::NotSigned),
-        _ => {}
-    }
+        Some(_) if is_signed => Ok(()),
+        _ => Err(VerifyError::NotSigned { what: what.to_owned() }),
+    };
+    judge("it", key.as_ref(), true)?;
     read_cursors(archive)?;
     let journal = verify_journal(archive, key.as_ref())?;
+    judge("its journal", key.as_ref(), journal.is_some() || head.journal.revision == 0)?;
     let (mut problems, mut last) = (Vec::new(), None);
     for (log, folder) in head.folders() {
-        let verified = Log::open(archive, log, &folder, key.as_ref())?.verify()?;
-        problems.extend(verified.problems);
-        last = verified.checkpoint;
+        let opened = Log::open(archive, log, &folder, key.as_ref())?;
+        let (key, what) = (opened.key.clone(), format!("`{folder}`"));
+        judge(&what, key.as_ref(), true)?;
+        let VerifiedLog { checkpoint, problems: found } = opened.verify()?;
+        let has_records = log.last >= log.first;
+        judge(&what, key.as_ref(), checkpoint.is_some() || !has_records || !found.is_empty())?;
+        problems.extend(found);
+        last = checkpoint;
     }
     Ok(Verified { key, journal, log: last, problems })
 }
@@ -159,7 +170,8 @@ fn verify_journal(
 ) -> Result<Option<Statement>, VerifyError> {
     let head = archive.head();
     let opened = |note: &String| {
-        let key = key.ok_or(VerifyError::NotSigned)?;
+        let unsigned = || VerifyError::NotSigned { what: "its journal".to_owned() };
+        let key = key.ok_or_else(unsigned)?;
         let name = head.identity().map(|identity| identity.journal_name()).unwrap_or_default();
         let opened = key.named(&name).open(note);
         opened.map_err(|source| VerifyError::Note { what: "checkpoint of the journal", source })
@@ -234,7 +246,11 @@ impl<'a> Log<'a> {
         folder: &str,
         key: Option<&VerifierKey>,
     ) -> Result<Self, VerifyError> {
-        let former = archive.read(&format!("{folder}/{FORMER_KEY_FILE}"))?;
+        let file = format!("{folder}/{FORMER_KEY_FILE}");
+        let former = archive.read(&file)?;
+        if former.is_some() && archive.head().logs.last() == Some(head) {
+            return Err(VerifyError::OfEnded(file));
+        }
         let key = match former {
             Some(text) => {
                 let key = VerifierKey::parse(String::from_utf8_lossy(&text).trim_end());
@@ -254,27 +270,20 @@ impl<'a> Log<'a> {
         let found =
             inspection::verify_in(records.as_ref(), Arc::clone(&tree), head.log_id, key.as_ref())?;
         let Found { first, last, problems, segments: _ } = found;
-        // One that was given up is in a backup as it was found.
-        let is_given_up = succession::ending(records.as_ref())? == Some(Ending::Damaged);
-        let mut problems: Vec<_> = problems
-            .into_iter()
-            .filter(|_| !is_given_up)
-            .map(|problem| format!("`{folder}`: {problem}"))
-            .collect();
-        if problems.is_empty() && !is_given_up && (first, last) != (head.first, head.last) {
+        // Also of one that was given up: who alters a log could say that of it, too.
+        let mut problems: Vec<_> =
+            problems.into_iter().map(|problem| format!("`{folder}`: {problem}")).collect();
+        if problems.is_empty() && (first, last) != (head.first, head.last) {
             problems.push(format!(
                 "`{folder}`: it has the records {first} to {last}, not {} to {}",
                 head.first, head.last
             ));
         }
         let has_tree = !tree.list()?.is_empty();
-        let checkpoint = match key.filter(|_| has_tree) {
+        // Where nothing is wrong, each is signed by the key.
+        let checkpoint = match key.filter(|_| has_tree && problems.is_empty()) {
             Some(key) => {
-                let latest = match Tree::open(tree, u64::MAX) {
-                    // A file of it is missing, which is among the problems.
-                    Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => None,
-                    opened => opened?.latest()?,
-                };
+                let latest = Tree::open(tree, u64::MAX)?.latest()?;
                 latest.map(|latest| latest.statement(key.name()))
             }
             None => None,

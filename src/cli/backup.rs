@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     api::pb::{self, backup_service_client::BackupServiceClient},
-    audit::tree::note::VerifierKey,
+    audit::tree::note::{Statement, VerifierKey},
     backup::{
         head::{Head, LogHead},
         reading::{Archive, ArchiveError},
@@ -34,7 +34,7 @@ use crate::{
 
 use super::{
     complain,
-    evidence::read_key,
+    evidence::read_keys,
     failure::Failure,
     progress::{Progress, shown_bytes},
     remote::{Server, answered, block_on},
@@ -77,10 +77,11 @@ struct VerifyArguments {
     /// The backup.
     #[arg(value_name = "FILE")]
     backup: PathBuf,
-    /// The public key that must have signed it, as `aap audit key` printed it, or a file with it.
-    /// Without it the backup is judged by the key that it names itself.
+    /// A public key that may have signed it, as `aap audit key` printed it, or a file with such keys;
+    /// can be given several times. Each part of the backup must be signed by one of them. Without any
+    /// it is judged by the keys that it names itself.
     #[arg(long, value_name = "KEY")]
-    public_key: Option<String>,
+    public_key: Vec<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -193,8 +194,8 @@ pub(super) struct Read {
 }
 
 /// Reads and verifies a backup.
-pub(super) fn read(path: &Path, public_key: Option<&String>) -> anyhow::Result<Read> {
-    let key = public_key.map(|key| read_key(key)).transpose()?;
+pub(super) fn read(path: &Path, public_keys: &[String]) -> anyhow::Result<Read> {
+    let keys: Vec<_> = public_keys.iter().map(|key| read_keys(key)).collect::<Result<_, _>>()?;
     let named = || format!("`{}` can't be used", path.display());
     let file = File::open(path).with_context(|| format!("can't read `{}`", path.display()))?;
     let archive = {
@@ -202,18 +203,19 @@ pub(super) fn read(path: &Path, public_key: Option<&String>) -> anyhow::Result<R
         let mut tell = |done, total| progress.reach(done, Some(total));
         Arc::new(Archive::open(Arc::new(file), &mut tell).with_context(named)?)
     };
-    let verified = verifying::verify(&archive, key.as_ref()).with_context(named)?;
+    let verified = verifying::verify(&archive, &keys.concat()).with_context(named)?;
     Ok(Read { archive, verified })
 }
 
 fn verify(arguments: &VerifyArguments) -> ExitCode {
     let VerifyArguments { backup, public_key } = arguments;
-    match read(backup, public_key.as_ref()) {
+    match read(backup, public_key) {
         Ok(Read { archive, verified }) => {
             let head = archive.head();
             say(format_args!("backup of `{}`, made at {}", head.origin, head.time));
             tell(head);
-            judge(&verified, public_key.is_some())
+            tell_signed(head, &verified);
+            judge(&verified, !public_key.is_empty())
         }
         Err(error) => {
             complain(&error);
@@ -222,13 +224,24 @@ fn verify(arguments: &VerifyArguments) -> ExitCode {
     }
 }
 
-/// Says what is signed, and what was damaged when the backup was made.
-fn judge(Verified { key, journal, log, problems }: &Verified, is_trusted: bool) -> ExitCode {
-    for (statement, what) in [(journal, "changes"), (log, "records")] {
-        if let Some(statement) = statement {
-            say(format_args!("`{}` signed the first {} {what}", statement.origin, statement.size));
+/// Says what is signed, and how much behind it isn't.
+pub(super) fn tell_signed(head: &Head, Verified { journal, log, .. }: &Verified) {
+    let last = head.logs.last().map_or(0, |log| log.last);
+    for (statement, what, last) in
+        [(journal, "changes", head.journal.revision), (log, "records", last)]
+    {
+        let Some(Statement { origin, size, .. }) = statement else { continue };
+        match last.saturating_sub(*size) {
+            0 => say(format_args!("`{origin}` signed the first {size} {what}, and so all")),
+            rest => say(format_args!(
+                "`{origin}` signed the first {size} {what}, and not the {rest} behind them"
+            )),
         }
     }
+}
+
+/// Says by what it was judged, and what is wrong with it.
+fn judge(Verified { key, problems, .. }: &Verified, is_trusted: bool) -> ExitCode {
     tell_key(key.as_ref(), is_trusted);
     for problem in problems {
         say(format_args!("DAMAGED: {problem}"));
@@ -237,14 +250,14 @@ fn judge(Verified { key, journal, log, problems }: &Verified, is_trusted: bool) 
         say("it is whole");
         return ExitCode::SUCCESS;
     }
-    say("the backup is as it was made, but the audit log was damaged then");
+    say("it has every byte that it says it has, but not an audit log that is whole");
     ExitCode::FAILURE
 }
 
 /// Says by which key a backup was judged.
 fn tell_key(key: Option<&VerifierKey>, is_trusted: bool) {
     match key {
-        Some(_) if is_trusted => say("by the public key that was given"),
+        Some(_) if is_trusted => say("all of it by the public keys that were given"),
         Some(key) => say(format_args!("by the public key that it names itself: {key}")),
         None => say("nothing in it is signed"),
     }

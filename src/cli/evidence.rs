@@ -154,6 +154,19 @@ pub(super) fn read_key(key: &str) -> anyhow::Result<VerifierKey> {
     VerifierKey::parse(text.trim()).with_context(|| format!("`{key}` has no key"))
 }
 
+/// Keys: one as it is, or one or more in a file, each in a line of its own.
+pub(super) fn read_keys(keys: &str) -> anyhow::Result<Vec<VerifierKey>> {
+    if VerifierKey::parse(keys).is_ok() || !Path::new(keys).exists() {
+        return Ok(vec![read_key(keys)?]);
+    }
+    let text = fs::read_to_string(keys).with_context(|| cannot_read(Path::new(keys)))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let read = lines.map(VerifierKey::parse).collect::<Result<Vec<_>, _>>();
+    let read = read.with_context(|| format!("`{keys}` has a line that is no key"))?;
+    // Without any, a backup would be judged by its own.
+    if read.is_empty() { Err(anyhow::anyhow!("`{keys}` has no key")) } else { Ok(read) }
+}
+
 /// The checkpoints that were kept, the smallest first; a verdict if one isn't signed by the key.
 pub(super) fn read_kept(
     key: &VerifierKey,

@@ -26,26 +26,27 @@ pub(super) struct Arguments {
     /// The data directory to make; it must be empty, or not be there.
     #[arg(long, env = "AAP_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
-    /// The public key that must have signed the backup, as `aap audit key` printed it, or a file with
-    /// it. Without it the backup is judged by the key that it names itself.
+    /// A public key that may have signed the backup, as `aap audit key` printed it, or a file with such
+    /// keys; can be given several times. Each part of the backup must be signed by one of them.
+    /// Without any it is judged by the keys that it names itself.
     #[arg(long, value_name = "KEY")]
-    public_key: Option<String>,
+    public_key: Vec<String>,
     /// The `checkpoint.key` of the lost server, to go on signing with. Without it a new key is made,
     /// whose public half auditors must be given.
     #[arg(long, value_name = "FILE")]
     checkpoint_key: Option<PathBuf>,
-    /// Restore also what of the audit log was damaged already when the backup was made.
+    /// Restore also audit logs that are not whole, as they are.
     #[arg(long)]
     accept_damage: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { from, data_dir, public_key, checkpoint_key, accept_damage } = arguments;
-    let Read { archive, verified } = backup::read(from, public_key.as_ref())?;
+    let Read { archive, verified } = backup::read(from, public_key)?;
     if !verified.problems.is_empty() && !accept_damage {
         let remedy = "restore it all the same with --accept-damage, or take another backup";
         let details = verified.problems.iter().cloned().chain([remedy.to_owned()]).collect();
-        let message = "the audit log was damaged already when the backup was made";
+        let message = "an audit log in the backup is not whole";
         return Err(Failure::failed(message, details).into());
     }
     let signing = match checkpoint_key {
@@ -68,6 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let restored = restored.map_err(|error| conflict(error, data_dir))?;
     say(format_args!("restored from a backup made at {}", archive.head().time));
     backup::tell(archive.head());
+    backup::tell_signed(archive.head(), &verified);
     tell(&restored, data_dir, is_new_key);
     Ok(())
 }
@@ -78,7 +80,10 @@ fn conflict(error: RestoreError, data_dir: &Path) -> anyhow::Error {
         RestoreError::DataDir(error @ DataDirError::NotEmpty { .. }) => {
             Failure::conflict(error.to_string(), Vec::new()).into()
         }
-        RestoreError::DataDir(error) => error.into(),
+        // Nothing was made yet.
+        error @ (RestoreError::DataDir(_) | RestoreError::Key(_) | RestoreError::Entropy(_)) => {
+            error.into()
+        }
         error => {
             let remedy =
                 format!("what is in `{}` is no data directory: remove it", data_dir.display());

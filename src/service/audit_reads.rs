@@ -1,7 +1,7 @@
 //! Records of reads of the audit log: who has seen what of it is evidence too.
 
 use crate::audit::{
-    log::AuditLog,
+    log::{AuditLog, RecordError},
     record::{AuditReadDraft, Call, Draft, EventDraft},
 };
 
@@ -24,13 +24,20 @@ impl AuditReads {
     /// same: that is when somebody must look at it. It has said that it takes none, and no decision
     /// is made meanwhile.
     pub async fn record(&self, account: &str, call: Call<'_>, read: AuditReadDraft<'_>) {
-        let draft = Draft { account, region: "", call, event: EventDraft::AuditRead(read) };
-        let written = match self.log.append(self.lane, [draft]) {
-            Ok(wait) => wait.await.map(drop).map_err(Into::into),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
+        if let Err(error) = self.record_or_refuse(account, call, read).await {
             tracing::warn!(%error, caller = call.caller, "a read of the audit log isn't recorded");
         }
+    }
+
+    /// The same for who must not have what isn't recorded.
+    pub async fn record_or_refuse(
+        &self,
+        account: &str,
+        call: Call<'_>,
+        read: AuditReadDraft<'_>,
+    ) -> Result<(), RecordError> {
+        let draft = Draft { account, region: "", call, event: EventDraft::AuditRead(read) };
+        self.log.append(self.lane, [draft])?.await?;
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Backups and restores, as an operator makes them: what comes of one, and what comes of none.
 
+mod forged;
 mod online;
 
 use std::{
@@ -196,7 +197,7 @@ async fn no_key_is_in_a_backup_and_the_former_one_may_be_given_to_a_restore() {
         assert!(told.contains(wanted) && !new.exists(), "{told}");
     }
     let verify = ["backup", "verify", "b", "--public-key"];
-    assert!(done(dir.path(), &[&verify[..], &[&key]].concat()).contains("key that was given"));
+    assert!(done(dir.path(), &[&verify[..], &[&key]].concat()).contains("keys that were given"));
     refused(dir.path(), &[&verify[..], &[&other_key]].concat(), 1);
 
     let more = ["--public-key", &key, "--checkpoint-key", text(&key_file)];

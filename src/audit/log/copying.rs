@@ -35,7 +35,7 @@ impl AuditLog {
             files.extend(copy_segment(segment, is_last.then_some(last))?);
         }
         for name in shared.volume.list()? {
-            if Segment::is_file_name(&name) || !copying::is_marker(&name) {
+            if !copying::is_marker(&name) {
                 continue;
             }
             let from = From::Open(shared.volume.open(&name)?);

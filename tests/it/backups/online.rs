@@ -22,7 +22,7 @@ use super::{beginning, command, done, refused, text};
 use crate::{
     replay::{self, Answered},
     support::{
-        ADMIN, AUDITOR, Client, ENFORCER, OPERATOR, Refusal, Setup, TestServer,
+        ADMIN, AUDITOR, Client, ENFORCER, Fault, OPERATOR, Refusal, Setup, TestServer,
         clients::token_of,
         configuration::Text,
         random::Random,
@@ -218,6 +218,15 @@ pub async fn refused_while_one_is_made() -> Refusal {
     let second = server.client_apart(OPERATOR).backups();
     let told = { second }.stream_backup(pb::StreamBackupRequest {}).await.map(drop).unwrap_err();
     Refusal::of(&told)
+}
+
+#[tokio::test]
+async fn what_can_not_be_recorded_is_not_sent() {
+    let server = filled().await;
+    server.faults.fail_once(Fault::AuditSync);
+    let operator = server.client_apart(OPERATOR);
+    let told = operator.backups().stream_backup(pb::StreamBackupRequest {}).await.map(drop);
+    Refusal::of(&told.unwrap_err()).is(Code::Unavailable, "AUDIT_UNAVAILABLE");
 }
 
 #[tokio::test]
