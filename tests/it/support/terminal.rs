@@ -5,6 +5,8 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::process::ExitStatusExt as _,
     process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
 };
 
 use rustix::{
@@ -13,7 +15,7 @@ use rustix::{
     termios::{Winsize, tcsetwinsize},
 };
 
-use super::processes;
+use super::{processes, server::PATIENCE};
 
 /// What a command has said, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ pub fn typing(command: &mut Command, shown: &str, line: &str) -> Said {
 pub struct Terminal {
     child: Child,
     master: File,
+    /// What comes from the command, as a thread reads it.
+    output: Receiver<u8>,
     bytes: Vec<u8>,
     /// Behind what was waited for last.
     seen: usize,
@@ -93,16 +97,21 @@ impl Terminal {
         let child = processes::spawn(command).unwrap();
         // The command has copies, too, which end with the child.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { child, master: File::from(master), bytes: Vec::new(), seen: 0 }
+        let master = File::from(master);
+        let output = read_in_a_thread(master.try_clone().unwrap());
+        Self { child, master, output, bytes: Vec::new(), seen: 0 }
     }
 
     /// Waits until something is shown, behind what was waited for before.
     pub fn wait_for(&mut self, shown: &str) {
         while !String::from_utf8_lossy(&self.bytes[self.seen..]).ends_with(shown) {
-            let mut byte = [0];
-            let read = self.master.read_exact(&mut byte);
-            assert!(read.is_ok(), "`{shown}` is not shown: {}", self.text());
-            self.bytes.push(byte[0]);
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(byte) => self.bytes.push(byte),
+                Err(_) => {
+                    let _ = self.child.kill();
+                    panic!("`{shown}` is not shown: {}", self.text());
+                }
+            }
         }
         self.seen = self.bytes.len();
     }
@@ -120,8 +129,16 @@ impl Terminal {
 
     /// Waits until the command has ended.
     pub fn end(mut self) -> Said {
-        // Once nobody has the other end any more, reading fails; what came before is there.
-        let _ = self.master.read_to_end(&mut self.bytes);
+        loop {
+            match self.output.recv_timeout(PATIENCE) {
+                Ok(byte) => self.bytes.push(byte),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.child.kill();
+                    panic!("it doesn't end: {}", self.text());
+                }
+            }
+        }
         let status = self.child.wait().unwrap();
         // As shells have it.
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap();
@@ -132,4 +149,18 @@ impl Terminal {
         let text = String::from_utf8_lossy(&self.bytes);
         text.replace("\r\n", "\n").replace('\u{1b}', "\\e")
     }
+}
+
+/// Hands on what is read, until nobody has the other end any more and reading fails.
+fn read_in_a_thread(mut master: File) -> Receiver<u8> {
+    let (hand_on, output) = channel();
+    thread::spawn(move || {
+        let mut some = [0; 4_096];
+        while let Ok(count @ 1..) = master.read(&mut some) {
+            if some[..count].iter().any(|byte| hand_on.send(*byte).is_err()) {
+                return;
+            }
+        }
+    });
+    output
 }
