@@ -1,11 +1,13 @@
 //! What the service manager hears that started the server: on a real socket, as systemd would have it.
 
 use std::{
+    net::Shutdown,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixDatagram},
     },
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -21,14 +23,35 @@ use crate::{
 /// A service manager that listens.
 struct Listener {
     socket: UnixDatagram,
+    /// What it was told. Taken off the socket at once, since a socket keeps few messages that nobody
+    /// reads, and the server doesn't wait until there is room for more.
+    told: mpsc::Receiver<String>,
     address: String,
     _dir: TempDir,
 }
 
+impl Drop for Listener {
+    /// Has the thread end that reads.
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
 impl Listener {
     fn new(socket: UnixDatagram, address: String, dir: TempDir) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, address, _dir: dir }
+        let (tell, told) = mpsc::channel();
+        let reading = socket.try_clone().unwrap();
+        thread::spawn(move || {
+            let mut message = [0; 4_096];
+            // None is empty: that is what comes at the end.
+            while let Ok(length @ 1..) = reading.recv(&mut message) {
+                let message = str::from_utf8(&message[..length]).unwrap().to_owned();
+                if tell.send(message).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { socket, told, address, _dir: dir }
     }
 
     fn at_path() -> Self {
@@ -47,31 +70,40 @@ impl Listener {
 
     /// The next message.
     fn next(&self) -> String {
-        let mut message = [0; 4_096];
-        let length = self.socket.recv(&mut message).expect("the manager is told something");
-        str::from_utf8(&message[..length]).unwrap().to_owned()
+        self.told.recv_timeout(PATIENCE).expect("the manager is told something")
     }
 
-    /// The next message that begins with a text.
+    /// The next message that begins with a text. Others may come before it at any time: a disk that
+    /// others use, too, may stall, and the manager is told.
     fn next_with(&self, begin: &str) -> String {
-        loop {
+        let until = clock::since_boot() + PATIENCE;
+        while clock::since_boot() < until {
             let message = self.next();
             if message.starts_with(begin) {
                 return message;
             }
         }
+        panic!("the manager isn't told {begin:?}")
     }
 
-    /// Every message that has come.
-    fn all(&self) -> Vec<String> {
-        self.socket.set_nonblocking(true).unwrap();
-        let mut all = Vec::new();
-        let mut message = [0; 4_096];
-        while let Ok(length) = self.socket.recv(&mut message) {
-            all.push(str::from_utf8(&message[..length]).unwrap().to_owned());
+    /// Waits until a message comes that begins with a text, and nothing after it for longer than the
+    /// manager would wait.
+    fn next_before_silence(&self, begin: &str) {
+        let until = clock::since_boot() + PATIENCE;
+        while clock::since_boot() < until {
+            self.next_with(begin);
+            if self.told.recv_timeout(SILENCE).is_err() {
+                return;
+            }
         }
-        self.socket.set_nonblocking(false).unwrap();
-        all
+        panic!("the manager is told more after {begin:?}")
+    }
+
+    /// Every message that is left. Nothing more can come.
+    fn all(&self) -> Vec<String> {
+        // What has come before is still read.
+        self.socket.shutdown(Shutdown::Both).unwrap();
+        self.told.iter().collect()
     }
 }
 
@@ -86,7 +118,7 @@ async fn the_manager_hears_of_readiness_reloads_and_the_stop() {
     for listener in [Listener::at_path(), Listener::at_abstract_name()] {
         let place = Place::new();
         let server = serve(&place, &listener, &[]);
-        let ready = listener.next();
+        let ready = listener.next_with("READY=1\n");
         assert!(
             ready.starts_with("READY=1\nSTATUS=audit log: working; journal: working; "),
             "{ready}"
@@ -97,11 +129,14 @@ async fn the_manager_hears_of_readiness_reloads_and_the_stop() {
 
         let before = clock::since_boot().as_micros();
         server.signal(Signal::HUP);
-        let reloading = listener.next();
+        let reloading = listener.next_with("RELOADING=1\n");
         let told = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         let told: u128 = told.parse().unwrap();
         assert!((before..=clock::since_boot().as_micros()).contains(&told), "{before} {told}");
-        assert_eq!(listener.next(), "READY=1\nSTATUS=serving; the configuration was loaded");
+        assert_eq!(
+            listener.next_with("READY=1\n"),
+            "READY=1\nSTATUS=serving; the configuration was loaded"
+        );
 
         std::fs::write(place.config(), "listen = []\n").unwrap();
         server.signal(Signal::HUP);
@@ -164,6 +199,8 @@ async fn a_manager_that_can_not_be_told_is_named_and_keeps_nobody_from_serving()
 
 /// How long it waits for signs of life, in microseconds.
 const PATIENCE_MICROS: &str = "40000";
+/// A time in which it would have heard several.
+const SILENCE: Duration = Duration::from_millis(200);
 
 async fn start(listener: &Listener) -> TestServer {
     let manager = ServiceManager::new(listener.address.as_ref(), Some(PATIENCE_MICROS)).unwrap();
@@ -174,14 +211,6 @@ async fn start(listener: &Listener) -> TestServer {
     server
 }
 
-/// Nothing comes for longer than the manager would wait.
-fn assert_nothing_comes(listener: &Listener) {
-    listener.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let came = listener.socket.recv(&mut [0; 64]);
-    listener.socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    came.unwrap_err();
-}
-
 #[tokio::test]
 async fn there_is_no_sign_of_life_while_the_disk_keeps_the_writer() {
     let listener = Listener::at_path();
@@ -190,8 +219,7 @@ async fn there_is_no_sign_of_life_while_the_disk_keeps_the_writer() {
     server.faults.block_syncs();
     let enforcer = server.client(ENFORCER);
     refused(enforcer.authorization().check_access(world::ask(world::allowed())).await);
-    listener.next_with("STATUS=audit log: stalled");
-    assert_nothing_comes(&listener);
+    listener.next_before_silence("STATUS=audit log: stalled");
     server.faults.release();
     listener.next_with("STATUS=audit log: working");
     listener.next_with("WATCHDOG=1");
@@ -206,8 +234,7 @@ async fn there_is_no_sign_of_life_of_a_log_that_only_a_restart_helps() {
     server.faults.fail_once(Fault::AuditSync);
     let enforcer = server.client(ENFORCER);
     refused(enforcer.authorization().check_access(world::ask(world::allowed())).await);
-    listener.next_with("STATUS=audit log: failed");
-    assert_nothing_comes(&listener);
+    listener.next_before_silence("STATUS=audit log: failed");
     let (_, outcome) = server.stop_with_outcome().await;
     outcome.unwrap_err();
 }
