@@ -8,7 +8,7 @@
 
 use std::{
     ffi::OsStr,
-    fmt, io,
+    fmt, io, mem,
     os::{
         linux::net::SocketAddrExt as _,
         unix::{
@@ -30,6 +30,8 @@ use super::health::{Answer, Conditions};
 const PINGS: u32 = 4;
 /// The shortest time between two such looks, and the longest.
 const BOUNDS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mins(1));
+/// How often it is looked whether there is something to tell, if the manager waits for no sign of life.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The service manager.
 #[derive(Debug)]
@@ -39,14 +41,26 @@ pub struct ServiceManager {
     /// How long it waits for a sign of life, if it does.
     patience: Option<Duration>,
     /// What it was told. Held while a message is sent, so that none overtakes another.
-    stage: Mutex<Stage>,
+    told: Mutex<Told>,
 }
 
 /// What the manager was told.
+#[derive(Debug)]
+struct Told {
+    stage: Stage,
+    /// How the server is, unless what said so was lost.
+    status: Option<String>,
+    /// Whether the last message was lost.
+    is_lost: bool,
+}
+
+/// What the manager knows the server to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Starting,
     Ready,
+    /// It has read its configuration again, and the manager doesn't know yet.
+    Reloaded,
     Stopping,
 }
 
@@ -88,56 +102,85 @@ impl ServiceManager {
         });
         let socket = UnixDatagram::unbound().map_err(refused)?;
         socket.set_nonblocking(true).map_err(refused)?;
-        let stage = Mutex::new(Stage::Starting);
-        Ok(Self { address: socket_address, socket, patience: patience.transpose()?, stage })
+        let told = Mutex::new(Told { stage: Stage::Starting, status: None, is_lost: false });
+        Ok(Self { address: socket_address, socket, patience: patience.transpose()?, told })
     }
 
-    /// The server can do all its work, or what it can't, as its health says.
+    /// The server can do all its work, or what it can't, as its health says. What the manager knows
+    /// isn't said again, and what was lost is.
     fn tell_condition(&self, conditions: &Conditions) {
         let status = status_of(conditions);
-        let mut stage = self.stage();
-        match (*stage, conditions.is_ready()) {
-            (Stage::Starting, Answer::Yes) => {
-                *stage = Stage::Ready;
-                self.send(&format!("READY=1\nSTATUS={status}"));
-            }
-            (Stage::Starting | Stage::Ready, _) => self.send(&format!("STATUS={status}")),
-            (Stage::Stopping, _) => {}
+        let mut told = self.told();
+        if told.status.as_ref() == Some(&status) {
+            return;
         }
+        let was_heard = match (told.stage, conditions.is_ready()) {
+            (Stage::Starting, Answer::Yes) | (Stage::Reloaded, _) => {
+                let was_heard = self.send(&mut told, &format!("READY=1\nSTATUS={status}"));
+                if was_heard {
+                    told.stage = Stage::Ready;
+                }
+                was_heard
+            }
+            (Stage::Starting | Stage::Ready, _) => {
+                self.send(&mut told, &format!("STATUS={status}"))
+            }
+            (Stage::Stopping, _) => return,
+        };
+        told.status = was_heard.then_some(status);
     }
 
     /// The configuration is being read again. Says nothing before the server was ready: it would be
     /// taken for ready afterwards.
     pub(super) fn begin_reload(&self) {
-        if *self.stage() == Stage::Ready {
+        let mut told = self.told();
+        if matches!(told.stage, Stage::Ready | Stage::Reloaded) {
+            told.stage = Stage::Ready;
             let micros = clock::since_boot().as_micros();
-            self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+            self.send(&mut told, &format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
         }
     }
 
     /// The configuration was read again, with what came of it.
     pub(super) fn end_reload(&self, said: &str) {
-        if *self.stage() == Stage::Ready {
-            self.send(&format!("READY=1\nSTATUS={said}"));
+        let mut told = self.told();
+        if matches!(told.stage, Stage::Ready | Stage::Reloaded) {
+            let was_heard = self.send(&mut told, &format!("READY=1\nSTATUS={said}"));
+            if was_heard {
+                told.stage = Stage::Ready;
+            } else {
+                told.stage = Stage::Reloaded;
+                told.status = None;
+            }
         }
     }
 
     /// The server stops.
     pub(super) fn stop(&self) {
-        let mut stage = self.stage();
-        *stage = Stage::Stopping;
-        self.send("STOPPING=1\nSTATUS=stopping: open calls may end");
+        let mut told = self.told();
+        told.stage = Stage::Stopping;
+        self.send(&mut told, "STOPPING=1\nSTATUS=stopping: open calls may end");
     }
 
-    fn stage(&self) -> MutexGuard<'_, Stage> {
+    /// The server lives.
+    fn give_sign_of_life(&self) {
+        self.send(&mut self.told(), "WATCHDOG=1");
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
         // Nothing panics while it holds this.
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send(&self, message: &str) {
-        if let Err(error) = self.socket.send_to_addr(message.as_bytes(), &self.address) {
+    /// Whether the message went. It doesn't if the manager has many that it hasn't read.
+    fn send(&self, told: &mut Told, message: &str) -> bool {
+        let sent = self.socket.send_to_addr(message.as_bytes(), &self.address);
+        let was_lost = mem::replace(&mut told.is_lost, sent.is_err());
+        // What is tried again and again is said once.
+        if let (Err(error), false) = (&sent, was_lost) {
             tracing::warn!(%error, message, "the service manager isn't told");
         }
+        sent.is_ok()
     }
 }
 
@@ -173,7 +216,7 @@ impl Vitals {
         manager.tell_condition(&self.conditions);
         let every = manager.patience.map(|patience| patience / PINGS);
         let (shortest, longest) = BOUNDS;
-        let mut tick = tokio::time::interval(every.unwrap_or(longest).clamp(shortest, longest));
+        let mut tick = tokio::time::interval(every.unwrap_or(LOOK).clamp(shortest, longest));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut may_change = true;
         loop {
@@ -184,12 +227,13 @@ impl Vitals {
                     self.conditions = conditions;
                     manager.tell_condition(&self.conditions);
                 }
-                _ = tick.tick(), if every.is_some() => {
-                    if self.lives(tick.period()).await {
-                        manager.send("WATCHDOG=1");
+                _ = tick.tick() => {
+                    // What was lost, and damage, which rings nobody.
+                    manager.tell_condition(&self.conditions);
+                    if every.is_some() && self.lives(tick.period()).await {
+                        manager.give_sign_of_life();
                     }
                 }
-                else => return,
             }
         }
     }
@@ -221,6 +265,8 @@ mod tests {
         sync::{Arc, mpsc},
         thread,
     };
+
+    use crate::{audit::log::AuditCondition, store::writer::JournalCondition};
 
     use super::*;
 
@@ -284,8 +330,58 @@ mod tests {
         manager.end_reload("too late");
         assert!(listener.recv(&mut [0; 64]).is_err());
         manager.stop();
-        let mut said = [0; 64];
+        assert!(next(&listener).starts_with("STOPPING=1\n"));
+    }
+
+    fn next(listener: &UnixDatagram) -> String {
+        let mut said = [0; 1_024];
         let length = listener.recv(&mut said).unwrap();
-        assert!(said[..length].starts_with(b"STOPPING=1\n"));
+        str::from_utf8(&said[..length]).unwrap().to_owned()
+    }
+
+    #[test]
+    fn what_was_lost_is_told_again_and_what_is_known_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = ServiceManager::new(path.as_os_str(), None).unwrap();
+        let (audit, journal) = (AuditCondition::Working, JournalCondition::Working);
+        let audit = watch::Sender::new(audit);
+        let conditions = Conditions {
+            audit: audit.subscribe(),
+            journal: watch::Sender::new(journal.clone()).subscribe(),
+            cursors: watch::Sender::new(journal).subscribe(),
+            stopping: watch::Sender::new(false).subscribe(),
+            soundness: Arc::default(),
+        };
+        // Nobody listens yet.
+        manager.tell_condition(&conditions);
+        let listener = UnixDatagram::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        manager.begin_reload();
+        assert!(listener.recv(&mut [0; 64]).is_err(), "it isn't known to be ready");
+        manager.tell_condition(&conditions);
+        assert!(next(&listener).starts_with("READY=1\nSTATUS=audit log: working; "));
+        manager.tell_condition(&conditions);
+        assert!(listener.recv(&mut [0; 64]).is_err(), "it is known");
+
+        conditions.soundness.set_served_damaged();
+        manager.tell_condition(&conditions);
+        assert!(next(&listener).contains("served all the same"));
+
+        // A queue that nobody empties takes no more.
+        manager.begin_reload();
+        let other = UnixDatagram::unbound().unwrap();
+        other.set_nonblocking(true).unwrap();
+        while other.send_to(b"other", &path).is_ok() {}
+        manager.end_reload("the configuration was loaded");
+        audit.send_replace(AuditCondition::Stalled);
+        manager.tell_condition(&conditions);
+        assert!(next(&listener).starts_with("RELOADING=1\n"));
+        while listener.recv(&mut [0; 64]).is_ok() {}
+        manager.tell_condition(&conditions);
+        assert!(next(&listener).starts_with("READY=1\nSTATUS=audit log: stalled"));
+        audit.send_replace(AuditCondition::Working);
+        manager.tell_condition(&conditions);
+        assert!(next(&listener).starts_with("STATUS=audit log: working"));
     }
 }
