@@ -402,7 +402,6 @@ impl Parts {
         background.spawn(look_after(log, self.refusals.clone(), space, usher.clone()));
         let (stopping, stopped) = watch::channel(false);
         let Lanes { doors, sockets } = lanes;
-        let keeper = self.keep_callers(background, doors, stopped.clone());
         let health = health::Health::new();
         let conditions = health::Conditions {
             audit: self.log.condition(),
@@ -411,6 +410,7 @@ impl Parts {
             stopping: stopped.clone(),
             soundness: Arc::clone(&self.soundness),
         };
+        let keeper = self.keep_callers(background, doors, conditions.clone());
         background.spawn(health.clone().follow(conditions.clone()));
         background.spawn(session_keys::keep(&self, stopped.clone()));
         background.spawn(session_keys::refresh(self.vouching.clone(), stopped.clone()));
@@ -457,12 +457,12 @@ impl Parts {
         &mut self,
         background: &Runtime,
         doors: Vec<Arc<Door>>,
-        stopping: watch::Receiver<bool>,
+        conditions: health::Conditions,
     ) -> tokio::task::JoinHandle<()> {
         let (roster, clock) = (Arc::clone(&self.roster), self.settings.clock.clone());
         let log = self.log.clone();
-        let manager = self.settings.manager.clone();
-        let kept = Kept { roster, doors, vouching: self.vouching.clone(), manager };
+        let (manager, stopping) = (self.settings.manager.clone(), conditions.stopping.clone());
+        let kept = Kept { roster, doors, vouching: self.vouching.clone(), manager, conditions };
         let keeper = Keeper::new(kept, clock, log, self.background_lane);
         background.spawn(keeper.run(self.settings.reload.take(), stopping))
     }

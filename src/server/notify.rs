@@ -141,17 +141,14 @@ impl ServiceManager {
         }
     }
 
-    /// The configuration was read again, with what came of it.
-    pub(super) fn end_reload(&self, said: &str) {
+    /// The configuration was read again, with what came of it, and how the server is meanwhile.
+    pub(super) fn end_reload(&self, said: &str, conditions: &Conditions) {
+        let status = status_of(conditions);
         let mut told = self.told();
         if matches!(told.stage, Stage::Ready | Stage::Reloaded) {
-            let was_heard = self.send(&mut told, &format!("READY=1\nSTATUS={said}"));
-            if was_heard {
-                told.stage = Stage::Ready;
-            } else {
-                told.stage = Stage::Reloaded;
-                told.status = None;
-            }
+            let was_heard = self.send(&mut told, &format!("READY=1\nSTATUS={said}; {status}"));
+            told.stage = if was_heard { Stage::Ready } else { Stage::Reloaded };
+            told.status = was_heard.then_some(status);
         }
     }
 
@@ -317,6 +314,16 @@ mod tests {
         answer(&runtimes).await;
     }
 
+    fn conditions(audit: &watch::Sender<AuditCondition>) -> Conditions {
+        Conditions {
+            audit: audit.subscribe(),
+            journal: watch::Sender::new(JournalCondition::Working).subscribe(),
+            cursors: watch::Sender::new(JournalCondition::Working).subscribe(),
+            stopping: watch::Sender::new(false).subscribe(),
+            soundness: Arc::default(),
+        }
+    }
+
     #[test]
     fn nobody_who_listens_is_no_failure_and_what_comes_too_late_is_not_said() {
         let dir = tempfile::tempdir().unwrap();
@@ -326,8 +333,9 @@ mod tests {
         let listener = UnixDatagram::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
         // A reload that is still under way when it stops.
+        let audit = watch::Sender::new(AuditCondition::Working);
         manager.begin_reload();
-        manager.end_reload("too late");
+        manager.end_reload("too late", &conditions(&audit));
         assert!(listener.recv(&mut [0; 64]).is_err());
         manager.stop();
         assert!(next(&listener).starts_with("STOPPING=1\n"));
@@ -344,15 +352,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = ServiceManager::new(path.as_os_str(), None).unwrap();
-        let (audit, journal) = (AuditCondition::Working, JournalCondition::Working);
-        let audit = watch::Sender::new(audit);
-        let conditions = Conditions {
-            audit: audit.subscribe(),
-            journal: watch::Sender::new(journal.clone()).subscribe(),
-            cursors: watch::Sender::new(journal).subscribe(),
-            stopping: watch::Sender::new(false).subscribe(),
-            soundness: Arc::default(),
-        };
+        let audit = watch::Sender::new(AuditCondition::Working);
+        let conditions = conditions(&audit);
         // Nobody listens yet.
         manager.tell_condition(&conditions);
         let listener = UnixDatagram::bind(&path).unwrap();
@@ -373,13 +374,17 @@ mod tests {
         let other = UnixDatagram::unbound().unwrap();
         other.set_nonblocking(true).unwrap();
         while other.send_to(b"other", &path).is_ok() {}
-        manager.end_reload("the configuration was loaded");
+        manager.end_reload("the configuration was loaded", &conditions);
         audit.send_replace(AuditCondition::Stalled);
         manager.tell_condition(&conditions);
         assert!(next(&listener).starts_with("RELOADING=1\n"));
         while listener.recv(&mut [0; 64]).is_ok() {}
         manager.tell_condition(&conditions);
         assert!(next(&listener).starts_with("READY=1\nSTATUS=audit log: stalled"));
+        manager.end_reload("the configuration was loaded", &conditions);
+        let said = next(&listener);
+        let wanted = "READY=1\nSTATUS=the configuration was loaded; audit log: stalled";
+        assert!(said.starts_with(wanted), "{said}");
         audit.send_replace(AuditCondition::Working);
         manager.tell_condition(&conditions);
         assert!(next(&listener).starts_with("STATUS=audit log: working"));

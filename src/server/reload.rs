@@ -28,7 +28,7 @@ use crate::{
     telemetry::log::Log,
 };
 
-use super::{ServiceManager, accept::Door};
+use super::{ServiceManager, accept::Door, health::Conditions};
 
 /// How often it is looked whether the file has changed and whether somebody has expired. A change is
 /// taken at the second look that finds it.
@@ -66,8 +66,9 @@ pub(super) struct Kept {
     pub(super) doors: Vec<Arc<Door>>,
     /// Who vouches for roles.
     pub(super) vouching: Vouching,
-    /// Who wants to hear that the configuration is read again.
+    /// Who wants to hear that the configuration is read again, and how the server is then.
     pub(super) manager: Option<Arc<ServiceManager>>,
+    pub(super) conditions: Conditions,
 }
 
 /// Why the configuration may have to be read again.
@@ -133,7 +134,7 @@ impl Keeper {
         if let Some(found) = found {
             let said = self.take(&followed, found);
             if let Some(manager) = manager {
-                manager.end_reload(said);
+                manager.end_reload(said, &self.kept.conditions);
             }
         }
         Some(followed)
@@ -173,7 +174,7 @@ impl Keeper {
                 }
                 self.kept.vouching.replace(&config.vouchers);
                 self.kept.roster.replace(config.callers);
-                "serving; the configuration was loaded"
+                "the configuration was loaded"
             }
             Err(error) => {
                 let problems = error.problems();
@@ -183,7 +184,7 @@ impl Keeper {
                     "the configuration is broken; the one before it stays in force"
                 );
                 self.unrecorded.push(Load::Refused { problems: problems.len() });
-                "serving; the configuration is broken, and the one before it stays in force"
+                "the configuration is broken, and the one before it stays in force"
             }
         }
     }
