@@ -72,7 +72,8 @@ impl Conditions {
         *self.cursors.borrow() == JournalCondition::Working
     }
 
-    fn stops(&self) -> bool {
+    /// Whether the server stops.
+    pub(super) fn stops(&self) -> bool {
         *self.stopping.borrow()
     }
 

@@ -239,21 +239,25 @@ impl Vitals {
     async fn lives(&self, patience: Duration) -> bool {
         let serving = self.serving.borrow().clone();
         let answered = async {
-            answer(&serving).await;
+            // A runtime may have ended if the server stops, and only then.
+            let all_run = answer(&serving).await || self.conditions.stops();
             self.log.ask_writer().await;
+            all_run
         };
         self.conditions.lives() == Answer::Yes
-            && tokio::time::timeout(patience, answered).await.is_ok()
+            && tokio::time::timeout(patience, answered).await.unwrap_or(false)
     }
 }
 
-/// Ends when each runtime has run a task, or has ended.
-async fn answer(runtimes: &[Handle]) {
+/// Ends when each runtime has run a task, or has ended; false if one has.
+async fn answer(runtimes: &[Handle]) -> bool {
     let asked: Vec<_> = runtimes.iter().map(|runtime| runtime.spawn(async {})).collect();
+    let mut all_run = true;
     for one in asked {
         // A runtime that has ended cancels what it is given.
-        let _ = one.await;
+        all_run &= one.await.is_ok();
     }
+    all_run
 }
 
 #[cfg(test)]
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_runtime_that_is_held_up_does_not_answer_and_one_that_has_ended_holds_up_nobody() {
+    async fn a_runtime_that_is_held_up_does_not_answer_and_one_that_has_ended_says_no() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let handle = runtime.handle().clone();
         let (go_on, held_up) = mpsc::channel();
@@ -308,10 +312,10 @@ mod tests {
         let soon = Duration::from_millis(50);
         assert!(tokio::time::timeout(soon, answer(&runtimes)).await.is_err());
         go_on.send(()).unwrap();
-        answer(&runtimes).await;
+        assert!(answer(&runtimes).await);
         stop.send(()).unwrap();
         thread.join().unwrap();
-        answer(&runtimes).await;
+        assert!(!answer(&runtimes).await);
     }
 
     fn conditions(audit: &watch::Sender<AuditCondition>) -> Conditions {
