@@ -120,14 +120,16 @@ struct How {
     on_loss: OnLoss,
 }
 
-/// Says why a server ends, if it must, where each line is an object for machines.
+/// Says why a server ends, if it must, where each line is an object for machines. What the filter
+/// hides would be said nowhere, and is left to be printed.
 fn tell_end(log: &Log, served: anyhow::Result<()>) -> anyhow::Result<()> {
-    match (served, log.format()) {
-        (Err(error), Format::Json) => {
+    let is_told = log.format() == Format::Json && tracing::enabled!(tracing::Level::ERROR);
+    match served {
+        Err(error) if is_told => {
             tracing::error!(error = format!("{error:#}"), "the server ends");
             Err(ToldInLog.into())
         }
-        (served, _) => served,
+        served => served,
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
     level_filters::LevelFilter,
 };
@@ -183,13 +183,23 @@ impl Log {
     }
 }
 
-/// A panic is a line of the log like any other, so that each line can be read by machines.
 fn tell_panic(panic: &panic::PanicHookInfo<'_>) {
-    let thread = thread::current();
-    let thread = thread.name().unwrap_or("unnamed");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let said = panic.payload_as_str().unwrap_or_default();
-    tracing::error!(thread, place, said, "panicked");
+    say_panic(&place, said, &mut io::stderr());
+}
+
+/// A panic is a line of the log like any other, so that each line can be read by machines. If the
+/// filter hides it, it is a plain line: no filter means that nobody hears of it.
+fn say_panic(place: &str, said: &str, otherwise: &mut dyn io::Write) {
+    let thread = thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    if tracing::enabled!(Level::ERROR) {
+        tracing::error!(thread, place, said, "panicked");
+    } else {
+        // There is nobody left to tell that it fails.
+        let _ = writeln!(otherwise, "thread `{thread}` panicked at {place}: {said}");
+    }
 }
 
 /// Writes lines, each in the form that is wanted when it comes.
@@ -350,6 +360,25 @@ mod tests {
 
         fn make_writer(&self) -> Self {
             self.clone()
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_whatever_the_filter_hides() {
+        for (filter, is_logged) in
+            [("error", true), ("off", false), ("off,aap::server=info", false)]
+        {
+            let (written, mut plain) = (Written::default(), Vec::new());
+            let lines = Lines { text: format::Format::default(), is_json: Arc::new(true.into()) };
+            let told =
+                tracing_subscriber::fmt::layer().event_format(lines).with_writer(written.clone());
+            let filter = filter.parse::<Filter>().unwrap().targets();
+            let log = tracing_subscriber::registry().with(filter).with(told);
+            tracing::subscriber::with_default(log, || say_panic("a.rs:1:2", "why", &mut plain));
+            let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            let plain = String::from_utf8(plain).unwrap();
+            assert_eq!(written.contains("\"said\":\"why\""), is_logged, "{written}");
+            assert_eq!(plain.ends_with("panicked at a.rs:1:2: why\n"), !is_logged, "{plain}");
         }
     }
 

@@ -159,6 +159,13 @@ async fn why_a_server_ends_is_an_object_too() {
     let (level, _, message, fields) = objects.last().unwrap();
     assert_eq!((level.as_str(), message.as_str()), ("ERROR", "the server ends"));
     assert!(fields["error"].as_str().unwrap().contains("is in use by process"), "{fields}");
+    // It is said in any case.
+    for filter in ["off", "off,aap::server=info"] {
+        let mut second = Logged::start(&place, &["--log", filter]);
+        assert_eq!(second.child.wait().unwrap().code(), Some(1));
+        let said = second.text();
+        assert!(said.contains("is in use by process") && !said.contains('{'), "{filter}: {said}");
+    }
     first.stop().await;
 }
 
