@@ -109,24 +109,22 @@ impl ServiceManager {
     /// The server can do all its work, or what it can't, as its health says. What the manager knows
     /// isn't said again, and what was lost is.
     fn tell_condition(&self, conditions: &Conditions) {
-        let status = status_of(conditions);
         let mut told = self.told();
-        if told.status.as_ref() == Some(&status) {
+        let status = status_of(conditions);
+        let owes_ready = match told.stage {
+            Stage::Starting => conditions.is_ready() == Answer::Yes,
+            Stage::Reloaded => true,
+            Stage::Ready => false,
+            Stage::Stopping => return,
+        };
+        if !owes_ready && told.status.as_ref() == Some(&status) {
             return;
         }
-        let was_heard = match (told.stage, conditions.is_ready()) {
-            (Stage::Starting, Answer::Yes) | (Stage::Reloaded, _) => {
-                let was_heard = self.send(&mut told, &format!("READY=1\nSTATUS={status}"));
-                if was_heard {
-                    told.stage = Stage::Ready;
-                }
-                was_heard
-            }
-            (Stage::Starting | Stage::Ready, _) => {
-                self.send(&mut told, &format!("STATUS={status}"))
-            }
-            (Stage::Stopping, _) => return,
-        };
+        let ready = if owes_ready { "READY=1\n" } else { "" };
+        let was_heard = self.send(&mut told, &format!("{ready}STATUS={status}"));
+        if owes_ready && was_heard {
+            told.stage = Stage::Ready;
+        }
         told.status = was_heard.then_some(status);
     }
 
@@ -143,8 +141,8 @@ impl ServiceManager {
 
     /// The configuration was read again, with what came of it, and how the server is meanwhile.
     pub(super) fn end_reload(&self, said: &str, conditions: &Conditions) {
-        let status = status_of(conditions);
         let mut told = self.told();
+        let status = status_of(conditions);
         if matches!(told.stage, Stage::Ready | Stage::Reloaded) {
             let was_heard = self.send(&mut told, &format!("READY=1\nSTATUS={said}; {status}"));
             told.stage = if was_heard { Stage::Ready } else { Stage::Reloaded };
