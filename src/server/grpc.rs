@@ -149,6 +149,11 @@ impl Doors {
         self.audit.cursors()
     }
 
+    /// What sessions are granted by.
+    pub(super) fn sessions(&self) -> &Arc<Shared> {
+        &self.sessions
+    }
+
     /// The runtimes that have begun to serve.
     pub(super) fn serving(&self) -> watch::Receiver<Vec<Handle>> {
         self.serving.subscribe()

@@ -9,11 +9,16 @@ use crate::{
     audit::log::AuditLog,
     clock::Clock,
     projection::Published,
-    service::{cursors::Cursors, key_notices::EndingKeys, refusals::Refusals},
+    service::{
+        cursors::Cursors,
+        key_notices::EndingKeys,
+        refusals::Refusals,
+        sessions::{Shared, counts::Count},
+    },
     store::space::Space,
     telemetry::{
         instruments as i,
-        meters::{CODE_NAMES, CODES, Meters, WriterMeters},
+        meters::{CODE_NAMES, CODES, JournalMeters, Meters},
         reading::{Attribute, Metric},
         trace::SpanCounts,
         watchers::Watchers,
@@ -29,8 +34,9 @@ pub(super) struct Sources {
     meters: Meters,
     published: Arc<Published>,
     log: AuditLog,
-    journal: Arc<WriterMeters>,
+    journal: Arc<JournalMeters>,
     refusals: Refusals,
+    sessions: Arc<Shared>,
     space: Arc<Space>,
     usher: Usher,
     audit_watchers: Watchers,
@@ -56,6 +62,7 @@ impl Sources {
             log: parts.log.clone(),
             journal: Arc::clone(&parts.journal_meters),
             refusals: parts.refusals.clone(),
+            sessions: Arc::clone(doors.sessions()),
             space: Arc::clone(&parts.space),
             usher: doors.usher().clone(),
             audit_watchers,
@@ -82,6 +89,7 @@ impl Sources {
     pub(super) fn read(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
         metrics.extend(self.read_calls());
+        metrics.extend(self.read_sessions());
         metrics.extend(self.read_logs());
         metrics.extend(self.read_soundness());
         metrics.extend(self.read_watchers());
@@ -116,6 +124,23 @@ impl Sources {
             Metric::by(&i::CALL_DURATION, calls),
             Metric::by(&i::DECISIONS, decisions),
             Metric::by(&i::CALLS_REJECTED, rejected),
+        ]
+    }
+
+    fn read_sessions(&self) -> [Metric; 3] {
+        let counts = &self.sessions.counts;
+        let requests = counts.requests().map(|Count { proof, outcome, reason, count }| {
+            let attributes = vec![
+                ("aap.proof", proof.into()),
+                ("aap.outcome", outcome.into()),
+                ("aap.reason", reason.into()),
+            ];
+            (attributes, count)
+        });
+        [
+            Metric::one(&i::SESSIONS, counts.lasting(self.clock.now())),
+            Metric::by(&i::SESSION_REQUESTS, requests),
+            Metric::one(&i::SESSION_REVOCATIONS, self.journal.revocations.read()),
         ]
     }
 

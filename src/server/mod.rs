@@ -76,7 +76,7 @@ use crate::{
         writer::{ChangeWriter, Mode, SubmitError},
     },
     telemetry::{
-        meters::{Meters, WriterMeters},
+        meters::{JournalMeters, Meters},
         trace::{Spans, Tracer},
     },
 };
@@ -286,7 +286,7 @@ struct Parts {
     scrubber: Option<Scrubber>,
     /// What is counted, if somebody wants to know.
     meters: Option<Meters>,
-    journal_meters: Arc<WriterMeters>,
+    journal_meters: Arc<JournalMeters>,
     /// Makes spans of calls, if somebody wants them.
     tracer: Option<Tracer>,
     /// Those that were made.

@@ -12,7 +12,7 @@ use crate::{
         session::SessionKeys,
     },
     service::{
-        sessions::{Shared, Turnstile},
+        sessions::{Shared, Turnstile, counts::Counts},
         vouching::Vouching,
     },
     store::{
@@ -56,6 +56,7 @@ pub(super) fn granting(parts: &Parts) -> Arc<Shared> {
         vouching: parts.vouching.clone(),
         turnstile: Turnstile::default(),
         uses: parts.keys.uses.clone(),
+        counts: Counts::default(),
     })
 }
 

@@ -41,7 +41,7 @@ use crate::{
         space::Space,
         writer::{self, ChangeWriter},
     },
-    telemetry::meters::WriterMeters,
+    telemetry::meters::JournalMeters,
 };
 
 pub use crate::store::data_dir::JOURNAL_TREE_FOLDER;
@@ -197,7 +197,7 @@ pub(super) struct OpenedChanges {
     /// Writes it.
     pub(super) writer: ChangeWriter,
     /// What the writer counts.
-    pub(super) meters: Arc<WriterMeters>,
+    pub(super) meters: Arc<JournalMeters>,
     /// The writer's thread and the tree's.
     pub(super) threads: [JoinHandle<()>; 2],
 }

@@ -3,6 +3,7 @@
 //! Whoever asks is nobody yet. What it may cost the server is decided before anything of the proof is
 //! looked at; of all that can be wrong, only the record has which it was.
 
+pub mod counts;
 mod roles;
 
 use std::{
@@ -39,6 +40,8 @@ use crate::{
     },
     projection::Published,
 };
+
+use counts::Counts;
 
 use super::{
     key_uses::KeyUses,
@@ -82,6 +85,8 @@ pub struct Shared {
     pub turnstile: Turnstile,
     /// Where it is noted that keys are used.
     pub uses: KeyUses,
+    /// Where it is counted what comes of it.
+    pub counts: Counts,
 }
 
 /// What an application asks for.
@@ -168,6 +173,13 @@ pub enum SessionError {
     Record(#[from] RecordError),
 }
 
+/// Why no session is granted, before it is settled what of that is told.
+#[derive(Debug)]
+enum NotGranted {
+    Refused(Refusal),
+    Unjudged(SessionError),
+}
+
 /// What came of looking at a proof.
 struct Judged {
     /// When it was judged, and at which revision.
@@ -196,7 +208,7 @@ struct Vouched {
 }
 
 /// A request that is refused.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Refusal {
     reason: DenyReason,
     problem: Option<ProofProblem>,
@@ -204,7 +216,7 @@ struct Refusal {
 }
 
 /// Who can have made a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Anybody,
     /// Who has the access point's key.
@@ -234,13 +246,24 @@ impl Sessions {
     /// Grants a session, or doesn't. Either is on disk before it is answered, but for what strangers
     /// ask.
     pub async fn create(&self, call: Call<'_>, asked: &Asked<'_>) -> Result<Granted, SessionError> {
+        let answer = match self.judge(call, asked).await {
+            Ok(judged) => self.answer(call, asked, judged).await,
+            Err(error) => Err(NotGranted::Unjudged(error)),
+        };
+        let Shared { clock, counts, .. } = &*self.shared;
+        let until = answer.as_ref().map(|granted| granted.expires);
+        counts.count(asked.proof.method(), until, clock.now());
+        Ok(answer?)
+    }
+
+    async fn judge(&self, call: Call<'_>, asked: &Asked<'_>) -> Result<Judged, SessionError> {
         let Shared { clock, turnstile, audience, vouching, .. } = &*self.shared;
         let source = call.forwarded.or(call.peer).map(|address| Source::of(address.ip()));
         if !turnstile.pass(clock.elapsed(), source) {
             return Err(SessionError::TooMany);
         }
         // What isn't taken at all is told before it is told whether there is such an access point.
-        let judged = match asked.proof {
+        Ok(match asked.proof {
             ShownProof::Assertion(text) => {
                 let audience = audience.as_deref().ok_or(SessionError::NoAudience)?;
                 self.judge_key(asked, |access_point, catalog, now, found| {
@@ -264,8 +287,7 @@ impl Sessions {
                 let judged = self.judge_identity(asked, parameters, (&sts, source)).await;
                 judged.ok_or(SessionError::StsBusy)?
             }
-        };
-        self.answer(call, asked, judged).await
+        })
     }
 
     /// Records what came of a request, and answers it.
@@ -274,7 +296,7 @@ impl Sessions {
         call: Call<'_>,
         asked: &Asked<'_>,
         judged: Judged,
-    ) -> Result<Granted, SessionError> {
+    ) -> Result<Granted, NotGranted> {
         let session = judged.session(asked.lifetime);
         let name = asked.access_point.to_string();
         let draft = SessionDraft {
@@ -305,12 +327,7 @@ impl Sessions {
             By::Holder => self.record(call, &asked.access_point, &draft).await?,
             By::Anybody => self.refusals.record_session(call, REFUSED, &draft),
         }
-        Err(match refusal.problem {
-            Some(ProofProblem::KeysUnavailable | ProofProblem::StsUnavailable) => {
-                SessionError::VoucherUnavailable
-            }
-            _ => SessionError::Refused,
-        })
+        Err(NotGranted::Refused(refusal))
     }
 
     /// Judges the proof of a client key: which key it is, and whether it proves something.
@@ -391,6 +408,26 @@ impl Sessions {
         };
         self.shared.log.append(self.lane, [draft])?.await?;
         Ok(())
+    }
+}
+
+impl From<RecordError> for NotGranted {
+    fn from(error: RecordError) -> Self {
+        Self::Unjudged(error.into())
+    }
+}
+
+impl From<NotGranted> for SessionError {
+    fn from(why: NotGranted) -> Self {
+        match why {
+            NotGranted::Refused(refusal) => match refusal.problem {
+                Some(ProofProblem::KeysUnavailable | ProofProblem::StsUnavailable) => {
+                    Self::VoucherUnavailable
+                }
+                _ => Self::Refused,
+            },
+            NotGranted::Unjudged(error) => error,
+        }
     }
 }
 

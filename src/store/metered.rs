@@ -1,22 +1,27 @@
-//! A journal that counts how much it writes at once, and how long that takes.
+//! A journal that counts how much it writes at once, how long that takes, and what operators ask about
+//! of what it was.
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, domain::event::Event, telemetry::meters::WriterMeters};
+use crate::{
+    clock::Clock,
+    domain::event::{Change, Event},
+    telemetry::meters::JournalMeters,
+};
 
 use super::journal::{AppendError, Journal, JournalReader, ReadError};
 
 /// A journal whose appends are counted.
 pub struct Metered {
     inner: Box<dyn Journal>,
-    meters: Arc<WriterMeters>,
+    meters: Arc<JournalMeters>,
     clock: Clock,
 }
 
 impl Metered {
     /// Counts the appends of a journal, by a clock.
-    pub fn new(inner: Box<dyn Journal>, clock: Clock) -> (Self, Arc<WriterMeters>) {
-        let meters = Arc::new(WriterMeters::default());
+    pub fn new(inner: Box<dyn Journal>, clock: Clock) -> (Self, Arc<JournalMeters>) {
+        let meters = Arc::new(JournalMeters::default());
         (Self { inner, meters: Arc::clone(&meters), clock }, meters)
     }
 }
@@ -37,6 +42,11 @@ impl Journal for Metered {
         let appended = self.inner.append(expected_last, events);
         self.meters.syncs.record_time(self.clock.elapsed().saturating_sub(began));
         self.meters.batches.record(u64::try_from(events.len()).unwrap_or(u64::MAX));
+        if appended.is_ok() {
+            let is_revocation = |event: &&Event| matches!(event.change, Change::SessionsRevoked(_));
+            let revocations = events.iter().filter(is_revocation).count();
+            self.meters.revocations.add(u64::try_from(revocations).unwrap_or(u64::MAX));
+        }
         appended
     }
 

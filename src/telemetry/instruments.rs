@@ -55,6 +55,13 @@ instruments! {
         "Decisions that were handed to the audit log.";
     CALLS_REJECTED: Counter, "aap.calls.rejected", "{call}", ["rpc.response.status_code"],
         "Calls that were refused because of who called, or of what it may not ask.";
+    SESSIONS: Gauge, "aap.sessions", "{session}", [],
+        "Sessions that this process granted and whose time isn't over, revoked or not.";
+    SESSION_REQUESTS: Counter, "aap.session.requests", "{request}",
+        ["aap.proof", "aap.outcome", "aap.reason"],
+        "Requests for sessions, by how they were to be proved and what came of them.";
+    SESSION_REVOCATIONS: Counter, "aap.session.revocations", "{revocation}", [],
+        "How often all sessions of an access point were revoked.";
     AUDIT_RECORDS: Counter, "aap.audit.records", "{record}", [],
         "Audit records on disk: the sequence number of the last one.";
     AUDIT_LAG: Gauge, "aap.audit.lag", "s", [],

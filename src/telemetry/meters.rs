@@ -102,7 +102,7 @@ fn place_of(decision: Decision<'_>) -> usize {
 }
 
 /// A reason's name, as the API has it.
-fn reason_name(reason: DenyReason) -> &'static str {
+pub fn reason_name(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::AccessPointNotFound => "ACCESS_POINT_NOT_FOUND",
         DenyReason::AccessPointSuspended => "ACCESS_POINT_SUSPENDED",
@@ -120,15 +120,26 @@ fn reason_name(reason: DenyReason) -> &'static str {
     }
 }
 
-/// What the one writer of a log counts.
+/// What the audit log's writer counts.
 #[derive(Debug)]
 pub struct WriterMeters {
-    /// How many records or events went to the disk at once.
+    /// How many records went to the disk at once.
     pub batches: Histogram,
     /// How long the disk took to have them for good.
     pub syncs: Histogram,
     /// How long the first of a batch waited, from being appended to being on disk.
     pub waits: Histogram,
+}
+
+/// What is counted of the journal.
+#[derive(Debug)]
+pub struct JournalMeters {
+    /// How many events went to the disk at once.
+    pub batches: Histogram,
+    /// How long the disk took to have them for good.
+    pub syncs: Histogram,
+    /// How often all sessions of an access point were revoked.
+    pub revocations: Counter,
 }
 
 impl Default for WriterMeters {
@@ -137,6 +148,16 @@ impl Default for WriterMeters {
             batches: Histogram::new(&BATCHES),
             syncs: Histogram::new(&DURATIONS),
             waits: Histogram::new(&DURATIONS),
+        }
+    }
+}
+
+impl Default for JournalMeters {
+    fn default() -> Self {
+        Self {
+            batches: Histogram::new(&BATCHES),
+            syncs: Histogram::new(&DURATIONS),
+            revocations: Counter::default(),
         }
     }
 }

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, net::SocketAddr};
 
 use aap::{
-    api::convert::decision::send_reason,
+    api::{
+        convert::decision::send_reason,
+        pb::{self, create_session_request::Proof},
+    },
     domain::decision::DenyReason,
     telemetry::{
         instruments::{self, Instrument, Kind},
@@ -17,8 +20,17 @@ use tokio::{
 };
 use tonic_health::ServingStatus::{NotServing, Serving};
 
-use crate::support::{
-    ADMIN, AUDITOR, ENFORCER, Fault, Setup, TestServer, refused, watching::Watch, world,
+use crate::{
+    role_tokens,
+    support::{
+        ADMIN, AUDITOR, ENFORCER, Fault, Setup, TestServer,
+        https::{HttpsServer, Reply},
+        issuers::IssuerKey,
+        place::Place,
+        refused,
+        watching::Watch,
+        world,
+    },
 };
 
 async fn start() -> TestServer {
@@ -66,9 +78,7 @@ async fn metrics_tell_what_has_happened() {
     }
     let batch = world::ask_all(vec![world::question("secret/other"); 2]);
     enforcer.authorization().batch_check_access(batch).await.unwrap();
-    refused(
-        enforcer.audit().get_audit_record(aap::api::pb::GetAuditRecordRequest::default()).await,
-    );
+    refused(enforcer.audit().get_audit_record(pb::GetAuditRecordRequest::default()).await);
     let mut watch = Watch::from(&server.client(AUDITOR), 1).await;
     let last = world::allow(&enforcer).await.sequence;
     watch.records_through(last).await;
@@ -103,6 +113,84 @@ async fn metrics_tell_what_has_happened() {
     assert!(told["aap_disk_free_bytes"] > 0.0 && told["process_memory_usage_bytes"] > 0.0);
     drop(watch);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn what_came_of_requests_for_sessions_is_told_by_proof_and_reason() {
+    let setup = Setup { tells_metrics: true, ..Setup::new() };
+    // It has no keys.
+    let issuer = HttpsServer::saying(Reply::Say(404, Vec::new())).await;
+    let (url, ca) = (issuer.url("/keys"), issuer.write_authority(setup.dir.path()));
+    let keys = format!("{}\njwks_url = \"{url}\"\nca = \"{}\"", role_tokens::OF_ACME, ca.display());
+    let ecs = role_tokens::table("ecs", "ecs_instance", &keys);
+    let mut place = Place::configured(setup, &ecs).await;
+    let keyed = place.application("keyed").await;
+    let requests = |proof: &str, outcome: &str, reason: &str| {
+        format!(
+            "aap_session_requests_total{{aap_proof=\"{proof}\",aap_outcome=\"{outcome}\",\
+             aap_reason=\"{reason}\"}}"
+        )
+    };
+    let granted = requests("CLIENT_KEY_ASSERTION", "allow", "PROOF_ACCEPTED");
+    let silent = requests("ROLE_TOKEN", "deny", "KEYS_UNAVAILABLE");
+    let told = metrics(&place.server).await;
+    for name in [&granted, &silent, "aap_sessions", "aap_session_revocations_total"] {
+        assert_eq!(told.get(name), Some(&0.0), "{name}");
+    }
+
+    place.session(&keyed, "1").await;
+    place.wait(600);
+    let shown = keyed.assertion(place.now, "2");
+    place.ask(&keyed, shown.clone()).await.unwrap();
+    place.ask(&keyed, shown).await.unwrap_err();
+    let token = IssuerKey::new("k").sign(&role_tokens::claims("ecs", "ECSRole", place.now, "1"));
+    for (access_point, proof) in [
+        ("nothing", Proof::ClientKeyAssertion(keyed.assertion(place.now, "3"))),
+        ("keyed", Proof::ClientKeyTls(pb::ClientKeyTls {})),
+        ("app", Proof::RoleToken(token)),
+        ("app", Proof::CallerIdentity(pb::CallerIdentity::default())),
+    ] {
+        place.ask_at(&world::access_point_name(access_point), proof).await.unwrap_err();
+    }
+    let told = metrics(&place.server).await;
+    for (name, value) in [
+        (&granted, 2.0),
+        (&requests("CLIENT_KEY_ASSERTION", "deny", "REPLAYED"), 1.0),
+        (&requests("CLIENT_KEY_ASSERTION", "deny", "ACCESS_POINT_NOT_FOUND"), 1.0),
+        (&requests("CLIENT_KEY_TLS", "deny", "CREDENTIAL_UNKNOWN"), 1.0),
+        (&silent, 1.0),
+        (&requests("CALLER_IDENTITY", "unjudged", "NO_STS"), 1.0),
+    ] {
+        assert_eq!(told.get(name), Some(&value), "{name}");
+    }
+    let all = told.iter().filter(|(name, _)| name.starts_with("aap_session_requests_total"));
+    assert!((all.map(|(_, count)| count).sum::<f64>() - 7.0).abs() < f64::EPSILON, "{told:?}");
+
+    // A session lasts for a quarter of an hour.
+    for (wait, lasting) in [(0, 2.0), (299, 2.0), (1, 1.0), (599, 1.0), (1, 0.0)] {
+        place.wait(wait);
+        let told = metrics(&place.server).await;
+        assert_eq!(told.get("aap_sessions"), Some(&lasting), "{wait}");
+    }
+    place.server.stop().await;
+}
+
+#[tokio::test]
+async fn revocations_of_sessions_are_counted_once_each() {
+    let place = Place::start_with(Setup { tells_metrics: true, ..Setup::new() }).await;
+    let mut admin = place.server.client(ADMIN).access_points();
+    let once = pb::RevokeSessionsRequest {
+        name: world::access_point_name("app"),
+        request_id: "leak-7".into(),
+        ..Default::default()
+    };
+    let judged = pb::RevokeSessionsRequest { validate_only: true, ..once.clone() };
+    for (request, count) in [(judged, 0.0), (once.clone(), 1.0), (once, 1.0)] {
+        admin.revoke_sessions(request).await.unwrap();
+        let told = metrics(&place.server).await;
+        assert_eq!(told.get("aap_session_revocations_total"), Some(&count));
+    }
+    place.server.stop().await;
 }
 
 #[tokio::test]
