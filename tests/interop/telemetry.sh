@@ -40,11 +40,13 @@ server_pid() {
 # Three callers, metrics, and a server that has them.
 serve() {
   local name role made
+  export AAP_AUDIENCE=aap.example
   AAP_LISTEN=127.0.0.1:$((20000 + RANDOM % 12000))
   metrics=127.0.0.1:$((20000 + RANDOM % 12000))
   {
     printf 'listen = ["%s"]\ndata_dir = "%s/data"\n' "$AAP_LISTEN" "$directory"
     printf '[telemetry]\nprometheus = "%s"\n' "$metrics"
+    printf '[sessions]\naudience = "%s"\n' "$AAP_AUDIENCE"
     for name in admin enforcer auditor; do
       role=$name
       made=$("$binary" token new)
@@ -69,7 +71,7 @@ call() {
     -d "$3" "$AAP_LISTEN" "aap.v1.$2"
 }
 
-# Gives every panel something to show: allows, denies, changes, a stranger, watchers.
+# Gives every panel something to show: allows, denies, changes, a stranger, sessions.
 work() {
   call admin PolicyService/CreatePolicy '{"parent": "'$LOCATION'", "policy_id": "p", "policy": {
     "scope": "shared", "permissions": ["PERMISSION_TEMPLATE_SECRET_USER"],
@@ -80,6 +82,21 @@ work() {
   check secret/db | grep OUTCOME_ALLOW >/dev/null || fail "a check is not allowed"
   check key/db | grep OUTCOME_DENY >/dev/null || fail "a check is not denied"
   grpcurl -plaintext -d '{}' "$AAP_LISTEN" aap.v1.PolicyService/ListPolicies >/dev/null 2>&1 || true
+  work_with_sessions
+}
+
+# A session that is granted, one that is not, and all of them revoked.
+work_with_sessions() {
+  local key=(--client-key "$directory/key.json" --password-file "$directory/key.password")
+  export AAP_SERVER=http://$AAP_LISTEN AAP_ACCOUNT=acme AAP_REGION=local
+  AAP_TOKEN=$(cat "$directory/admin.token") "$binary" client-key issue a --to "$directory/key.json" \
+    --password-to "$directory/key.password" >/dev/null
+  until_true 30 "$binary" session create a "${key[@]}" >/dev/null 2>"$directory/session.error" \
+    || fail "no session: $(cat "$directory/session.error")"
+  if "$binary" session create nothing "${key[@]}" >/dev/null 2>&1; then
+    fail "an access point that isn't there gets a session"
+  fi
+  AAP_TOKEN=$(cat "$directory/admin.token") "$binary" session revoke a >/dev/null
 }
 
 check() {
