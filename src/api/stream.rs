@@ -36,7 +36,7 @@ pub fn open_ahead<T>(
 ) -> (Outgoing<T>, Messages<T>) {
     let (messages, queued) = mpsc::channel(ahead);
     let (end, ended) = oneshot::channel();
-    let outgoing = Outgoing { messages, end, standing, stopping };
+    let outgoing = Outgoing { messages, end: Some(end), standing, stopping };
     (outgoing, Messages { queued: Some(queued), ended: Some(ended), last: None })
 }
 
@@ -59,11 +59,13 @@ impl From<ApiError> for Over {
     }
 }
 
-/// The end of a stream that messages go in at.
+/// The end of a stream that messages go in at. One that is dropped before it was ended fails, so that
+/// what a lost task has sent is never taken for all there is.
 #[derive(Debug)]
 pub struct Outgoing<T> {
     messages: mpsc::Sender<T>,
-    end: oneshot::Sender<End>,
+    /// `None` when it was ended.
+    end: Option<oneshot::Sender<End>>,
     standing: Standing,
     stopping: watch::Receiver<bool>,
 }
@@ -112,16 +114,30 @@ impl<T> Outgoing<T> {
     }
 
     /// Ends the stream.
-    pub fn end(self, over: Over) {
-        let end = match over {
-            Over::Gone => return,
-            Over::Barred(error) => End::Now(ApiError::Gate(error).into()),
-            Over::Failed(error) => End::AfterQueue(error.into()),
-            Over::Unreadable(status) => End::AfterQueue(status),
-        };
-        // Who is gone isn't told.
-        let _ = self.end.send(end);
+    pub fn end(mut self, over: Over) {
+        let end = self.end.take();
+        match over {
+            Over::Gone => {}
+            Over::Barred(error) => tell(end, End::Now(ApiError::Gate(error).into())),
+            Over::Failed(error) => tell(end, End::AfterQueue(error.into())),
+            Over::Unreadable(status) => tell(end, End::AfterQueue(status)),
+        }
     }
+}
+
+impl<T> Drop for Outgoing<T> {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            let is_stopping = *self.stopping.borrow();
+            let error = if is_stopping { ApiError::ShuttingDown } else { ApiError::Internal };
+            tell(self.end.take(), End::AfterQueue(error.into()));
+        }
+    }
+}
+
+fn tell(told: Option<oneshot::Sender<End>>, end: End) {
+    // Who is gone isn't told.
+    let _ = told.map(|told| told.send(end));
 }
 
 /// The end of a stream that messages come out at.
@@ -265,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_nobody_ended_ends_without_an_error() {
+    fn a_stream_of_which_all_is_said_ends_without_an_error() {
         run(async {
             let Open { mut outgoing, mut messages, stop: _stop, roster: _roster } = open();
             outgoing.send(1).await.unwrap();
@@ -273,5 +289,20 @@ mod tests {
             assert_eq!(messages.next().await.unwrap().unwrap(), 1);
             assert!(messages.next().await.is_none());
         });
+    }
+
+    #[test]
+    fn a_stream_whose_task_is_lost_is_not_taken_for_whole() {
+        for (is_stopping, code) in [(false, Code::Internal), (true, Code::Unavailable)] {
+            run(async {
+                let Open { mut outgoing, mut messages, stop, roster: _roster } = open();
+                outgoing.send(1).await.unwrap();
+                stop.send_replace(is_stopping);
+                drop(outgoing);
+                assert_eq!(messages.next().await.unwrap().unwrap(), 1);
+                assert_eq!(messages.next().await.unwrap().unwrap_err().code(), code);
+                assert!(messages.next().await.is_none());
+            });
+        }
     }
 }
