@@ -1,6 +1,6 @@
 //! `BackupService`.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::watch};
 use tonic::{Request, Response, Status};
@@ -8,9 +8,10 @@ use tonic::{Request, Response, Status};
 use crate::{
     audit::{log::AuditLog, record::AuditReadDraft},
     backup::head::{Head, LogHead},
+    clock::Clock,
     service::{
         audit_reads::AuditReads,
-        backups::{Backups as Making, Running},
+        backups::{Backups as Making, BackupsError, PATIENCE, Running},
         gate::{Gate, Scope},
         pace::Pace,
     },
@@ -28,6 +29,8 @@ const STREAM: &str = "/aap.v1.BackupService/StreamBackup";
 const RECORD_BYTES: u64 = 320;
 /// How long a backup waits at most until it asks again whether it may go on.
 const REST: Duration = Duration::from_millis(250);
+/// How often it is asked how long nothing was read.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Serves `BackupService`.
 #[derive(Clone, Debug)]
@@ -37,21 +40,23 @@ pub struct Backups {
     reads: AuditReads,
     pace: Pace,
     background: Handle,
+    clock: Clock,
     gate: Gate,
     stopping: watch::Receiver<bool>,
 }
 
 impl Backups {
     /// Serves backups, which are recorded in a log and go at the pace of those who read much of it,
-    /// from a runtime that may wait for the disk, to whom the gate lets in, until the server stops.
+    /// from a runtime that may wait for the disk, by a clock, to whom the gate lets in, until the server
+    /// stops.
     pub fn new(
         making: Making,
         (log, reads, pace): (AuditLog, AuditReads, Pace),
-        background: Handle,
+        (background, clock): (Handle, Clock),
         gate: Gate,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        Self { making, log, reads, pace, background, gate, stopping }
+        Self { making, log, reads, pace, background, clock, gate, stopping }
     }
 }
 
@@ -76,49 +81,71 @@ impl BackupService for Backups {
         let running = turn.settle().await.map_err(ApiError::from)?;
         let standing = self.gate.standing(authenticated, STREAM, Scope::Bound);
         let (outgoing, messages) = stream::open(standing, self.stopping.clone());
-        let (log, pace) = (self.log.clone(), self.pace.clone());
-        self.background.spawn(run(running, log, pace, outgoing));
+        let (log, pace, clock) = (self.log.clone(), self.pace.clone(), self.clock.clone());
+        let sending = Sending { outgoing, log, pace, clock };
+        self.background.spawn(sending.run(running));
         Ok(Response::new(messages))
     }
 }
 
-async fn run(
-    running: Running,
+/// A backup on its way to who reads it.
+struct Sending {
+    outgoing: Outgoing<pb::StreamBackupResponse>,
     log: AuditLog,
     pace: Pace,
-    mut outgoing: Outgoing<pb::StreamBackupResponse>,
-) {
-    let over = match send(running, &log, &pace, &mut outgoing).await {
-        Ok(()) => Over::Gone,
-        Err(over) => over,
-    };
-    outgoing.end(over);
+    clock: Clock,
 }
 
-/// Sends all of it.
-async fn send(
-    mut running: Running,
-    log: &AuditLog,
-    pace: &Pace,
-    outgoing: &mut Outgoing<pb::StreamBackupResponse>,
-) -> Result<(), Over> {
-    let extent = Some(extent_of(&running.head));
-    outgoing.send(pb::StreamBackupResponse { extent, content: Vec::new() }).await?;
-    loop {
-        let (_, last) = log.bounds();
-        if let Some(rest) = pace.due(last) {
-            outgoing.wait(after(rest.min(REST))).await?;
-            continue;
+impl Sending {
+    async fn run(mut self, running: Running) {
+        let over = match self.send_all(running).await {
+            Ok(()) => Over::Gone,
+            Err(over) => over,
+        };
+        self.outgoing.end(over);
+    }
+
+    async fn send_all(&mut self, mut running: Running) -> Result<(), Over> {
+        let extent = Some(extent_of(&running.head));
+        self.send(pb::StreamBackupResponse { extent, content: Vec::new() }).await?;
+        loop {
+            let (_, last) = self.log.bounds();
+            if let Some(rest) = self.pace.due(last) {
+                self.outgoing.wait(after(rest.min(REST))).await?;
+                continue;
+            }
+            let (rest, read) = in_background(move || {
+                let read = running.read();
+                (running, read)
+            })
+            .await?;
+            running = rest;
+            let Some(content) = read.map_err(ApiError::from)? else { return Ok(()) };
+            self.pace.note(content.len() as u64 / RECORD_BYTES, last);
+            self.send(pb::StreamBackupResponse { extent: None, content }).await?;
         }
-        let (rest, read) = in_background(move || {
-            let read = running.read();
-            (running, read)
-        })
-        .await?;
-        running = rest;
-        let Some(content) = read.map_err(ApiError::from)? else { return Ok(()) };
-        pace.note(content.len() as u64 / RECORD_BYTES, last);
-        outgoing.send(pb::StreamBackupResponse { extent: None, content }).await?;
+    }
+
+    /// Sends a message, unless what was sent before isn't read for too long.
+    async fn send(&mut self, message: pb::StreamBackupResponse) -> Result<(), Over> {
+        let Self { outgoing, clock, .. } = self;
+        let caller = Arc::clone(outgoing.caller());
+        tokio::select! {
+            biased;
+            sent = outgoing.send(message) => sent,
+            () = have_passed(PATIENCE, clock) => {
+                tracing::warn!(caller = %caller.name, "a backup is ended: nothing of it is read");
+                Err(ApiError::from(BackupsError::NotRead).into())
+            }
+        }
+    }
+}
+
+/// Ends when so much time has passed.
+async fn have_passed(time: Duration, clock: &Clock) {
+    let began = clock.elapsed();
+    while clock.elapsed().saturating_sub(began) < time {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -16,9 +16,18 @@ use crate::{
     audit::log::RecordError,
     domain::{decide::Rejection, name::ResourceName},
     service::{
-        backups::BackupsError, checks::CheckError, client_keys::IssueError, cursors::CursorError,
-        gate::GateError, history::HistoryError, management::ManageError, proofs::ProofError,
-        reading::ReadingError, sessions::SessionError, vouching::WITH_STS, watches::TooManyWatches,
+        backups::{self, BackupsError},
+        checks::CheckError,
+        client_keys::IssueError,
+        cursors::CursorError,
+        gate::GateError,
+        history::HistoryError,
+        management::ManageError,
+        proofs::ProofError,
+        reading::ReadingError,
+        sessions::SessionError,
+        vouching::WITH_STS,
+        watches::TooManyWatches,
     },
     store::{space::ReserveReached, writer::SubmitError},
 };
@@ -511,6 +520,10 @@ fn backup(error: &BackupsError) -> Problem {
         BackupsError::Running => {
             Problem::new(Code::ResourceExhausted, Reason::BackupRunning, message)
                 .retry_after(LONG_RETRY_DELAY)
+        }
+        BackupsError::NotRead => {
+            Problem::new(Code::DeadlineExceeded, Reason::BackupNotRead, message)
+                .with("seconds", backups::PATIENCE.as_secs())
         }
         BackupsError::NotOfAll { caller } => {
             Problem::new(Code::PermissionDenied, Reason::AccountNotBound, message)

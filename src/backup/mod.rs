@@ -4,11 +4,13 @@
 //! The way of a backup: [`source`] (what there is) → [`writing`] (bytes, one after another, in the form
 //! of [`archive`], with what [`head`] says of them). The way back: [`reading`] (is it what was
 //! written?) → [`verifying`] (is it what was signed?) → [`restoring`] (a new data directory).
+//! What only goes past is looked at by [`passing`] (did all of it come?).
 //!
 //! It knows neither where bytes go nor who asks for them, and no secret is ever in one.
 
 pub mod archive;
 pub mod head;
+pub mod passing;
 pub mod reading;
 pub mod restoring;
 pub mod source;

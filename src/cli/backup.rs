@@ -11,12 +11,14 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use tonic::Streaming;
 
 use crate::{
     api::pb::{self, backup_service_client::BackupServiceClient},
     audit::tree::note::{Statement, VerifierKey},
     backup::{
         head::{Head, LogHead},
+        passing::Passing,
         reading::{Archive, ArchiveError},
         source::Source,
         verifying::{self, Verified, VerifyError},
@@ -101,27 +103,48 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn of_server(server: &Server, to: &Path) -> anyhow::Result<()> {
     let target = server.target_anywhere()?;
     let mut output = WholeFile::begin_private(to)?;
-    let (mut written, mut progress) = (0, Progress::begin("backing up"));
-    block_on(async {
+    let written = block_on(async {
         let mut client = BackupServiceClient::new(target.connect().await?);
-        let mut backup = answered(client.stream_backup(pb::StreamBackupRequest {}).await)?;
-        // It ends without an error when it is whole.
-        while let Some(part) = backup.message().await.map_err(Failure::from)? {
-            let pb::StreamBackupResponse { extent: _, content } = part;
-            output
-                .write_all(&content)
-                .with_context(|| format!("can't write `{}`", to.display()))?;
-            written += content.len() as u64;
-            progress.reach(written, None);
-        }
-        anyhow::Ok(())
+        let backup = answered(client.stream_backup(pb::StreamBackupRequest {}).await)?;
+        write_all(backup, &mut output, to).await.map_err(|error| unfinished(error, to))
     })?;
-    drop(progress);
     let head = match output.reopen()? {
         Some(file) => Some(read_again(file)?),
         None => None,
     };
     keep(output, to, (head.as_ref(), written))
+}
+
+/// Writes what a server sends; says how many bytes.
+async fn write_all(
+    mut backup: Streaming<pb::StreamBackupResponse>,
+    output: &mut WholeFile,
+    to: &Path,
+) -> anyhow::Result<u64> {
+    let (mut written, mut progress) = (0, Progress::begin("backing up"));
+    let (mut passing, what_came) = (Passing::default(), "what the server sent is no whole backup");
+    while let Some(part) = backup.message().await.map_err(Failure::from)? {
+        let pb::StreamBackupResponse { extent: _, content } = part;
+        output.write_all(&content).with_context(|| format!("can't write `{}`", to.display()))?;
+        passing.pass(&content).context(what_came)?;
+        written += content.len() as u64;
+        progress.reach(written, None);
+    }
+    // Who is between here and the server may have ended it as if it were whole.
+    passing.end().context(what_came)?;
+    Ok(written)
+}
+
+/// The same failure, and what is left of the backup.
+fn unfinished(error: anyhow::Error, to: &Path) -> anyhow::Error {
+    let left = match to.to_str() {
+        Some("-") => "what came to the standard output is no backup: throw it away".to_owned(),
+        _ => format!("nothing of it is kept: there is no `{}`", to.display()),
+    };
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure.and(left).into(),
+        Err(error) => Failure::failed(format!("{error:#}"), vec![left]).into(),
+    }
 }
 
 /// Reads what was written, so that a backup is whole when it gets its name.

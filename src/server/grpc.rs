@@ -105,7 +105,7 @@ impl Doors {
         let backups = Backups::new(
             backups::Backups::new(sources(parts), background.clone(), clock.clone()),
             (log.clone(), reads.clone(), watches.pace()),
-            background.clone(),
+            (background.clone(), clock.clone()),
             gate.clone(),
             stopping.clone(),
         );

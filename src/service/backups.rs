@@ -3,7 +3,7 @@
 //! First it is said how far the audit log goes, and then how far the journal: no record names a
 //! revision that wasn't there before it. The cursors come before both, so that none is ahead of the log.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -64,12 +64,24 @@ pub struct Backups {
     running: Arc<Semaphore>,
 }
 
+/// How long a backup waits for a reader that takes nothing of it: it has the only turn, and files open
+/// that may have been removed. Longer than a connection without a sign of life lasts, and than what
+/// reads is likely to pause.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupsError {
     /// Another one is being made.
     #[error("a backup is being made, and one is made at a time")]
     Running,
+    /// Its reader took nothing for too long.
+    #[error(
+        "nothing of the backup was read for {} s, so it was ended, and what came of it is none: \
+         begin anew, and read on",
+        PATIENCE.as_secs()
+    )]
+    NotRead,
     /// The caller isn't bound to all accounts.
     #[error("caller `{caller}` is not bound to all accounts, which a backup has")]
     NotOfAll {

@@ -1,5 +1,6 @@
 //! Backups and restores, as an operator makes them: what comes of one, and what comes of none.
 
+mod cut_short;
 mod forged;
 mod online;
 
@@ -19,13 +20,19 @@ use aap::{
 use tempfile::TempDir;
 
 use crate::support::{
-    ADMIN, AUDITOR, ENFORCER, Setup, TestServer, processes,
+    ADMIN, AUDITOR, ENFORCER, Refusal, Setup, TestServer, processes,
     terminal::{Said, in_a_pipe},
     watching::Watch,
     world,
 };
 
-pub use online::refused_while_one_is_made;
+/// What operators are told, by what they did.
+pub async fn refusals() -> [(&'static str, Refusal); 2] {
+    [
+        ("StreamBackup while one is made", online::refused_while_one_is_made().await),
+        ("StreamBackup, when nothing of it is read", cut_short::ended_when_not_read().await),
+    ]
+}
 
 /// Runs the program in a directory.
 fn run(directory: &Path, words: &[&str]) -> Said {

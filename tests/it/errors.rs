@@ -73,7 +73,7 @@ async fn every_error_stands_on_the_page() {
     let setup = server.stop().await;
     what_the_journal_can_not(&mut page, setup.clone()).await;
     what_the_audit_log_can_not(&mut page, setup).await;
-    page.add("StreamBackup while one is made", &backups::refused_while_one_is_made().await);
+    backups::refusals().await.iter().for_each(|(situation, one)| page.add(situation, one));
     expect_file!["../snapshots/errors.txt"].assert_eq(&page.text);
 
     let all = (1..1_000).filter_map(|number| ErrorReason::try_from(number).ok());

@@ -16,7 +16,7 @@ use aap::{
     domain::rules::RulesVersion,
 };
 use tokio::{sync::watch, task::JoinSet};
-use tonic::{Code, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::{beginning, command, done, refused, text};
 use crate::{
@@ -197,23 +197,29 @@ async fn verify_trees(server: TestServer, directory: &Path) {
 }
 
 /// A server with more in it than a connection holds for who doesn't read.
-async fn filled() -> TestServer {
-    let server = TestServer::start().await;
+pub(super) async fn filled(setup: Setup, thousands: usize) -> TestServer {
+    let server = setup.start().await;
     world::enter_page_example(&server.client(ADMIN)).await;
-    for _ in 0..6 {
+    for _ in 0..thousands {
         let batch = ask_all(vec![world::allowed(); AT_ONCE]);
         server.client(ENFORCER).authorization().batch_check_access(batch).await.unwrap();
     }
     server
 }
 
-async fn begin(operator: &Client) -> Streaming<pb::StreamBackupResponse> {
+pub(super) async fn begin(operator: &Client) -> Streaming<pb::StreamBackupResponse> {
     operator.backups().stream_backup(pb::StreamBackupRequest {}).await.unwrap().into_inner()
+}
+
+/// Reads what is left of a backup.
+pub(super) async fn read_on(mut backup: Streaming<pb::StreamBackupResponse>) -> Result<(), Status> {
+    while backup.message().await?.is_some() {}
+    Ok(())
 }
 
 /// What a second operator is told.
 pub async fn refused_while_one_is_made() -> Refusal {
-    let server = filled().await;
+    let server = filled(Setup::new(), 6).await;
     let _first = begin(&server.client_apart(OPERATOR)).await;
     let second = server.client_apart(OPERATOR).backups();
     let told = { second }.stream_backup(pb::StreamBackupRequest {}).await.map(drop).unwrap_err();
@@ -222,7 +228,7 @@ pub async fn refused_while_one_is_made() -> Refusal {
 
 #[tokio::test]
 async fn what_can_not_be_recorded_is_not_sent() {
-    let server = filled().await;
+    let server = filled(Setup::new(), 6).await;
     server.faults.fail_once(Fault::AuditSync);
     let operator = server.client_apart(OPERATOR);
     let told = operator.backups().stream_backup(pb::StreamBackupRequest {}).await.map(drop);
@@ -231,7 +237,7 @@ async fn what_can_not_be_recorded_is_not_sent() {
 
 #[tokio::test]
 async fn one_backup_is_made_at_a_time_and_who_goes_away_makes_room() {
-    let server = filled().await;
+    let server = filled(Setup::new(), 6).await;
     let first = begin(&server.client_apart(OPERATOR)).await;
     let mut second = server.client_apart(OPERATOR).backups();
     let mut again = async || second.stream_backup(pb::StreamBackupRequest {}).await;
@@ -258,16 +264,8 @@ async fn one_backup_is_made_at_a_time_and_who_goes_away_makes_room() {
         ("/aap.v1.BackupService/StreamBackup", 1)
     );
     // A stop ends it, and what came of it is no backup.
-    let (_setup, outcome) = tokio::join!(server.stop_with_outcome(), async {
-        loop {
-            match begun.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => panic!("it ends as if it were whole"),
-                Err(status) => break Refusal::of(&status),
-            }
-        }
-    });
-    outcome.is(Code::Unavailable, "SHUTTING_DOWN");
+    let (_setup, outcome) = tokio::join!(server.stop_with_outcome(), read_on(begun));
+    Refusal::of(&outcome.unwrap_err()).is(Code::Unavailable, "SHUTTING_DOWN");
 }
 
 #[tokio::test]
