@@ -4,11 +4,7 @@
 //! An event's leaf hash is that of the bytes in the engine, as they were first written: who verifies
 //! takes these, and doesn't encode an event again. It doesn't know what an event says.
 
-use std::{
-    io,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::{io, sync::Arc, thread::JoinHandle};
 
 use crate::{
     clock::Clock,
@@ -19,10 +15,13 @@ use crate::{
     },
 };
 
-use super::tree::{
-    evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource, Parts},
-    feed::Feed,
-    hash::{self, Hash},
+use super::{
+    background,
+    tree::{
+        evidence::{self, EachLeaf, Evidence, EvidenceError, LeafSource, Parts},
+        feed::Feed,
+        hash::{self, Hash},
+    },
 };
 
 /// How many events are read at a time.
@@ -146,8 +145,7 @@ pub fn open(
         return Err(JournalTreeError::Altered { event });
     }
     let kept = Arc::clone(&evidence);
-    let thread = thread::Builder::new().name("journal-tree".to_owned());
-    let thread = thread.spawn(move || kept.keep())?;
+    let thread = background::start("journal-tree", move || kept.keep())?;
     let tree = JournalTree { evidence, leaves };
     Ok(Opened { tree, journal: Followed { journal, feed }, thread })
 }

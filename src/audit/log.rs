@@ -176,7 +176,7 @@ impl AuditLog {
         let Parts { volume, log_id, folder, evidence, options, lanes, space, clock } = parts;
         let recovered = recovery::recover(volume.as_ref(), log_id, options.on_loss)?;
         let segments = (options.segment_bytes, options.mode);
-        let (keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), segments)?;
+        let (mut keeper, keeper_thread) = Keeper::start(Arc::clone(&volume), segments)?;
         let Recovered {
             sealed,
             open,
@@ -200,7 +200,7 @@ impl AuditLog {
         };
         segments.push(Arc::clone(&open.segment));
         let tree = evidence.map(|parts| grow_tree(parts, &segments, last, &clock)).transpose()?;
-        keeper.prepare_spare();
+        keeper.prepare_spare(open.segment.data_end());
         let lanes = Lanes::new(lanes);
         let shared = Arc::new(Shared {
             log_id: log_id.to_string().into(),

@@ -5,6 +5,7 @@
 //! [`segment`] files that [`recovery`] found at the start. The log knows nothing about decisions
 //! beyond the shape of a record.
 
+mod background;
 pub mod buffer;
 pub mod copying;
 pub mod directory;

@@ -5,6 +5,7 @@ use std::{
     fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
+    ops::Range,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -233,17 +234,16 @@ fn list(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Fills a file with zeros, so that later syncs have no new space to note; it is on disk when this
-/// returns.
-pub fn fill_with_zeros(file: &dyn VolumeFile, length: u64) -> io::Result<()> {
-    let zeros = vec![0; 1 << 20];
-    let mut offset = 0;
-    while offset < length {
-        let count = usize::try_from(length - offset).unwrap_or(usize::MAX).min(zeros.len());
-        file.write_at(zeros.get(..count).unwrap_or_default(), offset)?;
+static ZEROS: [u8; 64 * 1_024] = [0; 64 * 1_024];
+
+/// Fills a part of a file with zeros, so that later syncs have no new space to note; it is on disk
+/// when this returns.
+pub fn fill_with_zeros(file: &dyn VolumeFile, part: Range<u64>) -> io::Result<()> {
+    let mut offset = part.start;
+    while offset < part.end {
+        let count = usize::try_from(part.end - offset).unwrap_or(usize::MAX).min(ZEROS.len());
+        file.write_at(ZEROS.get(..count).unwrap_or_default(), offset)?;
         offset += count as u64;
-        // A little at a time: a sync of records must not queue behind a whole file of zeros.
-        file.sync()?;
     }
-    Ok(())
+    file.sync()
 }

@@ -241,6 +241,7 @@ impl Writer {
         let (leaf_hashes, index) = self.stamp(taken)?;
         self.put(&taken.bytes)?;
         self.offset += size;
+        self.keeper.follow(self.offset);
         self.shared.tail().take_in(first_sequence, &taken.bytes, &mut self.pending);
         let leaf_hashes: Arc<[_]> = leaf_hashes.into();
         self.unsynced.index.extend(index);
@@ -451,7 +452,7 @@ impl Writer {
         if let Some(footer) = footer_of(&full, &self.accounts) {
             self.keeper.seal(full.segment, footer);
         }
-        self.keeper.prepare_spare();
+        self.keeper.prepare_spare(self.offset);
         Ok(())
     }
 }

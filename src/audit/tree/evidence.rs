@@ -7,7 +7,10 @@ use std::{io, sync::Arc, thread, time::Duration};
 
 use tokio::sync::watch;
 
-use crate::{audit::volume::Volume, clock::Clock};
+use crate::{
+    audit::{background, volume::Volume},
+    clock::Clock,
+};
 
 use super::{
     checkpoints::Checkpoint,
@@ -244,8 +247,7 @@ impl Evidence {
 
 /// Runs a tree's thread.
 pub fn start(evidence: Arc<Evidence>) -> io::Result<thread::JoinHandle<()>> {
-    let thread = thread::Builder::new().name("audit-tree".to_owned());
-    thread.spawn(move || evidence.keep())
+    background::start("audit-tree", move || evidence.keep())
 }
 
 /// Hashes that go to the files.
