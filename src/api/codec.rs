@@ -42,7 +42,7 @@ where
 
 /// Most messages are small: tonic's own default of 8 KiB a call is more than an answer needs.
 fn buffer_settings() -> BufferSettings {
-    BufferSettings::new(1_024, 32 * 1_024)
+    BufferSettings::new(512, 32 * 1_024)
 }
 
 /// Encodes messages.

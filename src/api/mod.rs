@@ -11,6 +11,7 @@ pub mod codec;
 pub mod convert;
 pub mod observed;
 pub mod pb;
+pub mod routes;
 pub mod status;
 pub mod stream;
 
@@ -24,7 +25,7 @@ mod policies;
 mod ram_roles;
 mod sessions;
 
-use tonic::{Request, service::RoutesBuilder};
+use tonic::Request;
 
 use crate::{domain::event::Event, service::management::Manager, store::writer::Mode};
 
@@ -38,6 +39,7 @@ use pb::{
     policy_service_server::PolicyServiceServer, ram_role_service_server::RamRoleServiceServer,
     session_service_server::SessionServiceServer,
 };
+use routes::Routes;
 use status::ApiError;
 
 pub use access_points::AccessPoints;
@@ -72,7 +74,7 @@ pub struct Services {
 
 impl Services {
     /// Adds them to what is served. [`admission`] must stand before them.
-    pub fn add_to(self, routes: &mut RoutesBuilder) {
+    pub fn add_to(self, routes: &mut Routes) {
         let Self {
             access_points,
             policies,

@@ -239,6 +239,11 @@ pub fn not_encoded(error: &prost::EncodeError) -> Status {
     ApiError::Internal.into()
 }
 
+/// The status for a call of a service that isn't there.
+pub fn not_served() -> Status {
+    Status::unimplemented("there is no such service")
+}
+
 /// A status in the place of one answer among many.
 pub fn failure(status: &Status) -> pb::CheckFailure {
     let details = status.get_error_details();

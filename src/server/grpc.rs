@@ -7,12 +7,12 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{service::RoutesBuilder, transport::Server};
+use tonic::transport::Server;
 
 use crate::{
     api::{
         self, AccessPoints, Audit, Authorization, Backups, Changes, Policies, RamRoles, Services,
-        SessionGranting, admission::Admission, observed::Observer,
+        SessionGranting, admission::Admission, observed::Observer, routes::Routes,
     },
     audit::log::AuditLog,
     clock::Clock,
@@ -47,6 +47,9 @@ use super::{
 
 /// Calls that one connection may have open.
 const MAX_STREAMS: u32 = 1_024;
+/// How many bytes of messages one connection may send ahead. A check has about 150: with less than
+/// this, those of many calls at once come behind their headers, and each call costs a turn more.
+const CONNECTION_WINDOW: u32 = 256 * 1_024;
 /// How many threads go through lists at once for one runtime; further lists wait.
 const LISTERS: usize = 2;
 const MAX_HEADER_BYTES: u32 = 16 * 1_024;
@@ -195,20 +198,20 @@ impl Doors {
             tokio::spawn(acceptor.run(listener, self.stopping.clone()));
         }
         drop(ready);
-        let routes = self.routes(lane)?.routes();
+        let routing = self.routes(lane)?.serve();
         let tracer = self.tracer.as_ref().map(Tracer::apart).transpose()?;
         let observer = Observer::new(self.meters_of(lane), tracer, self.clock.clone());
         let admission = Admission::new(self.gate, self.refusals.on_lane(lane));
         let (mut stop, mut stop_hard) = (self.stopping.clone(), self.stopping);
         let server = Server::builder()
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .layer(observer)
             .layer(admission)
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
+            .serve_with_incoming_shutdown(routing, ReceiverStream::new(incoming), async move {
                 // An error means that nobody can stop it any more, which is a stop too.
                 let _ = stop.wait_for(|stopping| *stopping).await;
             });
@@ -225,7 +228,7 @@ impl Doors {
         }
     }
 
-    fn routes(&self, lane: usize) -> Result<RoutesBuilder, ServeError> {
+    fn routes(&self, lane: usize) -> Result<Routes, ServeError> {
         let (published, log) = (Arc::clone(&self.published), self.log.clone());
         let keys = Arc::clone(&self.sessions.keys);
         let checker = Checker::new(published, (log.clone(), lane), self.clock.clone(), keys)
@@ -247,7 +250,7 @@ impl Doors {
             audit: self.audit.clone(),
             backups: self.backups.clone(),
         };
-        let mut routes = RoutesBuilder::default();
+        let mut routes = Routes::default();
         services.add_to(&mut routes);
         routes
             .add_service(self.health.service())

@@ -41,9 +41,9 @@ use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
 };
-use tonic::service::RoutesBuilder;
 
 use crate::{
+    api::routes::Routes,
     audit::{
         journal::{JournalTree, JournalTreeError},
         log::{
@@ -99,7 +99,7 @@ use stores::OpenedLog;
 use telling::Telling;
 
 /// Adds services to those that are served.
-pub type MoreServices = Arc<dyn Fn(&mut RoutesBuilder) + Send + Sync>;
+pub type MoreServices = Arc<dyn Fn(&mut Routes) + Send + Sync>;
 
 /// How the server is to be run.
 pub struct Settings {
