@@ -274,14 +274,18 @@ fn judge(Verified { key, problems, .. }: &Verified, is_trusted: bool) -> ExitCod
         return ExitCode::SUCCESS;
     }
     say("it has every byte that it says it has, but not an audit log that is whole");
+    say("  use another backup, or restore this one as it is: aap restore --accept-damage");
     ExitCode::FAILURE
 }
 
 /// Says by which key a backup was judged.
-fn tell_key(key: Option<&VerifierKey>, is_trusted: bool) {
+pub(super) fn tell_key(key: Option<&VerifierKey>, is_trusted: bool) {
     match key {
         Some(_) if is_trusted => say("all of it by the public keys that were given"),
-        Some(key) => say(format_args!("by the public key that it names itself: {key}")),
+        Some(key) => {
+            say(format_args!("by the public key that it names itself: {key}"));
+            say("  whoever wrote it could name any: give the one that you keep, by --public-key");
+        }
         None => say("nothing in it is signed"),
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { from, data_dir, public_key, checkpoint_key, accept_damage } = arguments;
     let Read { archive, verified } = backup::read(from, public_key)?;
     if !verified.problems.is_empty() && !accept_damage {
-        let remedy = "restore it all the same with --accept-damage, or take another backup";
+        let remedy = "use another backup, or restore this one as it is with --accept-damage";
         let details = verified.problems.iter().cloned().chain([remedy.to_owned()]).collect();
         let message = "an audit log in the backup is not whole";
         return Err(Failure::failed(message, details).into());
@@ -70,6 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     say(format_args!("restored from a backup made at {}", archive.head().time));
     backup::tell(archive.head());
     backup::tell_signed(archive.head(), &verified);
+    backup::tell_key(verified.key.as_ref(), !public_key.is_empty());
     tell(&restored, data_dir, is_new_key);
     Ok(())
 }
