@@ -1,12 +1,13 @@
-//! Watching the audit log from far behind: how fast one who catches up is, and what ten of them cost
-//! those who append.
+//! Reading much of what a server has while it serves: how fast one is who watches the audit log from
+//! far behind, and what ten of them, or a backup, cost those who append.
 //!
-//! The watchers are in another process than the server, but on the same cores: what they spend on
+//! The readers are in another process than the server, but on the same cores: what they spend on
 //! reading is in every figure.
 //!
 //! ```text
-//! cargo bench --bench watch              # 2,000,000 records, 12 pairs of 2 s
-//! cargo bench --bench watch -- --short   # 500,000 records, 10 pairs of 0.5 s
+//! cargo bench --bench watch                # 2,000,000 records, 12 pairs of 2 s
+//! cargo bench --bench watch -- --backup    # the same, for a backup alone
+//! cargo bench --bench watch -- --short     # 500,000 records, 10 pairs of 0.5 s; also with --backup
 //! ```
 
 #![allow(
@@ -24,6 +25,8 @@
     reason = "bench code"
 )]
 
+#[path = "support/copier.rs"]
+mod copier;
 #[path = "support/empty.rs"]
 mod empty;
 #[path = "support/load.rs"]
@@ -42,6 +45,7 @@ use std::time::{Duration, Instant};
 use aap::api::pb;
 use prost::Message;
 
+use copier::Copier;
 use load::{Call, Load};
 use servers::{LOCATION, Server, Variant};
 use streaming::Stream;
@@ -60,11 +64,14 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("serve-aap") => servers::serve_aap(&arguments[1], Variant::Durable),
-        _ => measure(arguments.iter().any(|argument| argument == "--short")),
+        _ => {
+            let is_there = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+            measure(is_there("--short"), is_there("--backup"));
+        }
     }
 }
 
-fn measure(is_short: bool) {
+fn measure(is_short: bool, is_backup: bool) {
     let (records, pairs, slice) = if is_short {
         (500_000, 10, Duration::from_millis(500))
     } else {
@@ -84,8 +91,12 @@ fn measure(is_short: bool) {
     assert!((0..50).any(|_| is_up()), "the server doesn't answer");
     let records = fill(&server, records);
     println!("\n{records} records of checks, {} MiB on disk\n", size(directory.path()) >> 20);
-    catch_up(&server, records);
-    append(&server, &check, (pairs, slice), records);
+    if is_backup {
+        back_up(&server, &check, (pairs, slice));
+    } else {
+        catch_up(&server, records);
+        append(&server, &check, (pairs, slice), records);
+    }
     server.stop();
 }
 
@@ -152,27 +163,22 @@ fn catch_up(server: &Server, records: u64) {
 /// Checks, whose records are appended, while others catch up and while nobody does.
 fn append(server: &Server, check: &Load<'_>, (pairs, slice): (usize, Duration), records: u64) {
     println!("\n{IN_FLIGHT} checks in flight, {pairs} pairs of {slice:?}\n\n{}", pairing::HEADER);
-    let rate = |_| {
-        let report = check.closed_loop(IN_FLIGHT, &mut load::ignore).expect("the load runs");
-        assert_eq!(report.failed, 0);
-        report.rate()
-    };
     let watcher = Watcher::new(server, pb::RecordForm::Serialized);
     let (mut read, mut time) = (0, Duration::ZERO);
     let row = pairing::compare(
         &format!("appending while {WATCHERS} watchers catch up : while nobody does"),
         pairs,
         slice,
-        &mut |slice| {
+        &mut |_| {
             let crowd = Crowd::gather(&watcher, WATCHERS, records);
             let (before, began) = (crowd.read(), Instant::now());
-            let rate = rate(slice);
+            let rate = rate(check);
             read += crowd.read() - before;
             time += began.elapsed();
             crowd.leave();
             rate
         },
-        &mut { rate },
+        &mut |_| rate(check),
     );
     println!("{row}");
     let verdict = if row.ratio >= KEPT_BAR { "met" } else { "missed" };
@@ -180,6 +186,40 @@ fn append(server: &Server, check: &Load<'_>, (pairs, slice): (usize, Duration), 
         "\nbar of {KEPT_BAR}: {verdict}; the watchers read {:.0} records a second meanwhile",
         read as f64 / time.as_secs_f64()
     );
+}
+
+/// Checks while somebody takes backups, one after another, and while nobody does.
+fn back_up(server: &Server, check: &Load<'_>, (pairs, slice): (usize, Duration)) {
+    println!("\n{IN_FLIGHT} checks in flight, {pairs} pairs of {slice:?}\n\n{}", pairing::HEADER);
+    let (mut read, mut time) = (0, Duration::ZERO);
+    let row = pairing::compare(
+        "checks while a backup is taken : while none is",
+        pairs,
+        slice,
+        &mut |_| {
+            let copier = Copier::begin(server);
+            let (before, began) = (copier.read(), Instant::now());
+            let rate = rate(check);
+            read += copier.read() - before;
+            time += began.elapsed();
+            copier.leave();
+            rate
+        },
+        &mut |_| rate(check),
+    );
+    println!("{row}");
+    let verdict = if row.ratio >= KEPT_BAR { "met" } else { "missed" };
+    println!(
+        "\nbar of {KEPT_BAR}: {verdict}; {:.1} MB of backup a second came meanwhile",
+        read as f64 / time.as_secs_f64() / 1e6
+    );
+}
+
+/// The rate of checks in a slice.
+fn rate(check: &Load<'_>) -> f64 {
+    let report = check.closed_loop(IN_FLIGHT, &mut load::ignore).expect("the load runs");
+    assert_eq!(report.failed, 0);
+    report.rate()
 }
 
 fn check_call(server: &Server) -> Call {

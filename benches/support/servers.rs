@@ -61,6 +61,8 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     /// The auditor's, likewise.
     pub(crate) auditor: String,
+    /// The operator's, likewise.
+    pub(crate) operator: String,
     /// Where its metrics can be fetched.
     pub(crate) metrics: Option<SocketAddr>,
 }
@@ -101,9 +103,10 @@ impl Server {
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let mut words = line.split_whitespace();
         let mut word = || words.next().expect("a server says where it listens").to_owned();
-        let (address, token, admin, auditor) = (word().parse().unwrap(), word(), word(), word());
+        let address = word().parse().unwrap();
+        let [token, admin, auditor, operator] = std::array::from_fn(|_| word());
         let metrics = words.next().map(|address| address.parse().unwrap());
-        Self { stdin: child.stdin.take(), child, address, token, admin, auditor, metrics }
+        Self { stdin: child.stdin.take(), child, address, token, admin, auditor, operator, metrics }
     }
 
     /// Stops it, and waits for its end.
@@ -130,7 +133,7 @@ pub(crate) fn serve_empty() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{} - - -", listener.local_addr().unwrap());
+        println!("{} - - - -", listener.local_addr().unwrap());
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tonic::transport::Server::builder()
             .add_service(Empty)
@@ -143,7 +146,7 @@ pub(crate) fn serve_empty() {
 
 /// Serves this service, and an empty method beside it.
 pub(crate) fn serve_aap(directory: &str, variant: Variant) {
-    let (callers, [token, admin, auditor]) = callers();
+    let (callers, tokens) = callers();
     let is_telling = matches!(variant, Variant::TellsMetrics | Variant::TellsAll { .. });
     let metrics = is_telling.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let metrics_address = metrics.as_ref().map(|listener| listener.local_addr().unwrap());
@@ -180,20 +183,21 @@ pub(crate) fn serve_aap(directory: &str, variant: Variant) {
     let sockets = server::listen::listen(config.address, sockets).unwrap();
     let metrics = metrics_address.map(|address| address.to_string()).unwrap_or_default();
     let address = sockets[0].local_addr().unwrap();
-    let (token, admin, auditor) = (token.reveal(), admin.reveal(), auditor.reveal());
-    println!("{address} {token} {admin} {auditor} {metrics}");
+    let [token, admin, auditor, operator] = tokens.each_ref().map(NewToken::reveal);
+    println!("{address} {token} {admin} {auditor} {operator} {metrics}");
     let door = Arc::new(Door::new(config).unwrap());
     let listeners = vec![Listener { sockets, door }];
     server::run(stores, settings, listeners, end_of_input()).unwrap();
 }
 
-/// An enforcer, an admin and an auditor, of all accounts, and their tokens.
-fn callers() -> (Callers, [NewToken; 3]) {
+/// An enforcer, an admin, an auditor and an operator, of all accounts, and their tokens.
+fn callers() -> (Callers, [NewToken; 4]) {
     let mut callers = Callers::default();
     let tokens = [
         ("bench", CallerRole::Enforcer(Assertion::Allowed, aap::identity::bounds::Bounds::NONE)),
         ("bench-admin", CallerRole::Admin),
         ("bench-auditor", CallerRole::Auditor),
+        ("bench-operator", CallerRole::Operator),
     ]
     .map(|(name, role)| {
         let (token, name) = (NewToken::make().unwrap(), name.into());
