@@ -39,7 +39,7 @@ pub(crate) fn serve() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{} -", listener.local_addr().unwrap());
+        println!("{} - - -", listener.local_addr().unwrap());
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tonic::transport::Server::builder()
             .add_service(TraceServiceServer::new(Collector))
