@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, header::AUTHORIZATION};
+use http::{
+    HeaderValue, Request, Response,
+    header::{AUTHORIZATION, USER_AGENT},
+};
 use pin_project_lite::pin_project;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
@@ -129,7 +132,7 @@ impl Admission {
             caller: error.caller(),
             peer: connection.map(|connection| connection.peer),
             forwarded: connection.and_then(|connection| connection.forwarded),
-            user_agent: call::text(request.headers(), "user-agent").unwrap_or_default(),
+            user_agent: call::text(request.headers(), USER_AGENT).unwrap_or_default(),
             ..Call::default()
         };
         self.refusals.record(&Refusal {

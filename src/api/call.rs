@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::Extensions;
+use http::{
+    Extensions, HeaderMap, HeaderName,
+    header::{AsHeaderName, USER_AGENT},
+};
 use tonic::metadata::MetadataMap;
 
 use crate::{
@@ -50,7 +53,7 @@ pub fn facts_of<'a>(
         forwarded: connection.and_then(|connection| connection.forwarded),
         request_id: "",
         trace_id: trace_id(metadata, extensions),
-        user_agent: text(metadata.as_ref(), "user-agent").unwrap_or_default(),
+        user_agent: text(metadata.as_ref(), USER_AGENT).unwrap_or_default(),
     }
 }
 
@@ -61,7 +64,7 @@ const MAX_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call may wait: nine tenths of the time to its deadline, so that the answer to a wait in
 /// vain still arrives.
 pub fn patience(metadata: &MetadataMap) -> Duration {
-    let timeout = text(metadata.as_ref(), "grpc-timeout").and_then(timeout);
+    let timeout = text(metadata.as_ref(), &GRPC_TIMEOUT).and_then(timeout);
     timeout.map_or(PATIENCE, |timeout| (timeout / 10 * 9).min(MAX_PATIENCE))
 }
 
@@ -88,8 +91,17 @@ pub fn connection(extensions: &Extensions) -> Option<&Connection> {
     extensions.get::<SharedConnection>().map(Arc::as_ref)
 }
 
+// Names that need not be read for each call.
+/// The caller's trace and span, as W3C has it.
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What the caller's tracing has to say to others.
+pub static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The code that a call ends with.
+pub static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// A header's text, if it is visible ASCII.
-pub fn text<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
+pub fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -99,7 +111,7 @@ pub struct SampledTrace(pub [u8; 16]);
 
 /// The caller's trace, or one that begins with the call.
 fn trace_id(metadata: &MetadataMap, extensions: &Extensions) -> Option<[u8; 16]> {
-    let parent = text(metadata.as_ref(), "traceparent").and_then(Parent::parse);
+    let parent = text(metadata.as_ref(), &TRACEPARENT).and_then(Parent::parse);
     let begun = || extensions.get().map(|SampledTrace(trace_id)| *trace_id);
     parent.map(|parent| parent.trace_id).or_else(begun)
 }
@@ -121,7 +133,7 @@ mod tests {
             ("1x", PATIENCE),
             ("123456789S", PATIENCE),
         ] {
-            let mut headers = http::HeaderMap::new();
+            let mut headers = HeaderMap::new();
             headers.insert("grpc-timeout", header.parse().unwrap());
             assert_eq!(super::patience(&MetadataMap::from_headers(headers)), patience, "{header}");
         }

@@ -1,8 +1,8 @@
 //! Watches calls from outside all else: which method, how long, with which code.
 //!
 //! A call that nobody wants to know of costs nothing here. One that is counted costs two looks at
-//! the clock and an addition to memory of its own runtime; only the answers of streams are wrapped,
-//! since those end later than they begin.
+//! the clock and an addition to memory of its own runtime, and a look at a header if there are spans;
+//! only the answers of streams are wrapped, since those end later than they begin.
 
 use std::{
     pin::Pin,
@@ -75,24 +75,27 @@ impl Observer {
 
     fn begin<B>(&self, request: &mut Request<B>) -> Option<OpenCall> {
         let watching = Arc::clone(self.0.as_ref()?);
-        let span = watching.begin_span(request);
         let path = request.uri().path();
         let answers = if STREAMS.contains(&path) { Answers::UntilItEnds } else { Answers::Once };
-        let (method, began) = (number_of(path), watching.clock.elapsed());
+        let method = number_of(path);
+        let span = watching.begin_span(request, method);
+        let began = watching.clock.elapsed();
         Some(OpenCall { watching, method, began, span, answers, is_over: false })
     }
 }
 
 impl Watching {
-    fn begin_span<B>(&self, request: &mut Request<B>) -> Option<Box<Span>> {
+    fn begin_span<B>(&self, request: &mut Request<B>, method: usize) -> Option<Box<Span>> {
+        let tracer = self.tracer.as_ref()?;
+        // Most calls have none, and are looked at no further.
+        let sampled = tracer.sample(call::text(request.headers(), &call::TRACEPARENT))?;
         let connection = call::connection(request.extensions());
         let beginning = Beginning {
-            traceparent: call::text(request.headers(), "traceparent"),
-            tracestate: call::text(request.headers(), "tracestate"),
-            method: method_name(number_of(request.uri().path())),
+            tracestate: call::text(request.headers(), &call::TRACESTATE),
+            method: method_name(method),
             peer: connection.map(|connection| connection.peer.ip()),
         };
-        let span = self.tracer.as_ref()?.begin(beginning, &self.clock)?;
+        let span = tracer.begin(sampled, beginning, &self.clock);
         // So that the audit record names the trace also where it begins here.
         request.extensions_mut().insert(SampledTrace(span.trace_id));
         Some(span)
@@ -194,7 +197,7 @@ impl Drop for OpenCall {
 
 /// The code in headers or trailers, if they say one.
 fn code_of(headers: &HeaderMap) -> Option<usize> {
-    let code = headers.get("grpc-status")?.to_str().ok()?;
+    let code = call::text(headers, &call::GRPC_STATUS)?;
     Some(code.parse().unwrap_or(UNKNOWN))
 }
 

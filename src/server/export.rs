@@ -29,6 +29,9 @@ use super::{ServeError, metrics::Sources};
 const BATCH: usize = 512;
 /// How long spans wait for others to be sent with them.
 const GATHERING: Duration = Duration::from_secs(1);
+/// How often it is looked for those others. They come by thousands a second: whoever waited for them
+/// would be woken by each, and waking somebody costs a call more than its span.
+const GLANCE: Duration = Duration::from_millis(100);
 /// How long the collector has to take something, and how long it is left alone after it didn't.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -169,7 +172,44 @@ fn tls_of(tls: &CollectorTls) -> ClientTlsConfig {
     }
 }
 
-/// Takes spans until there are enough for a batch, or no more will come.
+/// Takes spans until there are enough for a batch, looking for them now and then.
 async fn gather(spans: &mut Spans, batch: &mut Vec<Span>) {
-    while batch.len() < BATCH && spans.recv_many(batch, BATCH - batch.len()).await > 0 {}
+    while batch.len() < BATCH {
+        tokio::time::sleep(GLANCE).await;
+        let room = BATCH.saturating_sub(batch.len());
+        batch.extend(std::iter::from_fn(|| spans.try_recv().ok()).take(room));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::Clock,
+        telemetry::trace::{Beginning, Tracer},
+    };
+
+    #[tokio::test]
+    async fn spans_are_gathered_until_there_are_enough_and_the_others_go_on_waiting() {
+        let (tracer, mut spans) = Tracer::new(1.0, 2 * BATCH).unwrap();
+        let clock = Clock::manual(UnixNanos(0));
+        let make = |count: usize| {
+            for _ in 0..count {
+                let beginning = Beginning { tracestate: None, method: "m", peer: None };
+                tracer.end(*tracer.begin(tracer.sample(None).unwrap(), beginning, &clock));
+            }
+        };
+        make(3);
+        let mut batch = Vec::new();
+        spans.recv_many(&mut batch, BATCH).await;
+        assert_eq!(batch.len(), 3);
+        // Some come before it looks, and some between two looks.
+        make(4);
+        let more = async {
+            tokio::task::yield_now().await;
+            make(BATCH);
+        };
+        tokio::join!(gather(&mut spans, &mut batch), more);
+        assert_eq!((batch.len(), spans.len()), (BATCH, 7));
+    }
 }

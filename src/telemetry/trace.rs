@@ -59,11 +59,13 @@ fn hex(digits: &str, length: usize) -> Option<u128> {
     is_hex.then(|| u128::from_str_radix(digits, 16).ok())?
 }
 
-/// What a call is about when it begins.
+/// A call that has a span, and the span that is its parent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampled(Option<Parent>);
+
+/// What a call that has a span is about when it begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Beginning<'a> {
-    /// Its `traceparent`.
-    pub traceparent: Option<&'a str>,
     /// Its `tracestate`.
     pub tracestate: Option<&'a str>,
     /// The method.
@@ -138,21 +140,23 @@ impl Tracer {
         &self.counts
     }
 
-    /// The span of a call, if it is to have one; only then the clock is read.
-    pub fn begin(&self, beginning: Beginning<'_>, clock: &Clock) -> Option<Box<Span>> {
-        let Beginning { traceparent, tracestate, method, peer } = beginning;
+    /// Whether a call is to have a span, by its `traceparent`. All that is asked of most calls.
+    pub fn sample(&self, traceparent: Option<&str>) -> Option<Sampled> {
         let parent = traceparent.and_then(Parent::parse);
         let is_sampled = match parent {
             Some(parent) => parent.is_sampled,
             None => self.numbers.next() < self.threshold,
         };
-        if !is_sampled {
-            return None;
-        }
+        is_sampled.then_some(Sampled(parent))
+    }
+
+    /// The span of a call that has one.
+    pub fn begin(&self, sampled: Sampled, beginning: Beginning<'_>, clock: &Clock) -> Box<Span> {
+        let (Sampled(parent), Beginning { tracestate, method, peer }) = (sampled, beginning);
         let trace_id = parent.map_or_else(|| self.numbers.trace_id(), |parent| parent.trace_id);
         let state = tracestate.filter(|state| parent.is_some() && state.len() <= MAX_STATE);
         let time = clock.now();
-        Some(Box::new(Span {
+        Box::new(Span {
             trace_id,
             span_id: self.numbers.span_id(),
             parent_id: parent.map(|parent| parent.span_id),
@@ -162,7 +166,7 @@ impl Tracer {
             begin: time,
             end: time,
             code: 0,
-        }))
+        })
     }
 
     /// Hands a span on that has ended.
@@ -219,12 +223,10 @@ mod tests {
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn beginning(traceparent: Option<&str>) -> Beginning<'_> {
-        Beginning { traceparent, tracestate: Some("a=b"), method: "m", peer: None }
-    }
-
     fn begin(tracer: &Tracer, traceparent: Option<&str>) -> Option<Box<Span>> {
-        tracer.begin(beginning(traceparent), &Clock::manual(UnixNanos(7)))
+        let beginning = Beginning { tracestate: Some("a=b"), method: "m", peer: None };
+        let sampled = tracer.sample(traceparent)?;
+        Some(tracer.begin(sampled, beginning, &Clock::manual(UnixNanos(7))))
     }
 
     #[test]
