@@ -7,6 +7,7 @@ use std::{
     num::NonZeroUsize,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use aap::{
@@ -37,6 +38,8 @@ use crate::support::{
 
 /// How long nothing may be read.
 const LONGEST: i64 = 60;
+/// How long is waited here: much is asked meanwhile, and a backup made.
+const LONG: Duration = PATIENCE.saturating_mul(3);
 
 /// A server whose clock is set, with more in it than anything on the way holds for who doesn't read.
 struct Patient {
@@ -52,14 +55,14 @@ impl Patient {
         // Nobody is held up by a clock that stands still.
         let watches = WatchLimits { catch_up: NonZeroUsize::MAX, ..WatchLimits::default() };
         let setup = Setup { clock: clock.clone(), watches, ..Setup::new() };
-        let server = filled(setup, 16).await;
+        let server = filled(setup, 12).await;
         Self { server, clock, passed: 0 }
     }
 
     /// Lets time pass until somebody else can make a backup, and makes it.
     async fn until_another_is_made(&mut self) {
         let mut another = self.server.client_apart(OPERATOR).backups();
-        let begun = tokio::time::timeout(PATIENCE, async {
+        let begun = tokio::time::timeout(LONG, async {
             loop {
                 match another.stream_backup(pb::StreamBackupRequest {}).await {
                     Ok(begun) => break begun.into_inner(),
@@ -73,7 +76,7 @@ impl Patient {
         });
         let begun = begun.await.expect("the turn is free again");
         assert!(self.passed >= LONGEST, "it was ended after {} s", self.passed);
-        let read = tokio::time::timeout(PATIENCE, read_on(begun));
+        let read = tokio::time::timeout(LONG, read_on(begun));
         read.await.expect("it comes").expect("all of it comes");
     }
 }
