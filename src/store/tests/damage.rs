@@ -30,12 +30,18 @@ fn flip_bits(events: &[Event], flips: usize) -> Tally {
     let (_, database) = files.iter().find(|(name, _)| name == "db").unwrap();
     // What is zero was mostly never written.
     let written: Vec<_> = (0..database.len()).filter(|&place| database[place] != 0).collect();
-    let mut tally = Tally { whole: 0, refused: 0 };
-    for turn in 0..flips {
+    let put_copy = || {
         fs::create_dir(&copy).unwrap();
         for (name, bytes) in &files {
             fs::write(copy.join(name), bytes).unwrap();
         }
+    };
+    put_copy();
+    assert!(outcome(&copy).is_ok_and(|found| found == events), "a copy isn't whole by itself");
+    fs::remove_dir_all(&copy).unwrap();
+    let mut tally = Tally { whole: 0, refused: 0 };
+    for turn in 0..flips {
+        put_copy();
         let place = written[turn * written.len() / flips];
         let mut damaged = database.clone();
         damaged[place] ^= 1 << (turn % 8);
@@ -67,5 +73,6 @@ fn a_flipped_bit_in_a_small_journal_leaves_all_events_or_an_error_that_names_the
 #[test]
 fn a_flipped_bit_in_a_journal_of_many_segments_leaves_all_events_or_names_the_place() {
     let Tally { whole, refused } = flip_bits(&some_events(330), 130);
-    assert!(refused > 0 && whole > 0, "{whole} whole, {refused} refused");
+    // How many are read whole depends on whether the engine had written a snapshot of its own by then.
+    assert!(refused > 0 && whole + refused == 130, "{whole} whole, {refused} refused");
 }
