@@ -95,7 +95,52 @@ fn service_of(path: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
+
+    /// Says that it was asked, by a header.
+    #[derive(Clone)]
+    struct Asked;
+
+    impl NamedService for Asked {
+        const NAME: &'static str = "test.Asked";
+    }
+
+    impl Service<Request<Body>> for Asked {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Answering;
+
+        fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Answering {
+            let path = request.uri().path().to_owned();
+            let answer = Response::builder().header("asked", path).body(Body::empty()).unwrap();
+            Box::pin(ready(Ok(answer)))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_to_the_service_that_it_names_and_to_no_other() {
+        let mut routes = Routes::default();
+        routes.add_service(Asked);
+        let mut routing = routes.serve();
+        let mut call = async |path: &str| {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            routing.call(request).await.unwrap()
+        };
+        let answer = call("/test.Asked/Method").await;
+        assert_eq!(answer.headers()["asked"], "/test.Asked/Method");
+        for path in ["/test.Other/Method", "/test.asked/Method", "/test.Asked", "/", "/test.Aske/d"]
+        {
+            let answer = call(path).await;
+            let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+            assert_eq!(status.code(), Code::Unimplemented, "{path}");
+        }
+    }
 
     #[test]
     fn a_path_names_a_service_up_to_its_method() {
