@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     checkpoints::Checkpoint,
-    feed::{self, Feed, Sized, Taken, Waiting},
+    feed::{self, Added, Feed, Sized, Taken, Waiting},
     files::{Files, LEVELS},
     forgetting,
     hash::{self, Frontier, Hash},
@@ -137,14 +137,19 @@ impl Evidence {
 
     /// Grows the tree behind its writer, and signs checkpoints, until the writer ends.
     pub fn keep(&self) {
+        let (mut emptied, mut signed) = (Added::default(), self.clock.elapsed());
         loop {
-            let kept = self.waiting.take(PERIOD).map_err(io::Error::other).and_then(|taken| {
-                let is_last = taken.is_last;
-                self.take(taken).map(|()| is_last)
-            });
-            match kept {
-                Ok(false) => {}
-                Ok(true) => return,
+            let since = self.clock.elapsed().saturating_sub(signed);
+            let patience = PERIOD.saturating_sub(since);
+            let taken = self.waiting.take(emptied, patience).map_err(io::Error::other);
+            match taken.and_then(|taken| self.take(&taken).map(|()| taken)) {
+                Ok(Taken { is_last: true, .. }) => return,
+                Ok(Taken { added, is_early, .. }) => {
+                    if !is_early {
+                        signed = self.clock.elapsed();
+                    }
+                    emptied = added.emptied();
+                }
                 Err(error) => {
                     tracing::error!(
                         %error,
@@ -156,10 +161,12 @@ impl Evidence {
         }
     }
 
-    fn take(&self, taken: Taken) -> io::Result<()> {
-        let Taken { leaves, nodes, whole, aligned, is_last, is_wanted } = taken;
-        let size = whole.0 - leaves.len() as u64;
-        Added { leaves, nodes }.write(&self.tree.files, size)?;
+    fn take(&self, taken: &Taken) -> io::Result<()> {
+        let &Taken { ref added, whole, aligned, is_last, is_wanted, is_early } = taken;
+        added.write(&self.tree.files, whole.0 - added.leaves.len() as u64)?;
+        if is_early {
+            return Ok(());
+        }
         let latest = self.latest().map_or(0, |checkpoint| checkpoint.size);
         match aligned.filter(|(size, _)| *size > latest) {
             Some(aligned) if !is_last && !is_wanted => self.sign(aligned)?,
@@ -250,14 +257,15 @@ pub fn start(evidence: Arc<Evidence>) -> io::Result<thread::JoinHandle<()>> {
     background::start("audit-tree", move || evidence.keep())
 }
 
-/// Hashes that go to the files.
-#[derive(Debug, Default)]
-struct Added {
-    leaves: Vec<Hash>,
-    nodes: Vec<(u32, Hash)>,
-}
-
 impl Added {
+    /// The same room with nothing in it.
+    fn emptied(self) -> Self {
+        let Self { mut leaves, mut nodes } = self;
+        leaves.clear();
+        nodes.clear();
+        Self { leaves, nodes }
+    }
+
     /// Writes them behind a tree of a size.
     fn write(&self, files: &Files, size: u64) -> io::Result<()> {
         let Self { leaves, nodes } = self;

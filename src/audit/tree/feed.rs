@@ -14,6 +14,9 @@ use super::{
 
 /// How many leaves may wait for the tree's files: 32 MiB.
 const MAX_WAITING: usize = 1 << 20;
+/// From how many on they are taken before the time: 1 MiB. What is used again and again is in reach
+/// of the processor, and the system needn't make new memory ready.
+const MANY: usize = 1 << 15;
 /// The sizes at which a checkpoint is preferred: then no subtree of a kept level is incomplete.
 const ALIGNMENT: u64 = 256;
 
@@ -37,12 +40,19 @@ pub struct Waiting {
 struct Pending {
     frontier: Frontier,
     aligned: Option<Sized>,
-    leaves: Vec<Hash>,
-    /// The complete subtrees of the kept levels above 0.
-    nodes: Vec<(u32, Hash)>,
+    added: Added,
     state: State,
     /// The size that a checkpoint is wanted at.
     wanted: Option<u64>,
+}
+
+/// Hashes that go to the files.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// Leaves that follow those before.
+    pub leaves: Vec<Hash>,
+    /// The subtrees of the kept levels above 0 that they complete, with their levels, in order.
+    pub nodes: Vec<(u32, Hash)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +66,8 @@ enum State {
 /// What the thread takes.
 #[derive(Debug)]
 pub struct Taken {
-    /// Leaves that follow those taken before.
-    pub leaves: Vec<Hash>,
-    /// The subtrees that they complete, with their levels, in order.
-    pub nodes: Vec<(u32, Hash)>,
+    /// What was added since.
+    pub added: Added,
     /// The tree with all of them.
     pub whole: Sized,
     /// The largest tree among them whose size a checkpoint should have.
@@ -68,6 +76,8 @@ pub struct Taken {
     pub is_last: bool,
     /// Whether a checkpoint over all of them is wanted, whatever their number.
     pub is_wanted: bool,
+    /// Whether this is only because there are many, so that no checkpoint is due.
+    pub is_early: bool,
 }
 
 /// The files didn't keep up.
@@ -80,8 +90,7 @@ pub fn feed() -> (Feed, Arc<Waiting>) {
     let pending = Pending {
         frontier: Frontier::default(),
         aligned: None,
-        leaves: Vec::new(),
-        nodes: Vec::new(),
+        added: Added::default(),
         state: State::Fed,
         wanted: None,
     };
@@ -96,11 +105,11 @@ impl Feed {
         if pending.state != State::Fed {
             return;
         }
-        if pending.leaves.len() + leaf_hashes.len() > MAX_WAITING {
+        if pending.added.leaves.len() + leaf_hashes.len() > MAX_WAITING {
             pending.give_up();
             return;
         }
-        let Pending { frontier, aligned, leaves, nodes, .. } = &mut *pending;
+        let Pending { frontier, aligned, added: Added { leaves, nodes }, .. } = &mut *pending;
         for leaf_hash in leaf_hashes {
             frontier.push(*leaf_hash, |level, hash| {
                 if LEVELS.contains(&level) {
@@ -112,7 +121,7 @@ impl Feed {
             }
         }
         leaves.extend_from_slice(leaf_hashes);
-        if pending.is_wanted() {
+        if pending.is_wanted() || pending.has_many() {
             self.0.bell.notify_one();
         }
     }
@@ -141,27 +150,30 @@ impl Waiting {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what has come after a while, or when the writer has ended.
-    pub fn take(&self, patience: Duration) -> Result<Taken, Behind> {
+    /// Takes what has come after a while, when it is much, or when the writer has ended; leaves what
+    /// is emptied.
+    pub fn take(&self, emptied: Added, patience: Duration) -> Result<Taken, Behind> {
         let pending = self.lock();
-        // Ends when the writer ends or a checkpoint is wanted, or by the time.
-        let is_patient = |one: &mut Pending| one.state == State::Fed && !one.is_wanted();
+        // Ends when the writer ends, a checkpoint is wanted or many leaves wait, or by the time.
+        let is_patient =
+            |one: &mut Pending| one.state == State::Fed && !one.is_wanted() && !one.has_many();
         let waited = self.bell.wait_timeout_while(pending, patience, is_patient);
-        let (mut pending, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut pending, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if pending.state == State::GivenUp {
             return Err(Behind);
         }
-        let is_wanted = pending.is_wanted();
+        let (is_wanted, is_last) = (pending.is_wanted(), pending.state == State::Ended);
+        let is_early = !waited.timed_out() && !patience.is_zero() && !is_wanted && !is_last;
         if is_wanted {
             pending.wanted = None;
         }
         Ok(Taken {
-            leaves: mem::take(&mut pending.leaves),
-            nodes: mem::take(&mut pending.nodes),
+            added: mem::replace(&mut pending.added, emptied),
             whole: (pending.frontier.size(), pending.frontier.root()),
-            aligned: pending.aligned.take(),
-            is_last: pending.state == State::Ended,
+            aligned: if is_early { None } else { pending.aligned.take() },
+            is_last,
             is_wanted,
+            is_early,
         })
     }
 
@@ -187,8 +199,12 @@ impl Pending {
         self.wanted.is_some_and(|size| size <= self.frontier.size())
     }
 
+    fn has_many(&self) -> bool {
+        self.added.leaves.len() >= MANY
+    }
+
     fn give_up(&mut self) {
         self.state = State::GivenUp;
-        (self.leaves, self.nodes) = (Vec::new(), Vec::new());
+        self.added = Added::default();
     }
 }

@@ -336,7 +336,7 @@ fn leaves_wait_for_the_files_within_bounds() {
     assert!(feed.root().is_some());
     feed.push(&leaves[..1]);
     assert!(feed.root().is_none());
-    waiting.take(std::time::Duration::ZERO).unwrap_err();
+    waiting.take(feed::Added::default(), std::time::Duration::ZERO).unwrap_err();
 }
 
 #[test]
