@@ -80,6 +80,7 @@ fn main() {
         _ if has("--tree") => compare_trees(),
         _ if has("--floors") => hold_floors(),
         _ if has("--half-load") => half_load(),
+        _ if has("--streams") => streams(),
         _ => compare(has("--short")),
     }
 }
@@ -122,6 +123,21 @@ fn compare(is_short: bool) {
         at_half_load(&check, 5, 2 * slice);
         while_publishing(&check, pairs, slice);
     }
+}
+
+/// Streams alone.
+fn streams() {
+    let directory = directory();
+    let server = serve(&directory, "durable");
+    let check = Subject { server: &server, call: check_call(&server) };
+    verify(&check, true);
+    let (pairs, slice) = (12, Duration::from_secs(2));
+    let stream = stream(&server);
+    verify_stream(&stream);
+    println!("\n{}", pairing::HEADER);
+    let name = format!("StreamCheckAccess, {QUESTIONS} a message : CheckAccess, both durable");
+    let streamed = &mut |slice| stream.rate(slice, &mut |_| {});
+    println!("{}", pairing::compare(&name, pairs, slice, streamed, &mut |slice| check.rate(slice)));
 }
 
 /// The tail at half load alone.

@@ -150,6 +150,8 @@ struct State {
     batch: Option<Arc<Batch>>,
     gate: Gate,
     writer_waits: bool,
+    /// Whether a sync has ended that the writer doesn't wait for by itself.
+    sync_ended: bool,
     /// How often it was asked whether the writer lives, and up to which time it has answered.
     asked: u64,
     answered: u64,
@@ -177,6 +179,8 @@ pub struct Taken {
 pub enum Found {
     /// Records.
     Records(Taken),
+    /// None, but a sync has ended.
+    SyncEnded,
     /// None came for as long as the writer waits.
     NothingYet,
     /// None, and none will come.
@@ -206,6 +210,7 @@ impl Buffer {
             batch: None,
             gate: Gate::Open,
             writer_waits: false,
+            sync_ended: false,
             asked: 0,
             answered: 0,
         };
@@ -259,8 +264,7 @@ impl Buffer {
 
     /// Takes all that is there, leaving an emptied buffer; waits until there is something, or as
     /// long as it is told.
-    pub fn take(&self, emptied: Vec<u8>, patience: Option<Duration>) -> Found {
-        let emptied = empty_bytes(emptied);
+    pub fn take(&self, emptied: &mut Vec<u8>, patience: Option<Duration>) -> Found {
         let mut state = lock(&self.state);
         let mut is_over = false;
         loop {
@@ -269,9 +273,14 @@ impl Buffer {
                 self.answered.send_replace(state.asked);
             }
             if let Some(batch) = state.batch.take() {
+                let emptied = empty_bytes(mem::take(emptied));
                 let bytes = mem::replace(&mut state.bytes, emptied);
                 let records = mem::take(&mut state.records);
                 return Found::Records(Taken { bytes, records, batch });
+            }
+            if mem::take(&mut state.sync_ended) {
+                state.writer_waits = false;
+                return Found::SyncEnded;
             }
             if state.gate == Gate::Closed {
                 return Found::Closed;
@@ -280,7 +289,8 @@ impl Buffer {
                 state.writer_waits = false;
                 return Found::NothingYet;
             }
-            // Ended by an append, by closing, by who asks whether it lives, or by the time.
+            // Ended by an append, by closing, by a sync that ended, by who asks whether it lives, or
+            // by the time.
             state.writer_waits = true;
             (state, is_over) = match patience {
                 None => {
@@ -310,6 +320,13 @@ impl Buffer {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// Lets the writer know that a sync has ended.
+    pub fn note_sync_ended(&self) {
+        let mut state = lock(&self.state);
+        state.sync_ended = true;
+        self.writer.notify_one();
     }
 
     /// Whether nothing waits to be taken.

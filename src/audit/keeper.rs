@@ -111,7 +111,10 @@ impl Keeper {
         let name = Segment::file_name(header.first_sequence);
         let file = match self.take_spare()? {
             Some(file) => file,
-            None => create_anew(self.volume.as_ref())?,
+            None => {
+                clear(self.volume.as_ref(), UNFINISHED)?;
+                self.volume.create(UNFINISHED)?
+            }
         };
         self.finish_segment(header, name, file)
     }
@@ -130,8 +133,9 @@ impl Keeper {
 
     /// Begins a log's first segment, in a file that it fills with zeros itself.
     pub fn begin_first_segment(&self, header: Header, length: u64) -> io::Result<Arc<Segment>> {
-        let file = create_anew(self.volume.as_ref())?;
-        fill_with_zeros(file.as_ref(), 0..length)?;
+        clear(self.volume.as_ref(), UNFINISHED)?;
+        fill_with_zeros(self.volume.create_for_later(UNFINISHED)?.as_ref(), 0..length)?;
+        let file = self.volume.open(UNFINISHED)?;
         self.finish_segment(header, Segment::file_name(header.first_sequence), file)
     }
 
@@ -149,14 +153,10 @@ impl Keeper {
     }
 }
 
-fn create_anew(volume: &dyn Volume) -> io::Result<Arc<dyn VolumeFile>> {
-    match volume.create(UNFINISHED) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            volume.remove(UNFINISHED)?;
-            volume.create(UNFINISHED)
-        }
-        created => created,
-    }
+/// Removes a file that was left under a name, if one was.
+fn clear(volume: &dyn Volume, name: &str) -> io::Result<()> {
+    let is_there = volume.list()?.iter().any(|one| one == name);
+    if is_there { volume.remove(name) } else { Ok(()) }
 }
 
 fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
@@ -192,7 +192,8 @@ impl Filling {
             return length;
         }
         let due = u128::from(length) * u128::from(gone) / u128::from(way);
-        u64::try_from(due).map_or(length, |due| (due + STEP).min(length))
+        // In whole steps, as a way past the page cache needs.
+        u64::try_from(due).map_or(length, |due| (due / STEP * STEP + STEP).min(length))
     }
 }
 
@@ -239,10 +240,8 @@ impl Worker {
         if *lock(&self.spare) == Spare::Ready {
             return Ok(());
         }
-        if self.volume.list()?.iter().any(|name| name == FILLING) {
-            self.volume.remove(FILLING)?;
-        }
-        let file = self.volume.create(FILLING)?;
+        clear(self.volume.as_ref(), FILLING)?;
+        let file = self.volume.create_for_later(FILLING)?;
         match self.mode {
             Mode::Durable => {
                 self.filling = Some(Filling { file, filled: 0, began_at });

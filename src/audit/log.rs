@@ -27,8 +27,9 @@ use crate::{
 };
 
 use super::{
-    buffer::{self, Batch, Buffer, Lanes, NotWritten, Receipts, Wait},
+    buffer::{self, Buffer, Lanes, NotWritten, Receipts, Wait},
     directory,
+    flights::Flights,
     follow::Follower,
     keeper::{self, Keeper},
     leaves::{SegmentLeaves, find_segment, grow_tree, start_tree},
@@ -57,6 +58,9 @@ pub struct Options {
     pub buffer_bytes: usize,
     /// What is kept.
     pub retention: Retention,
+    /// From how many bytes on records that were taken together are put on disk while the next ones
+    /// are written.
+    pub overlap_from: usize,
     /// How long a sync may take before callers are told that it stalls.
     pub stall: Duration,
     /// What comes of it if files of it are missing.
@@ -69,6 +73,7 @@ impl Default for Options {
             mode: Mode::Durable,
             segment_bytes: 64 * 1_024 * 1_024,
             buffer_bytes: 16 * 1_024 * 1_024,
+            overlap_from: 128 * 1_024,
             retention: Retention::default(),
             stall: Duration::from_secs(2),
             on_loss: OnLoss::Refuse,
@@ -114,8 +119,7 @@ pub struct Shared {
     lanes: Lanes,
     /// All segments, oldest first. Held for a look-up or a push.
     segments: RwLock<Vec<Arc<Segment>>>,
-    /// The batch that is being written. Held for a swap.
-    in_flight: Mutex<Option<Arc<Batch>>>,
+    flights: Flights,
     synced: watch::Sender<u64>,
     tail: Arc<Tail>,
     condition: watch::Sender<AuditCondition>,
@@ -208,7 +212,7 @@ impl AuditLog {
             buffer: Buffer::new(options.buffer_bytes, &lanes),
             lanes,
             segments: RwLock::new(segments),
-            in_flight: Mutex::default(),
+            flights: Flights::default(),
             synced: watch::Sender::new(last),
             tail: Arc::default(),
             condition: watch::Sender::new(AuditCondition::Working),
@@ -223,9 +227,9 @@ impl AuditLog {
             removing: Mutex::default(),
             meters: WriterMeters::default(),
         });
-        let segment_bytes = options.segment_bytes;
+        let Options { segment_bytes, overlap_from, .. } = options;
         let (feed, tree_thread) = start_tree(tree)?;
-        let start = Start { open, last_time, accounts, log_id, segment_bytes, feed };
+        let start = Start { open, last_time, accounts, log_id, segment_bytes, overlap_from, feed };
         let writer = Writer::new(Arc::clone(&shared), keeper, clock, start);
         let writer_thread =
             thread::Builder::new().name("audit-writer".to_owned()).spawn(move || writer.run())?;
@@ -430,9 +434,9 @@ impl Shared {
         &self.lanes
     }
 
-    /// Notes which batch is being written.
-    pub fn set_in_flight(&self, batch: Option<Arc<Batch>>) {
-        *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+    /// The batches that are being written.
+    pub fn flights(&self) -> &Flights {
+        &self.flights
     }
 
     /// Whether records are answered before they are on disk.
@@ -461,8 +465,7 @@ impl Shared {
     }
 
     fn lag(&self) -> Duration {
-        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let oldest = in_flight.or_else(|| self.buffer.waiting());
+        let oldest = self.flights.oldest().or_else(|| self.buffer.waiting());
         oldest.map_or(Duration::ZERO, |oldest| self.clock.elapsed().saturating_sub(oldest.opened()))
     }
 
@@ -523,11 +526,11 @@ impl Shared {
     fn check_for_stall(&self) {
         // Held until the condition is set: the writer gives its batch up before it notes progress,
         // so a stall that is found here is ended by the writer, and not found when it has ended.
-        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_flight = self.flights.hold();
         // Without a batch at the disk, what waits is about to be taken, unless the disk holds the
         // writer up between two batches.
         let waiting = self.buffer.waiting();
-        let Some(oldest) = in_flight.as_ref().or(waiting.as_ref()) else { return };
+        let Some(oldest) = in_flight.first().or(waiting.as_ref()) else { return };
         if self.clock.elapsed().saturating_sub(oldest.opened()) < self.stall {
             return;
         }
@@ -541,7 +544,7 @@ impl Shared {
         if changed {
             tracing::error!(stall = ?self.stall, "no audit sync completes; checks are refused meanwhile");
         }
-        let stalled: Vec<_> = in_flight.clone().into_iter().chain(waiting).collect();
+        let stalled: Vec<_> = in_flight.iter().cloned().chain(waiting).collect();
         for batch in &stalled {
             batch.finish(Err(NotWritten));
         }

@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod copying;
 pub mod directory;
 pub mod filter;
+mod flights;
 pub mod follow;
 pub mod footer;
 pub mod frame;

@@ -1,5 +1,5 @@
-//! Syncs beside the writer, which writes and answers on meanwhile: for a log that answers before the
-//! disk has the records.
+//! Syncs beside the writer, which writes on meanwhile: for a log that answers before the disk has the
+//! records, and for batches that are large.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 
 use crate::clock::Clock;
 
-use super::volume::VolumeFile;
+use super::{log::Shared, volume::VolumeFile};
 
 /// A thread that syncs files, one after the other. It ends when this is dropped.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Ended {
 
 impl Syncer {
     /// Starts the thread.
-    pub fn start(clock: Clock) -> io::Result<Self> {
+    pub fn start(clock: Clock, shared: Arc<Shared>) -> io::Result<Self> {
         let ((files, to_sync), (end, ended)) = (channel::<Arc<dyn VolumeFile>>(), channel());
         thread::Builder::new().name("audit-sync".to_owned()).spawn(move || {
             while let Ok(file) = to_sync.recv() {
@@ -43,6 +43,7 @@ impl Syncer {
                 if end.send(Ended { result, took }).is_err() {
                     return;
                 }
+                shared.buffer().note_sync_ended();
             }
         })?;
         Ok(Self { files, ended })

@@ -110,6 +110,11 @@ pub(crate) fn small(segment_bytes: u64) -> Options {
     Options { segment_bytes, buffer_bytes: 1 << 20, stall, ..Options::default() }
 }
 
+/// The same, with every batch synced while the next one is written.
+pub(crate) fn overlapping(segment_bytes: u64) -> Options {
+    Options { overlap_from: 0, ..small(segment_bytes) }
+}
+
 /// A clock that stands at some day.
 pub(crate) fn clock() -> Clock {
     Clock::manual(UnixNanos(1_800_000_000_000_000_000))

@@ -11,7 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use rustix::{fs::FallocateFlags, io::Errno};
+use rustix::{
+    fs::{FallocateFlags, OFlags},
+    io::Errno,
+};
 
 /// A folder of files.
 pub trait Volume: fmt::Debug + Send + Sync {
@@ -19,6 +22,10 @@ pub trait Volume: fmt::Debug + Send + Sync {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Makes a new, empty file. The name is on disk after [`Volume::sync`].
     fn create(&self, name: &str) -> io::Result<Arc<dyn VolumeFile>>;
+    /// The same for a file that is filled with zeros for later: they needn't stay in memory.
+    fn create_for_later(&self, name: &str) -> io::Result<Arc<dyn VolumeFile>> {
+        self.create(name)
+    }
     /// Opens a file.
     fn open(&self, name: &str) -> io::Result<Arc<dyn VolumeFile>>;
     /// Gives a file another name, which is on disk after [`Volume::sync`].
@@ -74,6 +81,16 @@ impl Volume for Folder {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
         Ok(Arc::new(options.open(self.path.join(name))?))
+    }
+
+    fn create_for_later(&self, name: &str) -> io::Result<Arc<dyn VolumeFile>> {
+        let path = self.path.join(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600);
+        let file = options.clone().create_new(true).open(&path)?;
+        // Not every file system has a way past the page cache. Then all goes through it.
+        let past_cache = options.custom_flags(DIRECT).open(&path).ok();
+        Ok(Arc::new(ForLater { file, past_cache }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn VolumeFile>> {
@@ -234,16 +251,97 @@ fn list(path: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-static ZEROS: [u8; 64 * 1_024] = [0; 64 * 1_024];
+/// A file that is filled now and used later. What begins and ends with blocks goes past the page
+/// cache, in which it would take the place of something that is used now, at the cost of a copy.
+#[derive(Debug)]
+struct ForLater {
+    file: File,
+    past_cache: Option<File>,
+}
+
+impl VolumeFile for ForLater {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        VolumeFile::read_at(&self.file, buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let is_blocks = [offset, bytes.len() as u64, bytes.as_ptr().addr() as u64]
+            .iter()
+            .all(|place| place.is_multiple_of(BLOCK_BYTES));
+        match &self.past_cache {
+            Some(file) if is_blocks => match file.write_all_at(bytes, offset) {
+                // It has larger blocks, or opens files this way and doesn't write them so.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    self.file.write_all_at(bytes, offset)
+                }
+                written => written,
+            },
+            _ => self.file.write_all_at(bytes, offset),
+        }
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_length(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.file.allocate(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+/// What is written past the page cache begins and ends with blocks of so many bytes, in the file and
+/// in memory; more than any disk that there is asks for.
+const BLOCK_BYTES: u64 = 4_096;
+const DIRECT: i32 = OFlags::DIRECT.bits().cast_signed();
+
+#[repr(align(4096))]
+struct Zeros([u8; 256 * 1_024]);
+
+static ZEROS: Zeros = Zeros([0; 256 * 1_024]);
 
 /// Fills a part of a file with zeros, so that later syncs have no new space to note; it is on disk
 /// when this returns.
 pub fn fill_with_zeros(file: &dyn VolumeFile, part: Range<u64>) -> io::Result<()> {
     let mut offset = part.start;
     while offset < part.end {
-        let count = usize::try_from(part.end - offset).unwrap_or(usize::MAX).min(ZEROS.len());
-        file.write_at(ZEROS.get(..count).unwrap_or_default(), offset)?;
+        let count = usize::try_from(part.end - offset).unwrap_or(usize::MAX).min(ZEROS.0.len());
+        file.write_at(ZEROS.0.get(..count).unwrap_or_default(), offset)?;
         offset += count as u64;
     }
     file.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_for_later_has_what_was_written_past_the_page_cache_and_what_could_not_be() {
+        let directory = tempfile::tempdir_in("target").unwrap();
+        let folder = Folder::open(directory.path().join("segments")).unwrap();
+        let file = folder.create_for_later("later").unwrap();
+        folder.create_for_later("later").unwrap_err();
+        file.write_at(&[1; 100], 0).unwrap();
+        fill_with_zeros(file.as_ref(), 4_096..3 * 262_144 + 5).unwrap();
+        let opened = folder.open("later").unwrap();
+        let mut bytes = vec![7; 1 << 20];
+        let count = opened.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(count, 3 * 262_144 + 5);
+        assert!(bytes[..100].iter().all(|byte| *byte == 1));
+        assert!(bytes[100..count].iter().all(|byte| *byte == 0));
+        // What is written through the page cache isn't hidden by what is past it, nor the other way.
+        opened.write_at(&[2; 8_192], 4_000).unwrap();
+        fill_with_zeros(file.as_ref(), 8_192..12_288).unwrap();
+        opened.read_at(&mut bytes, 0).unwrap();
+        assert!(bytes[4_000..8_192].iter().all(|byte| *byte == 2));
+        assert!(bytes[8_192..12_288].iter().all(|byte| *byte == 0));
+    }
 }

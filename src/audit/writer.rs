@@ -8,6 +8,9 @@
 //!
 //! [`AuditLog::answer_before_sync`]: super::log::AuditLog::answer_before_sync
 //!
+//! A large batch is synced by the same thread, so that the next one is hashed and written meanwhile:
+//! both take about as long. A small one isn't: two threads that wake each other would cost more.
+//!
 //! A failed sync is never tried again: the kernel may have dropped the pages and would report
 //! success. The log is then closed until a restart, which finds out what is there.
 
@@ -23,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    buffer::{Durability, Found, NotWritten, Taken, Written},
+    buffer::{Batch, Durability, Found, NotWritten, Taken, Written},
     footer::{Footer, Header, IndexEntry},
     frame::{self, HEADER_BYTES, MARK_BYTES, Salt},
     keeper::Keeper,
@@ -40,6 +43,9 @@ use super::{
 const SYNC_AFTER: Duration = Duration::from_millis(20);
 /// When a record that was answered before it was on disk is older, nobody is answered until it is.
 const UNSYNCED_AT_MOST: Duration = Duration::from_millis(40);
+
+/// How many bytes the operating system keeps together.
+const PAGE_BYTES: u64 = 4_096;
 
 /// Why the log can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +75,7 @@ pub struct Writer {
     clock: Clock,
     log_id: Uuid,
     segment_bytes: u64,
+    overlap_from: usize,
     open: OpenSegment,
     offset: u64,
     /// How many bytes of the open segment are of strangers.
@@ -108,6 +115,17 @@ struct Unsynced {
     index: Vec<IndexEntry>,
     /// The hashes of its records.
     leaf_hashes: Vec<Arc<[[u8; 32]]>>,
+    /// Whom to answer when it is on disk.
+    promised: Option<Promised>,
+}
+
+/// Records that are written, and whose callers wait.
+#[derive(Debug)]
+struct Promised {
+    batch: Arc<Batch>,
+    records: u32,
+    first_sequence: u64,
+    leaf_hashes: Arc<[[u8; 32]]>,
 }
 
 /// What the writer begins with.
@@ -123,20 +141,30 @@ pub struct Start {
     pub log_id: Uuid,
     /// How large a segment grows.
     pub segment_bytes: u64,
+    /// From how many bytes on a batch is synced while the next one is written.
+    pub overlap_from: usize,
     /// The way to the log's tree, if it has one.
     pub feed: Option<Feed>,
+}
+
+impl Unsynced {
+    fn take_in(&mut self, index: Vec<IndexEntry>, leaf_hashes: Arc<[[u8; 32]]>) {
+        self.index.extend(index);
+        self.leaf_hashes.push(leaf_hashes);
+    }
 }
 
 impl Writer {
     /// A writer that goes on where recovery ended.
     pub fn new(shared: Arc<Shared>, keeper: Keeper, clock: Clock, start: Start) -> Self {
-        let Start { open, last_time, accounts, log_id, segment_bytes, feed } = start;
+        let Start { open, last_time, accounts, log_id, segment_bytes, overlap_from, feed } = start;
         Self {
             shared,
             keeper,
             clock,
             log_id,
             segment_bytes,
+            overlap_from,
             offset: open.segment.data_end(),
             stranger_bytes: open.segment.stranger_bytes(),
             next_sequence: open.segment.last() + 1,
@@ -157,37 +185,21 @@ impl Writer {
     pub fn run(mut self) {
         let mut emptied = Vec::new();
         loop {
-            let patience = self.oldest_unsynced().map(|_| SYNC_AFTER);
-            let mut taken = match self.shared.buffer().take(mem::take(&mut emptied), patience) {
-                Found::Records(taken) => taken,
-                Found::NothingYet => match self.sync_rest().and_then(|()| self.write_mark()) {
-                    Ok(()) => {
-                        self.feed_tree();
-                        continue;
-                    }
-                    Err(error) => return self.give_up(&error),
-                },
+            let patience = (!self.has_all_synced()).then_some(SYNC_AFTER);
+            let worked = match self.shared.buffer().take(&mut emptied, patience) {
+                Found::Records(mut taken) => {
+                    self.shared.flights().begin(&taken.batch);
+                    let written = self.write(&mut taken);
+                    emptied = taken.bytes;
+                    written
+                }
+                Found::SyncEnded => self.settle_if_ended(),
+                Found::NothingYet => self.sync_rest(),
                 Found::Closed => break,
             };
-            self.shared.set_in_flight(Some(Arc::clone(&taken.batch)));
-            let written = self.write(&mut taken);
-            self.shared.set_in_flight(None);
-            match written {
-                Ok(written) => {
-                    taken.batch.finish(Ok(written));
-                    self.shared.lanes().ring(&taken.batch);
-                    self.count(&taken);
-                    self.shared.note_progress();
-                    // Nobody of the batch waits any more.
-                    self.feed_tree();
-                }
-                Err(error) => return self.fail(&taken, &error),
-            }
-            emptied = taken.bytes;
-            if self.oldest_unsynced().is_none()
-                && self.shared.buffer().is_empty()
-                && let Err(error) = self.write_mark()
-            {
+            // Nobody of what is on disk waits any more.
+            self.feed_tree();
+            if let Err(error) = worked.and_then(|()| self.write_mark_if_idle()) {
                 return self.give_up(&error);
             }
         }
@@ -205,62 +217,57 @@ impl Writer {
         ended.map_err(|cause| WriteError::Io { doing: "end the audit log", cause })
     }
 
-    fn count(&self, taken: &Taken) {
-        let meters = self.shared.meters();
-        meters.batches.record(taken.records.into());
-        meters.waits.record_time(self.clock.elapsed().saturating_sub(taken.batch.opened()));
-    }
-
-    fn fail(&self, taken: &Taken, error: &WriteError) {
-        // Who is told sees the condition changed, and can't append in between.
-        self.give_up(error);
-        taken.batch.finish(Err(NotWritten));
-        self.shared.lanes().ring(&taken.batch);
-    }
-
     fn give_up(&self, error: &WriteError) {
         tracing::error!(
             %error,
             "the audit log can't be written; checks are refused until a restart"
         );
+        // Who is told sees the condition changed, and can't append in between.
         self.shared.set_condition(AuditCondition::Failed { reason: error.to_string().into() });
         self.shared.buffer().close();
-        while let Found::Records(taken) = self.shared.buffer().take(Vec::new(), None) {
-            taken.batch.finish(Err(NotWritten));
-            self.shared.lanes().ring(&taken.batch);
+        let mut failed = self.shared.flights().end_all();
+        while let Found::Records(taken) = self.shared.buffer().take(&mut Vec::new(), None) {
+            failed.push(taken.batch);
+        }
+        for batch in failed {
+            batch.finish(Err(NotWritten));
+            self.shared.lanes().ring(&batch);
         }
     }
 
-    fn write(&mut self, taken: &mut Taken) -> Result<Written, WriteError> {
-        let size = taken.bytes.len() as u64;
+    fn write(&mut self, taken: &mut Taken) -> Result<(), WriteError> {
+        let size = taken.bytes.len();
         let is_fresh = self.next_sequence == self.open.segment.first_sequence();
-        if self.offset + size > self.segment_bytes && !is_fresh {
+        if self.offset + size as u64 > self.segment_bytes && !is_fresh {
             self.roll()?;
         }
         let first_sequence = self.next_sequence;
         let (leaf_hashes, index) = self.stamp(taken)?;
-        self.put(&taken.bytes)?;
-        self.offset += size;
+        self.put(&mut taken.bytes)?;
+        // What was launched before ends where this begins.
+        self.offset += size as u64;
         self.keeper.follow(self.offset);
         self.shared.tail().take_in(first_sequence, &taken.bytes, &mut self.pending);
         let leaf_hashes: Arc<[_]> = leaf_hashes.into();
-        self.unsynced.index.extend(index);
-        self.unsynced.leaf_hashes.push(Arc::clone(&leaf_hashes));
-        let durability = self.make_durable()?;
-        Ok(Written { first_sequence, durability, leaf_hashes })
+        let batch = Arc::clone(&taken.batch);
+        let hashes = Arc::clone(&leaf_hashes);
+        let promised = Promised { batch, records: taken.records, first_sequence, leaf_hashes };
+        if self.shared.answers_before_sync() {
+            self.unsynced.take_in(index, hashes);
+            let durability = self.sync_when_due()?;
+            self.answer(promised, durability);
+            return Ok(());
+        }
+        self.settle_launched()?;
+        self.unsynced.take_in(index, hashes);
+        self.unsynced.promised = Some(promised);
+        if size < self.overlap_from { self.sync() } else { self.launch() }
     }
 
-    /// Syncs what was just written, or has it synced later if that is allowed.
-    fn make_durable(&mut self) -> Result<Durability, WriteError> {
-        if !self.shared.answers_before_sync() {
-            self.sync()?;
-            return Ok(Durability::OnDisk);
-        }
+    /// Has what was written put on disk, by another thread, if it has waited for long enough.
+    fn sync_when_due(&mut self) -> Result<Durability, WriteError> {
         self.unsynced.since.get_or_insert_with(|| self.clock.elapsed());
-        if let Some(ended) = self.launched.as_ref().and(self.syncer.as_ref()).and_then(Syncer::poll)
-        {
-            self.settle(ended)?;
-        }
+        self.settle_if_ended()?;
         if self.launched.is_some() && self.unsynced_for() >= UNSYNCED_AT_MOST {
             self.settle_launched()?;
         }
@@ -276,10 +283,26 @@ impl Writer {
         Ok(Durability::Buffered)
     }
 
+    /// Answers those who wait for a batch.
+    fn answer(&self, promised: Promised, durability: Durability) {
+        let Promised { batch, records, first_sequence, leaf_hashes } = promised;
+        self.shared.flights().end(&batch);
+        batch.finish(Ok(Written { first_sequence, durability, leaf_hashes }));
+        self.shared.lanes().ring(&batch);
+        let meters = self.shared.meters();
+        meters.batches.record(records.into());
+        meters.waits.record_time(self.clock.elapsed().saturating_sub(batch.opened()));
+        self.shared.note_progress();
+    }
+
     /// When the first record was written that isn't known to be on disk, if there is one.
     fn oldest_unsynced(&self) -> Option<Duration> {
         let launched = self.launched.as_ref().and_then(|launched| launched.records.since);
         launched.or(self.unsynced.since)
+    }
+
+    fn has_all_synced(&self) -> bool {
+        self.launched.is_none() && self.unsynced.leaf_hashes.is_empty()
     }
 
     fn unsynced_for(&self) -> Duration {
@@ -287,8 +310,14 @@ impl Writer {
         since.map_or(Duration::ZERO, |since| self.clock.elapsed().saturating_sub(since))
     }
 
-    fn put(&self, bytes: &[u8]) -> Result<(), WriteError> {
+    /// Writes at the segment's end, with zeros up to the end of a page. They stand there already, and
+    /// the page needn't be read for what comes behind these bytes.
+    fn put(&self, bytes: &mut Vec<u8>) -> Result<(), WriteError> {
+        let (size, end) = (bytes.len(), self.offset + bytes.len() as u64);
+        let page_end = end.next_multiple_of(PAGE_BYTES).min(self.segment_bytes.max(end));
+        bytes.resize(size + usize::try_from(page_end - end).unwrap_or_default(), 0);
         let written = self.open.segment.file().write_at(bytes, self.offset);
+        bytes.truncate(size);
         written.map_err(|cause| WriteError::Io { doing: "write an audit segment", cause })
     }
 
@@ -303,6 +332,12 @@ impl Writer {
         self.settle(Ended { result, took })
     }
 
+    /// Takes note of what has come to disk meanwhile.
+    fn settle_if_ended(&mut self) -> Result<(), WriteError> {
+        let syncer = self.launched.as_ref().and(self.syncer.as_ref());
+        syncer.and_then(Syncer::poll).map_or(Ok(()), |ended| self.settle(ended))
+    }
+
     /// The same, if there is anything that isn't on disk.
     fn sync_rest(&mut self) -> Result<(), WriteError> {
         self.settle_launched()?;
@@ -313,7 +348,7 @@ impl Writer {
     fn launch(&mut self) -> Result<(), WriteError> {
         let syncer = match self.syncer.take() {
             Some(syncer) => syncer,
-            None => Syncer::start(self.clock.clone())
+            None => Syncer::start(self.clock.clone(), Arc::clone(&self.shared))
                 .map_err(|cause| WriteError::Io { doing: "start a thread that syncs", cause })?,
         };
         syncer.begin(Arc::clone(self.open.segment.file()));
@@ -329,18 +364,21 @@ impl Writer {
         ended.map_or(Ok(()), |ended| self.settle(ended))
     }
 
-    /// Lets readers see what is on disk now.
+    /// Lets readers see what is on disk now, and answers those who wait for it.
     fn settle(&mut self, Ended { result, took }: Ended) -> Result<(), WriteError> {
         self.shared.meters().syncs.record_time(took);
         result.map_err(|cause| WriteError::Io { doing: "sync an audit segment", cause })?;
         let Some(Launched { records, end }) = self.launched.take() else { return Ok(()) };
-        let Unsynced { since: _, index, mut leaf_hashes } = records;
+        let Unsynced { since: _, index, mut leaf_hashes, promised } = records;
         self.unfed.append(&mut leaf_hashes);
         let last = end.last;
         if last > self.open.segment.last() {
             self.open.segment.grow(end, &index);
             self.shared.tail().publish(last, &mut self.pending);
             self.shared.set_synced(last);
+        }
+        if let Some(promised) = promised {
+            self.answer(promised, Durability::OnDisk);
         }
         Ok(())
     }
@@ -364,10 +402,17 @@ impl Writer {
         }
     }
 
+    fn write_mark_if_idle(&self) -> Result<(), WriteError> {
+        if self.has_all_synced() && self.shared.buffer().is_empty() {
+            self.write_mark()?;
+        }
+        Ok(())
+    }
+
     /// Says that all before it is on disk. The next batch begins with a mark at the same place; this
     /// one is for the time until then, and costs no sync.
     fn write_mark(&self) -> Result<(), WriteError> {
-        self.put(&self.mark())
+        self.put(&mut self.mark().to_vec())
     }
 
     /// Says what is on disk.

@@ -17,7 +17,7 @@ use crate::{
         frame::{self, MARK_BYTES},
         log::{AuditCondition, AuditLog, Opened, Options, Parts, RecordError},
         record::MAX_RECORD_BYTES,
-        testing::{LOG_ID, Line, Random, Running, clock, disk::Disk, small, space},
+        testing::{LOG_ID, Line, Random, Running, clock, disk::Disk, overlapping, small, space},
     },
     domain::time::UnixNanos,
 };
@@ -35,8 +35,8 @@ fn written(first_sequence: u64, count: usize) -> Written {
 }
 
 /// What a buffer holds, which is something.
-fn take(buffer: &Buffer, emptied: Vec<u8>) -> Taken {
-    match buffer.take(emptied, None) {
+fn take(buffer: &Buffer, mut emptied: Vec<u8>) -> Taken {
+    match buffer.take(&mut emptied, None) {
         Found::Records(taken) => taken,
         other => panic!("{other:?}"),
     }
@@ -105,11 +105,11 @@ fn a_closed_buffer_gives_what_is_there_and_then_ends() {
     buffer.close();
     assert_eq!(buffer.append(b"b", &[1], NOW).unwrap_err(), AppendError::Closed);
     assert_eq!(take(&buffer, Vec::new()).records, 1);
-    assert!(matches!(buffer.take(Vec::new(), None), Found::Closed));
+    assert!(matches!(buffer.take(&mut Vec::new(), None), Found::Closed));
     let waiting = Arc::new(Buffer::new(1_000, &Lanes::new(1)));
     let taker = thread::spawn({
         let buffer = Arc::clone(&waiting);
-        move || matches!(buffer.take(Vec::new(), None), Found::Closed)
+        move || matches!(buffer.take(&mut Vec::new(), None), Found::Closed)
     });
     waiting.close();
     assert!(taker.join().unwrap(), "closing wakes the writer");
@@ -264,6 +264,35 @@ fn a_stall_that_is_looked_for_all_the_time_never_outlives_the_disks_answer() {
     stopping.store(true, Ordering::Relaxed);
     for checker in checkers {
         checker.join().unwrap();
+    }
+    running.close();
+}
+
+#[test]
+fn a_batch_is_written_while_the_one_before_it_is_synced_and_answered_when_it_is_synced_too() {
+    let disk = Disk::default();
+    let running = Running::open(&disk, overlapping(1 << 20)).unwrap();
+    let append = |method: &str| {
+        let (method, user_agent) = (method.to_owned(), String::new());
+        running.append(&[Line { account: "", method, user_agent }]).unwrap()
+    };
+    disk.hold_syncs();
+    let first = append("/the-first-one");
+    disk.wait_for_held_sync();
+    let second = append("/the-second-one");
+    let is_written = |method: &[u8]| {
+        let files = disk.files();
+        files.values().any(|bytes| bytes.windows(method.len()).any(|window| window == method))
+    };
+    while !is_written(b"/the-second-one") {
+        thread::yield_now();
+    }
+    // Of neither it is said that it is on disk.
+    assert_eq!(running.log.bounds().1, 0);
+    disk.release_syncs();
+    for (wait, sequence) in [(first, 1), (second, 2)] {
+        let receipt = running.wait(wait).unwrap().iter().next().unwrap();
+        assert_eq!((receipt.sequence, receipt.durability), (sequence, Durability::OnDisk));
     }
     running.close();
 }

@@ -8,7 +8,7 @@ use crate::{
             Line, Random, Running, clock,
             disk::{Crash, Disk, Plan},
             model::Model,
-            small, stop,
+            overlapping, small, stop,
         },
     },
     clock::Clock,
@@ -25,7 +25,7 @@ struct Story {
 
 #[test]
 fn whatever_was_acknowledged_survives_any_crash() {
-    for seed in 0..60 {
+    for seed in 0..120 {
         let (disk, model) = (Disk::default(), Model::default());
         let mut story = Story { random: Random(seed), disk, model, appended: 0 };
         for _ in 0..16 {
@@ -40,7 +40,8 @@ impl Story {
     fn run_once(&mut self) {
         let crash = (!self.random.one_in(4)).then(|| 1 + self.random.below(90) as u64);
         self.disk.plan(Plan { crash, ..Plan::default() });
-        let options = small(2_048 << self.random.below(5));
+        let make = if self.random.one_in(2) { small } else { overlapping };
+        let options = make(2_048 << self.random.below(5));
         let clock = self.any_clock();
         let running = Running::open_at(&self.disk, options, clock).unwrap();
         if !self.disk.has_crashed() {

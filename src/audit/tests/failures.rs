@@ -2,24 +2,30 @@
 //! recorded from then on, and a restart finds all that was acknowledged.
 
 use crate::audit::{
-    log::{AuditCondition, RecordError},
+    log::{AuditCondition, Options, RecordError},
     testing::{
         Line, Random, Running,
         disk::{Crash, Disk, Plan},
         model::Model,
-        small,
+        overlapping, small,
     },
 };
 
 /// How many records each story tries to write; enough for several segments.
 const RECORDS: u64 = 40;
 
-/// Runs a log on a disk with a plan, and then anew on what is left after a crash.
+/// Tells the same story of a log that syncs by itself, and of one that writes on meanwhile.
 fn tell(plan: Plan, random: &mut Random) {
+    tell_with(plan, small(2_048), random);
+    tell_with(plan, overlapping(2_048), random);
+}
+
+/// Runs a log on a disk with a plan, and then anew on what is left after a crash.
+fn tell_with(plan: Plan, options: Options, random: &mut Random) {
     let disk = Disk::default();
     disk.plan(plan);
     let mut model = Model::default();
-    if let Ok(running) = Running::open(&disk, small(2_048)) {
+    if let Ok(running) = Running::open(&disk, options) {
         append_all(&running, &mut model, random);
         running.close();
     }
