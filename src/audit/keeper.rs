@@ -6,9 +6,10 @@
 //! takes, several milliseconds each.
 
 use std::{
+    collections::VecDeque,
     io,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -29,6 +30,10 @@ const UNFINISHED: &str = "unfinished";
 /// The same before its space is set aside. A name of its own: the writer may make an unfinished file
 /// meanwhile.
 const FILLING: &str = "filling";
+/// How many sealed segments stay in memory, for those who are not far behind. Without a bound the
+/// operating system would keep all it has room for, and make room by what others need: a log is
+/// written far more than it is read.
+const KEPT_IN_MEMORY: usize = 4;
 /// How many bytes are filled with zeros at a time. The sync of a record waits behind no more.
 const STEP: u64 = 256 * 1_024;
 
@@ -80,7 +85,8 @@ impl Keeper {
         let spare = Arc::new(Mutex::new(Spare::None));
         let keeper =
             Self { tasks, volume: Arc::clone(&volume), spare: Arc::clone(&spare), told: 0 };
-        let worker = Worker { volume, segment_bytes, mode, spare, filling: None };
+        let sealed = VecDeque::with_capacity(KEPT_IN_MEMORY + 1);
+        let worker = Worker { volume, segment_bytes, mode, spare, filling: None, sealed };
         let thread = background::start("audit-keeper", move || worker.run(&received))?;
         Ok((keeper, thread))
     }
@@ -171,6 +177,8 @@ struct Worker {
     mode: Mode,
     spare: Arc<Mutex<Spare>>,
     filling: Option<Filling>,
+    /// The newest sealed segments, which are in memory.
+    sealed: VecDeque<Weak<Segment>>,
 }
 
 /// A file that is being filled with zeros.
@@ -203,15 +211,25 @@ impl Worker {
             match task {
                 Task::PrepareSpare { written } => self.prepare_spare(written),
                 Task::Follow { written } => self.fill(written),
-                Task::Seal { segment, footer } => {
-                    if let Err(error) = seal(&segment, &footer) {
-                        tracing::error!(
-                            %error,
-                            segment = segment.name(),
-                            "can't seal an audit segment; the next start tries again"
-                        );
-                    }
-                }
+                Task::Seal { segment, footer } => self.seal(&segment, &footer),
+            }
+        }
+    }
+
+    fn seal(&mut self, segment: &Arc<Segment>, footer: &Footer) {
+        if let Err(error) = seal(segment, footer) {
+            tracing::error!(
+                %error,
+                segment = segment.name(),
+                "can't seal an audit segment; the next start tries again"
+            );
+            return;
+        }
+        self.sealed.push_back(Arc::downgrade(segment));
+        if self.sealed.len() > KEPT_IN_MEMORY {
+            // It may have been removed meanwhile.
+            if let Some(oldest) = self.sealed.pop_front().and_then(|oldest| oldest.upgrade()) {
+                oldest.file().let_go();
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FallocateFlags, OFlags},
+    fs::{Advice, FallocateFlags, OFlags},
     io::Errno,
 };
 
@@ -52,6 +52,8 @@ pub trait VolumeFile: fmt::Debug + Send + Sync {
     }
     /// Puts its content on disk.
     fn sync(&self) -> io::Result<()>;
+    /// Says that its content, which is on disk, won't be read soon: it needn't stay in memory.
+    fn let_go(&self) {}
 }
 
 /// A folder of the file system.
@@ -149,6 +151,11 @@ impl VolumeFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn let_go(&self) {
+        // Only advice: where it isn't taken, the memory is kept for longer.
+        let _ = rustix::fs::fadvise(self, 0, None, Advice::DontNeed);
     }
 }
 
