@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use bytes::Buf as _;
 use prost::Message;
 use tonic::{
     Status,
@@ -71,7 +72,17 @@ impl<U: Message + Default> Decoder for StrictDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        U::decode(buffer).map(Some).map_err(|error| status::malformed(&error))
+        let length = buffer.remaining();
+        // A message lies in one piece, and reading from a slice costs less than from a buffer.
+        let decoded = match buffer.chunk().get(..length) {
+            Some(whole) => {
+                let decoded = U::decode(whole);
+                buffer.advance(length);
+                decoded
+            }
+            None => U::decode(buffer),
+        };
+        decoded.map(Some).map_err(|error| status::malformed(&error))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

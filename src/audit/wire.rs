@@ -47,19 +47,44 @@ pub fn fixed(out: &mut Vec<u8>, field: u32, value: u64) {
 
 /// Appends a message field, also if it is empty.
 pub fn message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
+    prefixed::<1>(out, field, content);
+}
+
+/// The same for one that mostly has 128 bytes or more, which then needn't be moved.
+pub fn long_message(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
+    prefixed::<2>(out, field, content);
+}
+
+/// Appends a message field with so many bytes for its length; where that has more or fewer, the
+/// content is moved.
+fn prefixed<const N: usize>(out: &mut Vec<u8>, field: u32, content: impl FnOnce(&mut Vec<u8>)) {
     tag(out, field, LENGTH_DELIMITED);
     let start = out.len();
-    // One byte of length is enough for most; a longer one moves the content up.
-    out.push(0);
+    out.extend_from_slice(&[0; N]);
     content(out);
-    let length = out.len() - start - 1;
-    if let (Ok(length @ 0..=0x7f), Some(place)) = (u8::try_from(length), out.get_mut(start)) {
-        *place = length;
-        return;
+    let end = out.len();
+    let length = (end - start - N) as u64;
+    let width = varint_bytes(length);
+    if width != N {
+        // Longer first, so that all has its place.
+        out.resize(end.max(end + width - N), 0);
+        out.copy_within(start + N..end, start + width);
+        out.truncate(end + width - N);
     }
-    let mut prefix = Vec::with_capacity(3);
-    varint(&mut prefix, length as u64);
-    out.splice(start..=start, prefix);
+    let mut rest = length;
+    for place in out.iter_mut().skip(start).take(width - 1) {
+        *place = (rest & 0x7f) as u8 | 0x80;
+        rest >>= 7;
+    }
+    if let Some(place) = out.get_mut(start + width - 1) {
+        *place = rest as u8;
+    }
+}
+
+/// How many bytes a variable-length integer has.
+fn varint_bytes(value: u64) -> usize {
+    let bits = (u64::BITS - value.leading_zeros()).max(1);
+    bits.div_ceil(7) as usize
 }
 
 /// Appends a `google.protobuf.Timestamp` field.
@@ -157,6 +182,9 @@ mod tests {
             let mut theirs = Vec::new();
             prost::encoding::message::encode(3, &text, &mut theirs);
             assert_eq!(ours, theirs, "{length}");
+            let mut long = Vec::new();
+            long_message(&mut long, 3, |out| bytes(out, 1, text.as_bytes()));
+            assert_eq!(long, theirs, "{length}");
         }
     }
 

@@ -191,8 +191,14 @@ impl Checker {
             authorize_question(caller, check, Place::Among(place))?;
         }
         let state = self.published.load();
-        let drafts: Vec<_> =
-            checks.iter().map(|check| self.decide(&state.rulebook, *check)).collect();
+        let mut began = self.clock.elapsed();
+        let time = self.clock.now();
+        let mut drafts = Vec::with_capacity(checks.len());
+        for check in checks {
+            let draft;
+            (draft, began) = self.judge(&state.rulebook, *check, (time, began));
+            drafts.push(draft);
+        }
         let rendered = drafts.iter().map(|draft| render(decided(draft))).collect();
         let records = drafts.iter().map(|draft| record(call, draft));
         let recorded = self.log.append(self.lane, records)?;
@@ -219,12 +225,22 @@ impl Checker {
     }
 
     fn decide<'a>(&self, rulebook: &'a Rulebook, check: Check<'a>) -> CheckDraft<'a> {
-        let time = self.clock.now();
-        let began = self.clock.elapsed();
+        let (time, began) = (self.clock.now(), self.clock.elapsed());
+        self.judge(rulebook, check, (time, began)).0
+    }
+
+    /// Decides a check at a time, of what began then, and says when it ended.
+    fn judge<'a>(
+        &self,
+        rulebook: &'a Rulebook,
+        check: Check<'a>,
+        (time, began): (UnixNanos, Duration),
+    ) -> (CheckDraft<'a>, Duration) {
         let check = self.read(check, time);
         let judgement = rulebook.decide(&check);
-        let took = self.clock.elapsed().saturating_sub(began);
-        CheckDraft {
+        let ended = self.clock.elapsed();
+        let took = ended.saturating_sub(began);
+        let draft = CheckDraft {
             time,
             check,
             access_point: judgement.access_point,
@@ -233,7 +249,8 @@ impl Checker {
             revision: rulebook.revision(),
             rules_version: rulebook.version(),
             nanos: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-        }
+        };
+        (draft, ended)
     }
 }
 
