@@ -44,6 +44,9 @@ const SYNC_AFTER: Duration = Duration::from_millis(20);
 /// When a record that was answered before it was on disk is older, nobody is answered until it is.
 const UNSYNCED_AT_MOST: Duration = Duration::from_millis(40);
 
+/// After how many records of a batch it is looked whether the one before it is on disk by now, so that
+/// its callers needn't wait for this one too.
+const LOOK_EVERY: usize = 64;
 /// How many bytes the operating system keeps together.
 const PAGE_BYTES: u64 = 4_096;
 
@@ -433,7 +436,10 @@ impl Writer {
         mark.copy_from_slice(&self.mark());
         let mut offset = self.offset + MARK_BYTES as u64;
         let (mut leaf_hashes, mut index) = (Vec::with_capacity(count), Vec::new());
-        for nonce in nonces.as_chunks::<NONCE_BYTES>().0 {
+        for (place, nonce) in nonces.as_chunks::<NONCE_BYTES>().0.iter().enumerate() {
+            if place.is_multiple_of(LOOK_EVERY) {
+                self.settle_if_ended()?;
+            }
             let (header, payload, others) =
                 frame::split_mut(rest).ok_or(WriteError::BrokenBuffer)?;
             let size = (HEADER_BYTES + payload.len()) as u64;
