@@ -86,7 +86,8 @@ impl Keeper {
         let keeper =
             Self { tasks, volume: Arc::clone(&volume), spare: Arc::clone(&spare), told: 0 };
         let sealed = VecDeque::with_capacity(KEPT_IN_MEMORY + 1);
-        let worker = Worker { volume, segment_bytes, mode, spare, filling: None, sealed };
+        let worker =
+            Worker { volume, segment_bytes, mode, spare, filling: None, sealed, leaving: None };
         let thread = background::start("audit-keeper", move || worker.run(&received))?;
         Ok((keeper, thread))
     }
@@ -179,6 +180,9 @@ struct Worker {
     filling: Option<Filling>,
     /// The newest sealed segments, which are in memory.
     sealed: VecDeque<Weak<Segment>>,
+    /// The one before these. It goes from memory in step with what is written, a little at a time:
+    /// all at once would take a processor for 20 ms.
+    leaving: Option<Weak<Segment>>,
 }
 
 /// A file that is being filled with zeros.
@@ -210,7 +214,10 @@ impl Worker {
         while let Ok(task) = tasks.recv() {
             match task {
                 Task::PrepareSpare { written } => self.prepare_spare(written),
-                Task::Follow { written } => self.fill(written),
+                Task::Follow { written } => {
+                    self.fill(written);
+                    self.let_go(written);
+                }
                 Task::Seal { segment, footer } => self.seal(&segment, &footer),
             }
         }
@@ -225,12 +232,18 @@ impl Worker {
             );
             return;
         }
+        // What is left of the last one.
+        self.let_go(u64::MAX / 2);
         self.sealed.push_back(Arc::downgrade(segment));
         if self.sealed.len() > KEPT_IN_MEMORY {
-            // It may have been removed meanwhile.
-            if let Some(oldest) = self.sealed.pop_front().and_then(|oldest| oldest.upgrade()) {
-                oldest.file().let_go();
-            }
+            self.leaving = self.sealed.pop_front();
+        }
+    }
+
+    fn let_go(&self, written: u64) {
+        // It may have been removed meanwhile.
+        if let Some(leaving) = self.leaving.as_ref().and_then(Weak::upgrade) {
+            leaving.file().let_go(written);
         }
     }
 

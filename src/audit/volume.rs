@@ -5,6 +5,7 @@ use std::{
     fmt,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
+    num::NonZero,
     ops::Range,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -52,8 +53,9 @@ pub trait VolumeFile: fmt::Debug + Send + Sync {
     }
     /// Puts its content on disk.
     fn sync(&self) -> io::Result<()>;
-    /// Says that its content, which is on disk, won't be read soon: it needn't stay in memory.
-    fn let_go(&self) {}
+    /// Says that its content up to a place, which is on disk, won't be read soon: it needn't stay in
+    /// memory.
+    fn let_go(&self, _end: u64) {}
 }
 
 /// A folder of the file system.
@@ -153,9 +155,9 @@ impl VolumeFile for File {
         self.sync_data()
     }
 
-    fn let_go(&self) {
+    fn let_go(&self, end: u64) {
         // Only advice: where it isn't taken, the memory is kept for longer.
-        let _ = rustix::fs::fadvise(self, 0, None, Advice::DontNeed);
+        let _ = rustix::fs::fadvise(self, 0, NonZero::new(end), Advice::DontNeed);
     }
 }
 
