@@ -11,6 +11,7 @@
 //! cargo bench --bench check_access -- --floors        # fails where a ratio is far below what it was
 //! cargo bench --bench check_access -- --tree          # (c) alone, 24 pairs of 1 s
 //! cargo bench --bench check_access -- --half-load     # the tail at half load alone
+//! cargo bench --bench check_access -- --streams       # streams alone
 //! cargo bench --bench check_access -- --instructions  # what a call costs, under valgrind
 //! ```
 
@@ -64,7 +65,7 @@ const IN_FLIGHT: usize = 200;
 const WARMUP: Duration = Duration::from_millis(300);
 /// How many questions a message of a stream has, and how many messages are on the way.
 const QUESTIONS: usize = 100;
-const WINDOW: usize = 16;
+const WINDOW: usize = 24;
 
 /// What no run may be below: checks, and buffered ones, as parts of an empty method's rate, and how
 /// many times as fast as calls a stream is. Well below what they are, for machines differ.
@@ -112,6 +113,12 @@ fn compare(is_short: bool) {
             });
         println!("{row}");
     }
+    let sent =
+        Call { message: check.call.message.clone(), ..empty_call(&headers(&durable_server)) };
+    let sent = Subject { server: &durable_server, call: sent };
+    let name = "(b), sent the message of a check : (b)";
+    let (mut subject, mut opponent) = (|slice| sent.rate(slice), |slice| own.rate(slice));
+    println!("{}", pairing::compare(name, pairs, slice, &mut subject, &mut opponent));
     let stream = stream(&durable_server);
     verify_stream(&stream);
     let name = format!("StreamCheckAccess, {QUESTIONS} a message : CheckAccess, both durable");
@@ -120,7 +127,7 @@ fn compare(is_short: bool) {
     alone(&check, &bare_tonic, slice);
     if !is_short {
         against_load(&[("durable", &check), ("buffered", &buffered), ("(a)", &bare_tonic)], slice);
-        at_half_load(&check, 5, 2 * slice);
+        at_half_load(&check, &own, 5, 2 * slice);
         while_publishing(&check, pairs, slice);
     }
 }
@@ -146,7 +153,8 @@ fn half_load() {
     let server = serve(&directory, "durable");
     let check = Subject { server: &server, call: check_call(&server) };
     verify(&check, true);
-    at_half_load(&check, 5, Duration::from_secs(4));
+    let own = Subject { server: &server, call: empty_call(&headers(&server)) };
+    at_half_load(&check, &own, 5, Duration::from_secs(4));
 }
 
 fn variant(name: &str) -> Variant {
@@ -270,36 +278,57 @@ fn against_load(subjects: &[(&'static str, &Subject<'_>)], slice: Duration) {
 }
 
 /// The tail at half of what the server can do, beside the tail of bare synced writes of as many bytes
-/// as come in the time of one: in turns, so that both meet what the machine does besides.
-fn at_half_load(check: &Subject<'_>, turns: usize, slice: Duration) {
+/// as come in the time of one, and that of as many empty calls, which shows what the machine itself
+/// does: in turns, so that all three meet the same.
+fn at_half_load(check: &Subject<'_>, empty: &Subject<'_>, turns: usize, slice: Duration) {
     let rate = check.rate(slice) / 2.0;
     let syncs_take = bare::appends(Path::new("target"), RECORD, slice / 4).percentile(50.0);
     let bytes = ((rate * syncs_take.as_secs_f64()).ceil() as usize).max(1) * RECORD;
     let millis = |histogram: &Histogram, percent| histogram.percentile(percent).as_secs_f64() * 1e3;
-    let show = |what: &str, histogram: &Histogram| {
-        let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| millis(histogram, percent));
-        let most = histogram.max().as_secs_f64() * 1e3;
-        println!("| {what} | {p50:.3} ms | {p99:.3} ms | {p999:.3} ms | {most:.3} ms |");
-    };
     println!("\nat half load, {rate:.0} calls a second (open loop), {turns} turns of {slice:?}\n");
-    println!("| what | p50 | p99 | p99.9 | most |\n|---|---:|---:|---:|---:|");
-    let mut ratios = Vec::new();
-    for _ in 0..turns {
-        let report = check.load(slice).open_loop(rate, 2_000, &mut load::ignore).unwrap();
+    println!("| what | p50 | p99 | p99.9 | most | the host took |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    let show = |what: &str, histogram: &Histogram, taken: Duration| {
+        let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| millis(histogram, percent));
+        let (most, taken) = (histogram.max().as_secs_f64() * 1e3, taken.as_millis());
+        println!(
+            "| {what} | {p50:.3} ms | {p99:.3} ms | {p999:.3} ms | {most:.3} ms | {taken} ms |"
+        );
+    };
+    let open = |name: &str, subject: &Subject<'_>| {
+        let before = taken_by_the_host();
+        let report = subject.load(slice).open_loop(rate, 2_000, &mut load::ignore).unwrap();
         assert_eq!(report.failed, 0, "calls failed");
-        let bare = bare::appends(Path::new("target"), bytes, slice);
         let late = match report.unsent {
             0 => String::new(),
             unsent => format!(" ({unsent} more never began)"),
         };
-        show(&format!("`CheckAccess`, durable{late}"), &report.latency);
-        show(&format!("write of {bytes} bytes and `fdatasync`, bare"), &bare);
-        ratios.push(millis(&report.latency, 99.9) / millis(&bare, 99.9));
+        show(&format!("{name}{late}"), &report.latency, taken_by_the_host().saturating_sub(before));
+        millis(&report.latency, 99.9)
+    };
+    let (mut to_bare, mut to_empty) = (Vec::new(), Vec::new());
+    for _ in 0..turns {
+        let checked = open("`CheckAccess`, durable", check);
+        let before = taken_by_the_host();
+        let bare = bare::appends(Path::new("target"), bytes, slice);
+        let name = format!("write of {bytes} bytes and `fdatasync`, bare");
+        show(&name, &bare, taken_by_the_host().saturating_sub(before));
+        let answered = open("(b) empty in the same process", empty);
+        to_bare.push(checked / millis(&bare, 99.9));
+        to_empty.push(checked / answered);
     }
-    ratios.sort_by(f64::total_cmp);
-    let (least, most) = (ratios[0], ratios[turns - 1]);
-    let middle = ratios[turns / 2];
-    println!("\np99.9 : bare p99.9 = {middle:.1} ({least:.1} to {most:.1})");
+    for (name, mut ratios) in [("bare p99.9", to_bare), ("p99.9 of (b)", to_empty)] {
+        ratios.sort_by(f64::total_cmp);
+        let (least, middle, most) = (ratios[0], ratios[turns / 2], ratios[turns - 1]);
+        println!("\np99.9 : {name} = {middle:.1} ({least:.1} to {most:.1})");
+    }
+}
+
+/// How long this machine's processors were given to others, if it is a virtual one whose host says so.
+fn taken_by_the_host() -> Duration {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().and_then(|line| line.split_whitespace().nth(8)?.parse().ok());
+    Duration::from_millis(10) * ticks.unwrap_or(0)
 }
 
 /// Full load, with a policy published over and over and without, in turns.

@@ -29,6 +29,7 @@ pub mod strict;
 pub mod succession;
 pub mod syncer;
 pub mod tail;
+mod text;
 pub mod tree;
 pub mod trimmed;
 pub mod volume;

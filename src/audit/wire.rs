@@ -77,7 +77,7 @@ fn prefixed<const N: usize>(out: &mut Vec<u8>, field: u32, content: impl FnOnce(
         rest >>= 7;
     }
     if let Some(place) = out.get_mut(start + width - 1) {
-        *place = rest as u8;
+        *place = (rest & 0x7f) as u8;
     }
 }
 
