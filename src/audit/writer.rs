@@ -244,10 +244,10 @@ impl Writer {
         if self.offset + size as u64 > self.segment_bytes && !is_fresh {
             self.roll()?;
         }
-        let first_sequence = self.next_sequence;
+        let (first_sequence, begin, synced) =
+            (self.next_sequence, self.offset, self.open.segment.last());
         let (leaf_hashes, index) = self.stamp(taken)?;
         self.put(&mut taken.bytes)?;
-        // What was launched before ends where this begins.
         self.offset += size as u64;
         self.keeper.follow(self.offset);
         self.shared.tail().take_in(first_sequence, &taken.bytes, &mut self.pending);
@@ -262,6 +262,10 @@ impl Writer {
             return Ok(());
         }
         self.settle_launched()?;
+        if self.open.segment.last() != synced {
+            // The mark that it begins with was made when less was on disk.
+            self.put_at(&self.mark(), begin)?;
+        }
         self.unsynced.take_in(index, hashes);
         self.unsynced.promised = Some(promised);
         if size < self.overlap_from { self.sync() } else { self.launch() }
@@ -319,8 +323,13 @@ impl Writer {
         let (size, end) = (bytes.len(), self.offset + bytes.len() as u64);
         let page_end = end.next_multiple_of(PAGE_BYTES).min(self.segment_bytes.max(end));
         bytes.resize(size + usize::try_from(page_end - end).unwrap_or_default(), 0);
-        let written = self.open.segment.file().write_at(bytes, self.offset);
+        let written = self.put_at(bytes, self.offset);
         bytes.truncate(size);
+        written
+    }
+
+    fn put_at(&self, bytes: &[u8], offset: u64) -> Result<(), WriteError> {
+        let written = self.open.segment.file().write_at(bytes, offset);
         written.map_err(|cause| WriteError::Io { doing: "write an audit segment", cause })
     }
 

@@ -14,7 +14,8 @@ use crate::{
         buffer::{
             AppendError, Buffer, Durability, Found, Lanes, NotWritten, Taken, Ticket, Written,
         },
-        frame::{self, MARK_BYTES},
+        footer::{HEADER_BYTES, Header},
+        frame::{self, Kind, MARK_BYTES, Read},
         log::{AuditCondition, AuditLog, Opened, Options, Parts, RecordError},
         record::MAX_RECORD_BYTES,
         testing::{LOG_ID, Line, Random, Running, clock, disk::Disk, overlapping, small, space},
@@ -295,6 +296,18 @@ fn a_batch_is_written_while_the_one_before_it_is_synced_and_answered_when_it_is_
         assert_eq!((receipt.sequence, receipt.durability), (sequence, Durability::OnDisk));
     }
     running.close();
+    // The second one's mark was made when the first one wasn't on disk yet, and says that it is.
+    let files = disk.files();
+    let bytes = files.values().find(|bytes| bytes.starts_with(b"AAPAUDIT")).unwrap();
+    let header = Header::decode(bytes).unwrap();
+    let (mut rest, mut frames) = (&bytes[HEADER_BYTES..], Vec::new());
+    while let Read::Frame { kind, payload } = frame::read(header.salt, rest) {
+        rest = &rest[frame::HEADER_BYTES + payload.len()..];
+        let marked = payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        frames.push((kind, marked.filter(|_| kind == Kind::Mark)));
+    }
+    let (record, mark) = ((Kind::Record, None), |next| (Kind::Mark, Some(next)));
+    assert_eq!(frames, [mark(1), record, mark(2), record, mark(3)]);
 }
 
 #[test]
