@@ -162,8 +162,10 @@ impl Keeper {
 
 /// Removes a file that was left under a name, if one was.
 fn clear(volume: &dyn Volume, name: &str) -> io::Result<()> {
-    let is_there = volume.list()?.iter().any(|one| one == name);
-    if is_there { volume.remove(name) } else { Ok(()) }
+    match volume.remove(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {

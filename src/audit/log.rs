@@ -61,7 +61,8 @@ pub struct Options {
     /// From how many bytes on records that were taken together are put on disk while the next ones
     /// are written.
     pub overlap_from: usize,
-    /// How long a sync may take before callers are told that it stalls.
+    /// How long records may take to the disk, from the first of a batch on, before callers are told
+    /// that it stalls.
     pub stall: Duration,
     /// What comes of it if files of it are missing.
     pub on_loss: OnLoss,
@@ -476,9 +477,12 @@ impl Shared {
 
     /// Notes that the disk answers.
     pub fn note_progress(&self) {
-        if self.buffer.waiting().is_some_and(|batch| batch.is_finished()) {
-            // Whoever joined this batch would be told what was said of it while the disk stalled.
-            // The writer takes it next, and notes progress again.
+        // Held until the condition is set, like where a stall is looked for.
+        let in_flight = self.flights.hold();
+        if in_flight.iter().chain(&self.buffer.waiting()).any(|batch| batch.is_finished()) {
+            // Whoever joined such a batch would be told what was said of it while the disk stalled,
+            // and one that is on its way is as late as then. The writer comes to each of them, and
+            // notes progress again.
             return;
         }
         self.condition.send_if_modified(|condition| match condition {

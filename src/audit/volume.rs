@@ -282,13 +282,10 @@ impl VolumeFile for ForLater {
             .iter()
             .all(|place| place.is_multiple_of(BLOCK_BYTES));
         match &self.past_cache {
-            Some(file) if is_blocks => match file.write_all_at(bytes, offset) {
-                // It has larger blocks, or opens files this way and doesn't write them so.
-                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                    self.file.write_all_at(bytes, offset)
-                }
-                written => written,
-            },
+            // A file system may have larger blocks, or open files this way and not write them so.
+            Some(file) if is_blocks => {
+                file.write_all_at(bytes, offset).or_else(|_| self.file.write_all_at(bytes, offset))
+            }
             _ => self.file.write_all_at(bytes, offset),
         }
     }

@@ -188,7 +188,7 @@ impl Writer {
     pub fn run(mut self) {
         let mut emptied = Vec::new();
         loop {
-            let patience = (!self.has_all_synced()).then_some(SYNC_AFTER);
+            let patience = (!self.has_all_synced()).then(|| self.patience());
             let worked = match self.shared.buffer().take(&mut emptied, patience) {
                 Found::Records(mut taken) => {
                     self.shared.flights().begin(&taken.batch);
@@ -268,6 +268,12 @@ impl Writer {
         }
         self.unsynced.take_in(index, hashes);
         self.unsynced.promised = Some(promised);
+        if size >= self.overlap_from
+            && let Err(error) = self.start_syncer()
+        {
+            tracing::warn!(%error, "large batches are synced before the next one is written");
+            self.overlap_from = usize::MAX;
+        }
         if size < self.overlap_from { self.sync() } else { self.launch() }
     }
 
@@ -308,6 +314,13 @@ impl Writer {
         launched.or(self.unsynced.since)
     }
 
+    /// How long records are waited for while something isn't on disk: as long as a sync goes on, or
+    /// until the next one is due.
+    fn patience(&self) -> Duration {
+        let waited = if self.launched.is_some() { Duration::ZERO } else { self.unsynced_for() };
+        SYNC_AFTER.saturating_sub(waited)
+    }
+
     fn has_all_synced(&self) -> bool {
         self.launched.is_none() && self.unsynced.leaf_hashes.is_empty()
     }
@@ -317,7 +330,7 @@ impl Writer {
         since.map_or(Duration::ZERO, |since| self.clock.elapsed().saturating_sub(since))
     }
 
-    /// Writes at the segment's end, with zeros up to the end of a page. They stand there already, and
+    /// Writes at the segment's end, with zeros up to the end of a page: nothing else stands there, and
     /// the page needn't be read for what comes behind these bytes.
     fn put(&self, bytes: &mut Vec<u8>) -> Result<(), WriteError> {
         let (size, end) = (bytes.len(), self.offset + bytes.len() as u64);
@@ -356,15 +369,21 @@ impl Writer {
         if self.unsynced.since.is_some() { self.sync() } else { Ok(()) }
     }
 
+    fn start_syncer(&mut self) -> io::Result<()> {
+        if self.syncer.is_none() {
+            let shared = Arc::clone(&self.shared);
+            self.syncer = Some(Syncer::start(self.clock.clone(), shared)?);
+        }
+        Ok(())
+    }
+
     /// Has what was written put on disk while more is written behind it.
     fn launch(&mut self) -> Result<(), WriteError> {
-        let syncer = match self.syncer.take() {
-            Some(syncer) => syncer,
-            None => Syncer::start(self.clock.clone(), Arc::clone(&self.shared))
-                .map_err(|cause| WriteError::Io { doing: "start a thread that syncs", cause })?,
-        };
-        syncer.begin(Arc::clone(self.open.segment.file()));
-        self.syncer = Some(syncer);
+        self.start_syncer()
+            .map_err(|cause| WriteError::Io { doing: "start a thread that syncs", cause })?;
+        if let Some(syncer) = &self.syncer {
+            syncer.begin(Arc::clone(self.open.segment.file()));
+        }
         let launched = Launched { records: mem::take(&mut self.unsynced), end: self.written() };
         self.launched = Some(launched);
         Ok(())

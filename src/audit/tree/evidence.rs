@@ -28,6 +28,8 @@ pub use super::stored::{EachLeaf, EvidenceError, Inclusion, LeafSource};
 const PERIOD: Duration = Duration::from_millis(900);
 /// How long a checkpoint that is wanted at once is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// For how many hashes on their way to the files room is kept.
+const KEPT_ROOM: usize = 1 << 16;
 /// How many leaves go to the files at a time when they are made anew.
 const CHUNK: usize = 1 << 14;
 
@@ -263,6 +265,9 @@ impl Added {
         let Self { mut leaves, mut nodes } = self;
         leaves.clear();
         nodes.clear();
+        // What a slow disk let gather isn't kept for ever.
+        leaves.shrink_to(KEPT_ROOM);
+        nodes.shrink_to(KEPT_ROOM);
         Self { leaves, nodes }
     }
 
