@@ -6,7 +6,7 @@
 //! the other, so that the machine's drift touches both; what counts is the ratio.
 //!
 //! ```text
-//! cargo bench --bench check_access                    # 12 pairs of 2 s, 200 in flight; 6 minutes
+//! cargo bench --bench check_access                    # 12 pairs of 2 s, 200 in flight; 8 minutes
 //! cargo bench --bench check_access -- --short         # 10 pairs of 0.5 s, the main rows
 //! cargo bench --bench check_access -- --floors        # fails where a ratio is far below what it was
 //! cargo bench --bench check_access -- --tree          # (c) alone, 24 pairs of 1 s
