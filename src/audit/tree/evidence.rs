@@ -261,7 +261,7 @@ pub fn start(evidence: Arc<Evidence>) -> io::Result<thread::JoinHandle<()>> {
 
 impl Added {
     /// The same room with nothing in it.
-    fn emptied(self) -> Self {
+    pub(super) fn emptied(self) -> Self {
         let Self { mut leaves, mut nodes } = self;
         leaves.clear();
         nodes.clear();

@@ -340,6 +340,23 @@ fn leaves_wait_for_the_files_within_bounds() {
 }
 
 #[test]
+fn many_leaves_are_taken_before_the_time_and_without_what_a_checkpoint_would_be_of() {
+    let (feed, waiting) = feed::feed();
+    let day = std::time::Duration::from_hours(24);
+    let many = 1 << 15;
+    feed.push(&vec![[3; 32]; many]);
+    let taken = waiting.take(feed::Added::default(), day).unwrap();
+    assert_eq!((taken.is_early, taken.aligned), (true, None));
+    assert_eq!((taken.added.leaves.len(), taken.whole.0), (many, many as u64));
+    feed.push(&[[4; 32]; 3]);
+    // By the time; the aligned one was kept for it.
+    let taken = waiting.take(taken.added.emptied(), std::time::Duration::ZERO).unwrap();
+    assert!(!taken.is_early);
+    assert_eq!(taken.aligned.map(|(size, _)| size), Some(many as u64));
+    assert_eq!((taken.added.leaves.len(), taken.whole.0), (3, many as u64 + 3));
+}
+
+#[test]
 fn names_are_on_disk_when_a_tree_has_ended() {
     let (disk, ..) = grown(&[700]);
     let after = disk.after_crash(crate::audit::testing::disk::Crash::PowerLost, &mut Random(9));
